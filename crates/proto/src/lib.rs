@@ -1,0 +1,9 @@
+//! The sans-IO core of midip2p.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod id;
+pub mod seq;
+pub mod time;
+
+pub use midip2p_midi as midi;
