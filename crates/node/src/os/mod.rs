@@ -1,0 +1,3 @@
+//! The only platform calls: clock, priorities, descriptors, state directories.
+
+pub mod clock;

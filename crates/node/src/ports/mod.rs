@@ -1,0 +1,210 @@
+//! MIDI edges: where notes enter and leave a machine.
+//!
+//! A backend (ALSA, JACK, CoreMIDI, WinMM, or the node's own app ports) comes in two halves that share
+//! nothing but rings. The [`Backend`] half lives on the ports stage: it lists ports, hears of hot-plug,
+//! connects to ports of other programs and makes virtual ones. The [`Driver`] half lives on the
+//! real-time thread: it reads and writes messages, and does nothing that waits.
+//!
+//! ```text
+//! ports stage        Backend ── attach · mirror ──┐ private ring
+//!                       │ BackendEvent            ▼
+//! real-time thread      ▼                      Driver ── service() ▸ messages in
+//!                  ports registry                     ◂── write()  ◂ messages out
+//! ```
+//!
+//! Both halves know a port by the [`PortId`] that the registry gave it. A *source* gives MIDI to the
+//! mesh, a *destination* takes MIDI from it. A *mirror* stands on this machine for a port of another
+//! node: the mirror of a source is a port that local programs read from, so the driver writes to it;
+//! the mirror of a destination is a port that local programs write to, so the driver reads from it.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use midip2p_midi::Ump;
+use midip2p_proto::id::PortId;
+use midip2p_proto::time::LocalTime;
+
+/// Which way MIDI flows through a port, seen from the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Gives MIDI to the mesh: a keyboard, a sequencer's output.
+    Source,
+    /// Takes MIDI from the mesh: a synthesizer, a sequencer's input.
+    Destination,
+}
+
+/// What stays the same when a device is unplugged and comes back, or its node restarts:
+/// backend, client and port name, and a counter for twins. Never a number that the system hands out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortIdentity(pub String);
+
+/// Where two nodes that name the same domain see the same ports: one ALSA sequencer, one JACK server.
+/// Nodes in one domain do not mirror each other there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Domain(pub String);
+
+/// How every client of ours begins its name, so that no midip2p process exports another's ports.
+pub const CLIENT_MARK: &str = "midip2p";
+
+/// What a backend tells the ports stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendEvent {
+    /// A port of another program or device is there; also said for each at the start.
+    Appeared {
+        /// The same for the same port whenever it comes back.
+        identity: PortIdentity,
+        /// One event per direction for a port that has both.
+        direction: Direction,
+        /// For people: readable, without the backend's numbers.
+        name: String,
+    },
+    /// It is gone. What it held is released by the ports stage.
+    Vanished {
+        /// As it appeared.
+        identity: PortIdentity,
+        /// As it appeared.
+        direction: Direction,
+    },
+    /// Local programs began (or ceased) to listen to the mirror of a remote source.
+    Listened {
+        /// The mirror.
+        id: PortId,
+        /// Whether anybody listens now.
+        listened: bool,
+    },
+    /// The server behind the backend is gone (JACK stopped). All its ports vanish; the backend looks
+    /// for it by itself and says [`BackendEvent::Back`].
+    Lost {
+        /// What happened, for people.
+        reason: String,
+    },
+    /// The server is there again. Ports appear anew; mirrors and attachments are made again by the
+    /// backend itself.
+    Back,
+}
+
+/// Takes the events of a backend, from any thread. It never blocks and never fails: the stage behind
+/// it is bounded by the number of ports.
+pub type EventSink = Arc<dyn Fn(BackendEvent) + Send + Sync>;
+
+/// Wakes the real-time thread so that it calls [`Driver::service`]. Realtime-safe: yes (one write to
+/// an eventfd).
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What a backend is given when it is opened.
+#[derive(Clone)]
+pub struct BackendContext {
+    /// The node's name, for the client's name: "midip2p" or, when taken, "midip2p-NAME".
+    pub node_name: String,
+    /// Where its events go.
+    pub events: EventSink,
+    /// How its own threads (JACK's process callback) call the real-time thread.
+    pub wake: Wake,
+}
+
+/// Why a port could not be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// The backend itself is not there.
+    #[error("{backend} is not available: {reason}")]
+    Unavailable {
+        /// "ALSA sequencer", "JACK".
+        backend: &'static str,
+        /// What the system said, and what to do.
+        reason: String,
+    },
+    /// No port of that identity.
+    #[error("there is no port {0:?} (any more)")]
+    NoSuchPort(PortIdentity),
+    /// All port slots of the backend are taken.
+    #[error("{backend} has no room for more than {limit} ports")]
+    Full {
+        /// The backend.
+        backend: &'static str,
+        /// How many it takes.
+        limit: usize,
+    },
+    /// The system refused.
+    #[error("{what}: {reason}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// The half of a backend on the ports stage. Its calls may take milliseconds.
+pub trait Backend: Send {
+    /// "alsa", "jack", "coremidi", "winmm", "app": the first part of its port identities.
+    fn kind(&self) -> &'static str;
+
+    /// Where ports are shared; `None` for a backend whose ports only this node sees.
+    fn domain(&self) -> Option<Domain>;
+
+    /// From now on the port's messages are read (source) or may be written (destination), under `id`.
+    /// The connection is made now, not when the port appears: nobody is sent what nobody asked for.
+    ///
+    /// # Errors
+    /// When the port is gone or the system refuses.
+    fn attach(
+        &mut self,
+        id: PortId,
+        identity: &PortIdentity,
+        direction: Direction,
+    ) -> Result<(), PortError>;
+
+    /// Ends [`Backend::attach`]; unknown ids are ignored.
+    fn detach(&mut self, id: PortId);
+
+    /// Makes a virtual port that stands for a remote one. `mirrored` is the remote port's direction;
+    /// `name` is "Keys @ studio-mac". The same name gives the same port to other programs each time,
+    /// as far as the system lets it.
+    ///
+    /// # Errors
+    /// When there is no room or the system refuses.
+    fn mirror(&mut self, id: PortId, mirrored: Direction, name: &str) -> Result<(), PortError>;
+
+    /// Removes a mirror; unknown ids are ignored.
+    fn unmirror(&mut self, id: PortId);
+}
+
+/// The output takes no more right now: try again at the next wake-up. Nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputFull;
+
+/// The half of a backend on the real-time thread. Nothing here allocates, locks, logs or waits.
+pub trait Driver: Send {
+    /// Descriptors that become readable when there is something to `service`; asked once.
+    ///
+    /// Realtime-safe: no
+    fn descriptors(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
+
+    /// Carries out what the backend half asked for and reads all messages that are there, oldest
+    /// first, each with its port and the moment it came (as exact as the system gives it, else `now`).
+    ///
+    /// Realtime-safe: yes
+    fn service(&mut self, now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump));
+
+    /// Writes one message to a destination or to the mirror of a source. SysEx comes as sysex7
+    /// packets, in order and never mixed with other SysEx of the same port; MIDI 2.0 messages are
+    /// translated by the driver where the backend has only MIDI 1.0. An `id` that is not there (any
+    /// more) swallows the message.
+    ///
+    /// # Errors
+    /// [`OutputFull`] when the system takes no more; the caller keeps the message.
+    ///
+    /// Realtime-safe: yes
+    fn write(&mut self, now: LocalTime, id: PortId, message: Ump) -> Result<(), OutputFull>;
+
+    /// Hands everything written so far to the system; called once after a batch.
+    ///
+    /// Realtime-safe: yes
+    fn flush(&mut self, now: LocalTime);
+}
+
+/// A backend's two halves, as they leave its `open` function.
+pub type Opened = (Box<dyn Backend>, Box<dyn Driver>);
