@@ -1,0 +1,63 @@
+//! `cargo xtask ci`: everything CI asks that needs neither root nor special devices nor the internet.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+use crate::options::Options;
+use crate::steps::{Steps, call, cargo, target};
+use crate::{fuzz, tidy};
+
+/// How many seeds the simulator is given here; `cargo xtask soak` gives it many more.
+const SEEDS: &str = "100";
+/// Seconds of fuzzing, shared by all targets.
+const FUZZ_SECONDS: u64 = 60;
+
+/// Runs all checks; fails when one did.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let seconds = options.value("--seconds", FUZZ_SECONDS)?;
+    let mut steps = Steps::new("ci");
+    steps.run("format", || call(&mut cargo(&["fmt", "--all", "--check"])));
+    steps.run("tidy", || tidy::check(options.has("--verbose")));
+    steps.run("bans bite", tidy::provoke::check);
+    let compiles = steps.run("clippy", || {
+        call(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    });
+    // What does not compile can be neither tested nor documented; the licences can be judged still.
+    if compiles {
+        steps.run("test", || call(&mut cargo(&["test", "--workspace", "--no-fail-fast"])));
+        steps.run("simulator", simulator);
+        steps.run("docs", docs);
+    }
+    if !options.has("--quick") {
+        if compiles {
+            fuzz::steps(&mut steps, seconds, &[])?;
+            steps.run("demo", demo);
+        }
+        steps.run("licences", licences);
+    }
+    Ok(steps.finish())
+}
+
+fn simulator() -> Result<()> {
+    let args = ["test", "-p", "midip2p-sim", "--tests", "--no-fail-fast"];
+    call(cargo(&args).env("MIDIP2P_SIM_SEEDS", SEEDS))
+}
+
+fn docs() -> Result<()> {
+    let args = ["doc", "--workspace", "--no-deps"];
+    call(cargo(&args).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Two real nodes on real sockets, once, as fast as they go.
+fn demo() -> Result<()> {
+    call(&mut cargo(&["build", "--release", "-p", "midip2p"]))?;
+    call(Command::new(target().join("release/midip2p")).args(["demo", "--speed", "max", "--json"]))
+}
+
+fn licences() -> Result<()> {
+    if !cargo(&["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
+        bail!("cargo-deny is missing; run: cargo install --locked cargo-deny");
+    }
+    call(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))
+}
