@@ -9,6 +9,8 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod bytes;
+pub mod sysex7;
 pub mod ump;
 
 pub use ump::{MessageType, Ump, UmpError};

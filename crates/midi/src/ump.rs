@@ -83,11 +83,9 @@ impl MessageType {
     #[must_use]
     pub const fn word_count(self) -> usize {
         match self {
-            Self::Utility
-            | Self::System
-            | Self::Midi1Voice
-            | Self::Reserved6
-            | Self::Reserved7 => 1,
+            Self::Utility | Self::System | Self::Midi1Voice | Self::Reserved6 | Self::Reserved7 => {
+                1
+            }
             Self::Sysex7
             | Self::Midi2Voice
             | Self::Reserved8
@@ -166,6 +164,17 @@ impl Ump {
     /// A one-word packet from its four bytes, whatever the top four bits say of the length.
     pub(crate) const fn from_bytes_1(bytes: [u8; 4]) -> Self {
         Self { words: [u32::from_be_bytes(bytes), 0, 0, 0] }
+    }
+
+    /// A two-word packet from its eight bytes, whatever the top four bits say of the length.
+    pub(crate) const fn from_bytes_2(first: [u8; 4], second: [u8; 4]) -> Self {
+        Self { words: [u32::from_be_bytes(first), u32::from_be_bytes(second), 0, 0] }
+    }
+
+    /// The bytes of all four words; those that the packet does not have are zero.
+    pub(crate) const fn word_bytes(&self) -> [[u8; 4]; 4] {
+        let [a, b, c, d] = self.words;
+        [a.to_be_bytes(), b.to_be_bytes(), c.to_be_bytes(), d.to_be_bytes()]
     }
 
     /// A MIDI 1.0 channel voice message: `status` 80–EF, data bytes of 7 bits, `group` 0–15 as on
