@@ -3,7 +3,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod id;
+pub mod seal;
 pub mod seq;
 pub mod time;
+pub mod wire;
 
 pub use midip2p_midi as midi;

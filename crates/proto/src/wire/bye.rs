@@ -1,0 +1,81 @@
+//! Bye: the end of a link, and why (`docs/protocol.md` § 6.7). The last frame of a connection.
+//!
+//! ```text
+//! +---------------+-----------------------------------------------+
+//! |  reason, u8   |  text for people, UTF-8, to the end: 0 to 255 |
+//! +---------------+-----------------------------------------------+
+//!
+//! reason  1 stopping · 2 duplicate link · 3 version · 4 self · 5 protocol error · 6 other
+//! ```
+//!
+//! Any other reason, from a version to come, is read as 6.
+
+use super::{Reader, WireError, Writer, within};
+
+/// The most bytes of text.
+pub const TEXT_MAX: usize = 255;
+
+/// The end of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bye {
+    /// Why.
+    pub reason: ByeReason,
+    /// The same for people, in more words; at most [`TEXT_MAX`] bytes, may be empty.
+    pub text: String,
+}
+
+/// Why a link ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum ByeReason {
+    /// The node stops.
+    Stopping = 1,
+    /// There is a better connection between the same two nodes.
+    DuplicateLink = 2,
+    /// There is no version that both speak.
+    Version = 3,
+    /// The node has connected to itself.
+    ToItself = 4,
+    /// The peer broke the protocol.
+    ProtocolError = 5,
+    /// None of these.
+    Other = 6,
+}
+
+impl Bye {
+    /// Bytes that [`Self::encode`] writes.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        1 + self.text.len()
+    }
+
+    /// Appends the payload.
+    ///
+    /// # Errors
+    /// When the text is too long, or there is no room.
+    pub fn encode(&self, out: &mut Writer<'_>) -> Result<(), WireError> {
+        within(self.text.len(), TEXT_MAX, "bye text")?;
+        out.put_u8(self.reason as u8)?;
+        out.put(self.text.as_bytes())
+    }
+
+    /// Reads a whole payload.
+    ///
+    /// # Errors
+    /// When it is empty, or the text is too long or not UTF-8.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let mut r = Reader::new(payload, "bye");
+        let reason = match r.u8()? {
+            1 => ByeReason::Stopping,
+            2 => ByeReason::DuplicateLink,
+            3 => ByeReason::Version,
+            4 => ByeReason::ToItself,
+            5 => ByeReason::ProtocolError,
+            _ => ByeReason::Other,
+        };
+        let length = within(r.remaining().len(), TEXT_MAX, "bye text")?;
+        let text = r.text(length)?.to_owned();
+        Ok(Self { reason, text })
+    }
+}
