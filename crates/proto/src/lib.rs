@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod bridge;
+pub mod config;
+pub mod data;
 pub mod id;
 pub mod seal;
 pub mod seq;

@@ -1,0 +1,161 @@
+//! The only words that the planes exchange: `Copy`, of fixed size, over rings.
+
+use std::net::SocketAddr;
+
+use crate::id::{LinkId, LinkNo, PortId};
+use crate::midi::Ump;
+use crate::seq::SeqNo;
+
+impl LinkNo {
+    /// The loop from this node to itself: sources and outputs of one machine.
+    pub const LOCAL: Self = Self(0);
+}
+
+/// One end of a route: a port, and the link behind which it is ([`LinkNo::LOCAL`] for this node's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The link, or the local loop.
+    pub link: LinkNo,
+    /// The port as its own node numbers it. As a remote sink, 0 means "as a source that the peer
+    /// subscribed to".
+    pub port: PortId,
+}
+
+impl Endpoint {
+    /// A port of this node.
+    #[must_use]
+    pub const fn local(port: PortId) -> Self {
+        Self { link: LinkNo::LOCAL, port }
+    }
+
+    /// A port behind a link.
+    #[must_use]
+    pub const fn remote(link: LinkNo, port: PortId) -> Self {
+        Self { link, port }
+    }
+}
+
+/// What comes from `source` goes to `sink`. At least one of the two is local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Route {
+    /// Where messages come from.
+    pub source: Endpoint,
+    /// Where they go.
+    pub sink: Endpoint,
+}
+
+/// What the control plane tells the data plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ToData {
+    /// A link is up: datagrams go to `address` under `remote_id` and come in under `local_id`.
+    LinkUp {
+        /// This node's number for the link, not in use.
+        link: LinkNo,
+        /// What we drew and the peer writes.
+        local_id: LinkId,
+        /// What the peer drew and we write.
+        remote_id: LinkId,
+        /// Where the peer's UDP socket is.
+        address: SocketAddr,
+        /// Whether both ends say they are one host, whose monotonic clock is one.
+        same_host: bool,
+    },
+    /// A link is gone: release what its sources hold, forget its routes.
+    LinkDown {
+        /// The link.
+        link: LinkNo,
+    },
+    /// A local output (destination, mirror of a remote source, app port) may be played on.
+    OutputOpen {
+        /// The output's port.
+        port: PortId,
+        /// Whether peers may address it directly.
+        exported: bool,
+    },
+    /// The output is gone; messages for it are dropped.
+    OutputClose {
+        /// The output's port.
+        port: PortId,
+    },
+    /// A source went away: whatever it held is released here and, if it was local, at the peers.
+    SourceClose {
+        /// The source.
+        source: Endpoint,
+    },
+    /// Add a route; adding one twice changes nothing.
+    RouteAdd(Route),
+    /// Remove a route and release what it held.
+    RouteRemove(Route),
+    /// Everything silent on all outputs, at once.
+    Silence,
+    /// The message of a local source that stands for the panic button, or none.
+    PanicOn(Option<Ump>),
+}
+
+/// What the data plane tells the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ToControl {
+    /// A datagram of this link came: the peer lives. At most once in 100 ms.
+    Alive {
+        /// The link.
+        link: LinkNo,
+    },
+    /// A local source sent the message that stands for the panic button; outputs here are silent
+    /// already.
+    PanicPressed,
+    /// A bulk message was written to its outputs (or they are gone).
+    BulkPlayed {
+        /// Where it came from.
+        source: Endpoint,
+        /// Its number.
+        number: u32,
+    },
+}
+
+/// From the data plane to the bulk task: the pieces of SysEx and other long messages, as they come
+/// from a local source. Messages of one source in different groups may be interleaved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkPiece {
+    /// The next packet of the message that `from` is sending in the packet's group. A packet that
+    /// begins a message cancels an unfinished one.
+    Packet {
+        /// The local source.
+        from: PortId,
+        /// A packet of a message type that goes by the bulk lane.
+        packet: Ump,
+    },
+    /// The message is whole and goes to `sink`; one of these for each sink.
+    Whole {
+        /// The local source.
+        from: PortId,
+        /// The message's group, as [`BulkPiece::group_of`] gives it.
+        group: u8,
+        /// Where it goes.
+        sink: Endpoint,
+        /// Its number on that link and source, from 1.
+        number: u32,
+        /// The last real-time event sent before it on that link.
+        after: SeqNo,
+    },
+    /// The message has been given to all its sinks, or ends unfinished: forget it.
+    End {
+        /// The local source.
+        from: PortId,
+        /// The message's group.
+        group: u8,
+    },
+}
+
+impl BulkPiece {
+    /// What tells interleaved messages of one source apart: the group 0–15, or 16 for packets that
+    /// carry none.
+    #[must_use]
+    pub const fn group_of(packet: &Ump) -> u8 {
+        match packet.group() {
+            Some(group) => group,
+            None => 16,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Every tunable: its unit in the type, its default, its bounds and the reason.
+//!
+//! [`Config`] holds what a user may change; the constants are limits that the layout of tables and
+//! datagrams depends on. At each limit the policy is written where the limit is used, and counted.
+
+use crate::time::Span;
+
+/// Ports of one node, mirrors included: the ids 1 to 511. 128 remote ports and as many local ones
+/// leave room to spare; tables indexed by port stay small.
+pub const PORTS_MAX: usize = 512;
+
+/// Links of one node at the same time: a session of 64 nodes, and the local loop as number 0.
+pub const LINKS_MAX: usize = 64;
+
+/// Routes in the data plane. A full default bus between 64 nodes with a handful of ports fits; one
+/// more is refused and said.
+pub const ROUTES_MAX: usize = 4096;
+
+/// Events that a sender keeps until they are acknowledged, and that a receiver keeps while it waits
+/// for an older one. At 1,000 events/s this is two seconds. At overflow the oldest goes.
+pub const HISTORY_EVENTS: usize = 2048;
+
+/// Messages that wait for one output whose device is slow. At overflow the oldest goes.
+pub const OUTPUT_QUEUE: usize = 4096;
+
+/// Sources whose notes one output keeps apart. A note-on from one more source is refused.
+pub const HOLDERS_MAX: usize = 32;
+
+/// Outputs (local destinations, mirrors of remote sources, app ports) at the same time.
+pub const OUTPUTS_MAX: usize = 256;
+
+/// Pieces of bulk messages between the real-time thread and the bulk task.
+pub const BULK_PIECES: usize = 4096;
+
+/// Whole bulk messages that wait to be played on this node.
+pub const BULK_WAITING: usize = 256;
+
+/// The longest bulk message in 32-bit words: 16 MiB, more than any sample dump over MIDI.
+pub const BULK_WORDS_MAX: usize = 4 << 20;
+
+/// Offsets after an event's first sending at which it is repeated, until acknowledged; then every
+/// [`REPEAT_EVERY`] for [`REPEAT_FAST_FOR`], then every [`REPEAT_SLOW_EVERY`]. Plain doubling fails: a
+/// lone event would be 80 ms late at 50 % loss (p99) and 2.5 s at 66 %.
+pub const REPEAT_OFFSETS: [Span; 4] =
+    [Span::from_ms(2), Span::from_ms(5), Span::from_ms(10), Span::from_ms(20)];
+/// See [`REPEAT_OFFSETS`].
+pub const REPEAT_EVERY: Span = Span::from_ms(10);
+/// See [`REPEAT_OFFSETS`].
+pub const REPEAT_FAST_FOR: Span = Span::from_s(2);
+/// See [`REPEAT_OFFSETS`].
+pub const REPEAT_SLOW_EVERY: Span = Span::from_ms(40);
+
+/// An acknowledgement goes out at most this long after an event came, unless it can ride along.
+pub const ACK_WITHIN: Span = Span::from_ms(1);
+
+/// Events after which an acknowledgement goes out at once, so that a fast sender is not held up.
+pub const ACK_EVENTS: u32 = 64;
+
+/// While a link is idle, a datagram goes out this often: it measures the round trip and keeps the
+/// path open. Two a second cost 200 byte/s.
+pub const PROBE_EVERY: Span = Span::from_ms(500);
+
+/// Right after a link is made, probes follow each other this fast, [`PROBE_FIRST`] times, so that the
+/// round trip is known before the first note.
+pub const PROBE_FAST: Span = Span::from_ms(20);
+/// See [`PROBE_FAST`].
+pub const PROBE_FIRST: u32 = 10;
+
+/// What a user may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// A note-on that comes later than this behind its successors is not played: it would be a wrong
+    /// note. 10 ms to 5 s, default 150 ms.
+    pub late_note_limit: Span,
+    /// How long a missing event holds up those behind it before it is given up and what its link
+    /// held is released. 100 ms to 10 s, default 1 s: longer than any Wi-Fi retry.
+    pub gap_limit: Span,
+    /// How long a real-time event waits for the SysEx its source sent before it. 0 to 1 s, default
+    /// 20 ms: a "GM On" of six bytes takes one round trip more than a note.
+    pub bulk_wait: Span,
+    /// Time between heartbeats. 100 ms to 10 s, default 1 s.
+    pub heartbeat_every: Span,
+    /// Heartbeats missed before a peer counts as failed. 2 to 20, default 3.
+    pub heartbeats_missed: u32,
+    /// First pause before a failed connection is tried again; doubled up to `backoff_max`.
+    /// 50 ms to 10 s, default 250 ms.
+    pub backoff_min: Span,
+    /// Longest pause between two tries. 1 s to 5 min, default 5 s: a musician who plugs in the cable
+    /// does not wait longer.
+    pub backoff_max: Span,
+    /// How long mirrors of a node stay after its connection broke without a farewell, so that a blip
+    /// does not tear down what a user has patched. 0 to 10 min, default 5 s.
+    pub mirror_grace: Span,
+    /// How long a connection may take from the first byte to the peer's hello. Default 5 s.
+    pub hello_within: Span,
+    /// Most mirrors on the local backend. 0 to 400, default 128.
+    pub mirrors_max: usize,
+    /// Whether peers may reset devices here (system reset, FF). Default no.
+    pub accept_reset: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            late_note_limit: Span::from_ms(150),
+            gap_limit: Span::from_s(1),
+            bulk_wait: Span::from_ms(20),
+            heartbeat_every: Span::from_s(1),
+            heartbeats_missed: 3,
+            backoff_min: Span::from_ms(250),
+            backoff_max: Span::from_s(5),
+            mirror_grace: Span::from_s(5),
+            hello_within: Span::from_s(5),
+            mirrors_max: 128,
+            accept_reset: false,
+        }
+    }
+}

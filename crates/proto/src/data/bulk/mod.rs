@@ -1,0 +1,37 @@
+//! The bulk lane: SysEx and other messages that are longer than a packet, as frames of the tunnel.
+//!
+//! ```text
+//! sender.rs    pieces ▸ whole message ▸ fragments of 1 KiB
+//! receiver.rs  fragments ▸ whole message ▸ playout
+//! ```
+
+pub mod receiver;
+pub mod sender;
+
+use std::sync::Arc;
+
+use crate::id::PortId;
+use crate::seq::SeqNo;
+
+/// A whole bulk message on its way from a link to playout: its packets as words, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The source's port at its own node.
+    pub from: PortId,
+    /// This node's port that it is for, or 0.
+    pub to: PortId,
+    /// Its number on its link and source.
+    pub number: u32,
+    /// The event it comes after, as on the wire.
+    pub after: u32,
+    /// The packets.
+    pub words: Arc<[u32]>,
+}
+
+impl Delivery {
+    /// [`Delivery::after`] widened beside the newest event known.
+    #[must_use]
+    pub const fn after_seq(&self, near: SeqNo) -> SeqNo {
+        SeqNo::widen(self.after, near)
+    }
+}

@@ -1,0 +1,264 @@
+//! What happened, counted: plain atomics that any thread may read at any time.
+//!
+//! The data plane is the only writer, so it stores without read-modify-write cycles across cores.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use crate::time::Span;
+
+/// A number that only grows. One writer, many readers.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    ///
+    /// Realtime-safe: yes
+    pub fn add_one(&self) {
+        self.add(1);
+    }
+    /// Adds `n`.
+    ///
+    /// Realtime-safe: yes
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+    /// Takes one back; for what is under way.
+    ///
+    /// Realtime-safe: yes
+    pub fn sub(&self, n: u64) {
+        // Saturating, so that a bookkeeping mistake shows as 0 and not as 18 quintillion.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |v| Some(v.saturating_sub(n)));
+    }
+    /// The number now.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The newest value of something measured, in nanoseconds; `None` until the first.
+#[derive(Debug)]
+pub struct Gauge(AtomicI64);
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Gauge {
+    /// Sets the value.
+    ///
+    /// Realtime-safe: yes
+    pub fn set(&self, value: Span) {
+        self.0.store(value.as_ns(), Relaxed);
+    }
+    /// Back to "not measured".
+    ///
+    /// Realtime-safe: yes
+    pub fn clear(&self) {
+        self.0.store(i64::MIN, Relaxed);
+    }
+    /// The newest value.
+    #[must_use]
+    pub fn read(&self) -> Option<Span> {
+        match self.0.load(Relaxed) {
+            i64::MIN => None,
+            ns => Some(Span::from_ns(ns)),
+        }
+    }
+}
+
+/// Sub-buckets per power of two: values are kept to within 1/16, about 6 %.
+const SUB: usize = 16;
+const BUCKETS: usize = 48 * SUB;
+
+/// A histogram of latencies from 1 ns to 78 hours with a resolution of 6 %, of fixed size.
+pub struct Histogram {
+    counts: Box<[AtomicU64]>,
+    max: AtomicI64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(), max: AtomicI64::new(0) }
+    }
+}
+
+impl Histogram {
+    /// Counts one value; negative ones count as 0 (clocks that disagree by less than they can know).
+    ///
+    /// Realtime-safe: yes
+    pub fn record(&self, value: Span) {
+        let ns = u64::try_from(value.as_ns()).unwrap_or(0);
+        if let Some(bucket) = self.counts.get(bucket_of(ns)) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        self.max.fetch_max(value.as_ns(), Relaxed);
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|c| c.load(Relaxed)).sum()
+    }
+
+    /// The value that `fraction` (0 to 1) of all values do not exceed; `None` when there are none.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rank within the count
+    pub fn quantile(&self, fraction: f64) -> Option<Span> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let rank = ((total as f64 * fraction).ceil() as u64).clamp(1, total);
+        let mut seen = 0;
+        for (i, count) in self.counts.iter().enumerate() {
+            seen += count.load(Relaxed);
+            if seen >= rank {
+                let top = i64::try_from(upper_bound(i)).unwrap_or(i64::MAX);
+                return Some(Span::from_ns(top.min(self.max.load(Relaxed))));
+            }
+        }
+        self.max()
+    }
+
+    /// The greatest value, exactly; `None` when there are none.
+    #[must_use]
+    pub fn max(&self) -> Option<Span> {
+        (self.count() > 0).then(|| Span::from_ns(self.max.load(Relaxed)))
+    }
+}
+
+impl core::fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Histogram").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+fn bucket_of(ns: u64) -> usize {
+    // Below SUB each value has its bucket; above, the bits under the highest one choose.
+    let highest = 63 - (ns | 1).leading_zeros() as usize;
+    if highest < 4 {
+        return usize::try_from(ns).unwrap_or(0);
+    }
+    let within = usize::try_from(ns >> (highest - 4)).unwrap_or(0) & (SUB - 1);
+    ((highest - 3) * SUB + within).min(BUCKETS - 1)
+}
+
+fn upper_bound(bucket: usize) -> u64 {
+    if bucket < SUB {
+        return bucket as u64;
+    }
+    let shift = bucket / SUB - 1;
+    let base = (SUB + bucket % SUB) as u64;
+    ((base + 1) << shift) - 1
+}
+
+/// What a node's data plane counts, apart from its links.
+#[derive(Debug, Default)]
+pub struct PlaneCounters {
+    /// Datagrams that were too short, of another version, or damaged.
+    pub datagrams_bad: Counter,
+    /// Datagrams of links that are not (any more).
+    pub datagrams_unknown_link: Counter,
+    /// Messages that peers addressed to ports which are not exported.
+    pub not_exported: Counter,
+    /// System resets of peers without that right.
+    pub resets_refused: Counter,
+    /// Messages that were dropped because an output's queue was full.
+    pub output_overflow: Counter,
+    /// Note-ons refused because too many sources play on one output.
+    pub holders_full: Counter,
+    /// Bulk messages that were cut off because the bulk task was behind.
+    pub bulk_overflow: Counter,
+    /// Routes refused because the table was full.
+    pub routes_full: Counter,
+    /// Events of local sources taken in.
+    pub taken: Counter,
+    /// Messages written to outputs.
+    pub played: Counter,
+}
+
+/// What is counted for each link.
+#[derive(Debug, Default)]
+pub struct LinkCounters {
+    /// Datagrams sent.
+    pub datagrams_sent: Counter,
+    /// Datagrams received and accepted.
+    pub datagrams_received: Counter,
+    /// Fields of datagrams that were malformed or not known.
+    pub fields_skipped: Counter,
+    /// Real-time events sent, each once however often it was repeated.
+    pub events_sent: Counter,
+    /// Events sent again.
+    pub events_repeated: Counter,
+    /// Events that the peer acknowledged.
+    pub events_acked: Counter,
+    /// Events that left the history before they were acknowledged.
+    pub events_lost: Counter,
+    /// Real-time events received, each once.
+    pub events_received: Counter,
+    /// Copies of events that were here already.
+    pub duplicates: Counter,
+    /// Events that were here only after a later one: repaired losses and reorderings.
+    pub recovered: Counter,
+    /// Numbers given up after the gap limit.
+    pub given_up: Counter,
+    /// Note-ons that came too late to be played.
+    pub late_dropped: Counter,
+    /// Real-time events played although the SysEx before them had not come.
+    pub bulk_wait_expired: Counter,
+    /// Bulk messages that came whole.
+    pub bulk_received: Counter,
+    /// Bulk messages dropped because too many waited.
+    pub bulk_dropped: Counter,
+    /// The round trip's smallest value of late.
+    pub round_trip: Gauge,
+    /// The peer's clock less ours, as far as the round trip tells.
+    pub clock_offset: Gauge,
+    /// From the source's port to this node's output, by the clock estimate.
+    pub one_way: Histogram,
+}
+
+/// What is counted for each local port.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Messages taken from the source, or written to the output.
+    pub messages: Counter,
+    /// Copies of this source's messages that peers have not acknowledged yet.
+    pub in_flight: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_falls_into_a_bucket_that_holds_it() {
+        for shift in 0..47u32 {
+            for off in [0u64, 1, 2] {
+                let value = (1u64 << shift) + off;
+                let bucket = bucket_of(value);
+                assert!(upper_bound(bucket) >= value, "{value}");
+                assert!(bucket == 0 || upper_bound(bucket - 1) < value, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn quantiles_are_within_the_resolution() {
+        let h = Histogram::default();
+        assert_eq!(h.quantile(0.5), None);
+        for us in 1..=1000 {
+            h.record(Span::from_us(us));
+        }
+        let p50 = h.quantile(0.5).unwrap().as_us();
+        assert!((500..=532).contains(&p50), "{p50}");
+        assert_eq!(h.max(), Some(Span::from_ms(1)));
+        assert_eq!(h.quantile(1.0), Some(Span::from_ms(1)));
+    }
+}

@@ -1,0 +1,23 @@
+//! The path of a note, in the order it travels.
+//!
+//! ```text
+//! MIDI in ▸ classify ┬ realtime ▸ link ▸ realtime::sender + history ▸ datagram
+//!                    └ bulk     ▸ pieces ▸ bulk::sender ▸ frames
+//! MIDI out ◂ output ◂ playout ┬ realtime::receiver ◂ datagram
+//!                             └ bulk::receiver     ◂ frames
+//! ```
+//!
+//! [`plane::Plane`] joins all of it but the bulk sender and receiver, which run where the tunnels are.
+
+pub mod bulk;
+pub mod classify;
+pub mod clock_map;
+pub mod counters;
+pub mod link;
+pub mod output;
+pub mod outputs;
+pub mod plane;
+pub mod playout;
+pub mod realtime;
+pub mod routes;
+pub mod state;

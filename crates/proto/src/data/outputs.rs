@@ -1,0 +1,379 @@
+//! All local outputs of a node, and the bulk messages that are on their way to them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::counters::{PlaneCounters, PortCounters};
+use super::output::{BulkSlot, Next, Output, Play};
+use super::state::Verdict;
+use crate::bridge::Endpoint;
+use crate::config::{BULK_WAITING, OUTPUTS_MAX, PORTS_MAX};
+use crate::id::{LinkNo, PortId};
+use crate::midi::Ump;
+use crate::time::{LocalTime, Span};
+
+/// After a driver took no more, it is tried again this much later: 31 bytes at DIN speed take 10 ms,
+/// so one millisecond loses little and costs little.
+const RETRY: Span = Span::from_ms(1);
+
+/// A message for a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The output's port.
+    pub port: PortId,
+    /// What to write.
+    pub play: Play,
+    /// Whether it is a packet of a bulk message.
+    pub bulk: bool,
+}
+
+/// A bulk message that all its outputs are done with.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Where it came from.
+    pub source: Endpoint,
+    /// Its number.
+    pub number: u32,
+    /// Its memory, to be freed elsewhere.
+    pub words: Arc<[u32]>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    source: Endpoint,
+    number: u32,
+    words: Arc<[u32]>,
+    readers: u16,
+}
+
+/// The outputs.
+pub struct Outputs {
+    by_port: Vec<Option<Box<Output>>>,
+    open: usize,
+    /// Ports with work, each once.
+    ready: VecDeque<PortId>,
+    listed: Vec<bool>,
+    blocked: VecDeque<PortId>,
+    blocked_until: LocalTime,
+    store: Vec<Option<Stored>>,
+    finished: VecDeque<Finished>,
+    counters: Arc<PlaneCounters>,
+    ports: Arc<[PortCounters]>,
+}
+
+impl Outputs {
+    /// No output open.
+    #[must_use]
+    pub fn new(counters: Arc<PlaneCounters>, ports: Arc<[PortCounters]>) -> Self {
+        Self {
+            by_port: (0..PORTS_MAX).map(|_| None).collect(),
+            open: 0,
+            ready: VecDeque::with_capacity(PORTS_MAX),
+            listed: vec![false; PORTS_MAX],
+            blocked: VecDeque::with_capacity(PORTS_MAX),
+            blocked_until: LocalTime::MAX,
+            store: (0..BULK_WAITING).map(|_| None).collect(),
+            finished: VecDeque::with_capacity(BULK_WAITING),
+            counters,
+            ports,
+        }
+    }
+
+    /// Opens an output; gives back the box of one that was open under that port, or the new one when
+    /// there are [`OUTPUTS_MAX`] or the id is out of range.
+    ///
+    /// Realtime-safe: yes
+    pub fn open(&mut self, port: PortId, output: Box<Output>) -> Option<Box<Output>> {
+        let Some(slot) = self.by_port.get_mut(usize::from(port.0)) else { return Some(output) };
+        if slot.is_none() {
+            if self.open >= OUTPUTS_MAX {
+                return Some(output);
+            }
+            self.open += 1;
+        }
+        slot.replace(output)
+    }
+
+    /// Closes an output; its box is to be freed elsewhere.
+    ///
+    /// Realtime-safe: yes
+    pub fn close(&mut self, port: PortId) -> Option<Box<Output>> {
+        let mut output = self.by_port.get_mut(usize::from(port.0))?.take()?;
+        self.open -= 1;
+        while let Some(slot) = output.clear() {
+            self.free(slot);
+        }
+        Some(output)
+    }
+
+    /// Whether there is an output that peers may address.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_exported(&self, port: PortId) -> bool {
+        self.get(port).is_some_and(|o| o.exported)
+    }
+
+    /// Puts a message of `source` into the queue of an output, unless others hold what it would end.
+    ///
+    /// Realtime-safe: yes
+    pub fn play(&mut self, port: PortId, source: Endpoint, play: Play) {
+        let Some(Some(output)) = self.by_port.get_mut(usize::from(port.0)) else { return };
+        match output.holders.take(source, &play.message) {
+            Verdict::Write => self.push(port, play),
+            Verdict::Held => {}
+            Verdict::Refuse => self.counters.holders_full.add_one(),
+        }
+    }
+
+    /// Keeps a bulk message until its outputs are done with it; `None` when there is no room.
+    ///
+    /// Realtime-safe: yes
+    pub fn keep(
+        &mut self,
+        source: Endpoint,
+        number: u32,
+        words: Arc<[u32]>,
+    ) -> Result<BulkSlot, Arc<[u32]>> {
+        match self.store.iter().position(Option::is_none) {
+            Some(at) => {
+                self.store[at] = Some(Stored { source, number, words, readers: 0 });
+                Ok(BulkSlot(u16::try_from(at).unwrap_or(u16::MAX)))
+            }
+            None => Err(words),
+        }
+    }
+
+    /// Puts a kept bulk message into the queue of an output.
+    ///
+    /// Realtime-safe: yes
+    pub fn play_bulk(&mut self, port: PortId, slot: BulkSlot, link: LinkNo) {
+        let Some(Some(output)) = self.by_port.get_mut(usize::from(port.0)) else { return };
+        if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) {
+            stored.readers += 1;
+        }
+        if let Err(overflow) = output.push_bulk(slot, link) {
+            self.counters.output_overflow.add_one();
+            if let Some(slot) = overflow.0 {
+                self.free(slot);
+            }
+        }
+        self.list(port);
+    }
+
+    /// All outputs of a kept bulk message have been named: with none, it is finished.
+    ///
+    /// Realtime-safe: yes
+    pub fn seal_bulk(&mut self, slot: BulkSlot) {
+        let unread = matches!(self.store.get(usize::from(slot.0)), Some(Some(s)) if s.readers == 0);
+        if unread {
+            self.finish(slot);
+        }
+    }
+
+    /// Lets go of all that `source` holds, on one output or on all.
+    ///
+    /// Realtime-safe: yes
+    pub fn release(&mut self, source: Endpoint, only: Option<PortId>) {
+        self.release_where(|s| s == source, only);
+    }
+
+    /// Lets go of all that the sources of a link hold.
+    ///
+    /// Realtime-safe: yes
+    pub fn release_link(&mut self, link: LinkNo) {
+        self.release_where(|s| s.link == link, None);
+    }
+
+    /// Makes every output silent: queues are emptied, all that is held is let go, and each channel is
+    /// told to end all sound and all notes.
+    ///
+    /// Realtime-safe: yes
+    pub fn silence(&mut self) {
+        for n in 0..self.by_port.len() {
+            let Ok(port) = u16::try_from(n).map(PortId) else { continue };
+            while let Some(slot) = self.get_mut(port).and_then(Output::clear) {
+                self.free(slot);
+            }
+            if self.get(port).is_none() {
+                continue;
+            }
+            while let Some(message) = self.get_mut(port).and_then(|o| o.holders.release_any()) {
+                self.push(port, own(message));
+            }
+            for channel in 0..16u8 {
+                for controller in [64, 120, 123] {
+                    self.push(port, own(Ump::midi1(0, 0xB0 | channel, controller, 0)));
+                }
+            }
+        }
+    }
+
+    /// The next message for a driver.
+    ///
+    /// Realtime-safe: yes
+    pub fn next(&mut self, now: LocalTime) -> Option<Due> {
+        if now >= self.blocked_until {
+            self.blocked_until = LocalTime::MAX;
+            self.ready.append(&mut self.blocked);
+        }
+        while let Some(port) = self.ready.front().copied() {
+            let Some(output) = self.get_mut(port) else {
+                self.unlist();
+                continue;
+            };
+            match output.pop() {
+                Next::Message(play) => return Some(Due { port, play, bulk: false }),
+                Next::BulkAt(slot, word, link) => {
+                    if let Some(due) = self.bulk_packet(port, slot, word, link) {
+                        return Some(due);
+                    }
+                }
+                Next::Nothing => self.unlist(),
+            }
+        }
+        None
+    }
+
+    /// The driver took the message.
+    ///
+    /// Realtime-safe: yes
+    pub fn written(&mut self, due: &Due) {
+        if due.bulk
+            && let Some(output) = self.get_mut(due.port)
+        {
+            output.bulk_advance(due.play.message.word_count());
+        }
+        self.counters.played.add_one();
+        if let Some(port) = self.ports.get(usize::from(due.port.0)) {
+            port.messages.add_one();
+        }
+    }
+
+    /// The driver took nothing: the message comes again after a moment.
+    ///
+    /// Realtime-safe: yes
+    pub fn refused(&mut self, now: LocalTime, due: &Due) {
+        if !due.bulk
+            && let Some(output) = self.get_mut(due.port)
+        {
+            output.put_back(due.play);
+        }
+        if self.ready.front() == Some(&due.port) {
+            self.ready.pop_front();
+            self.blocked.push_back(due.port);
+            self.blocked_until = self.blocked_until.min(now + RETRY);
+        }
+    }
+
+    /// When a refused message is tried again.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn wake_at(&self) -> LocalTime {
+        self.blocked_until
+    }
+
+    /// The next bulk message that all its outputs are done with.
+    ///
+    /// Realtime-safe: yes
+    pub fn finished(&mut self) -> Option<Finished> {
+        self.finished.pop_front()
+    }
+
+    fn bulk_packet(
+        &mut self,
+        port: PortId,
+        slot: BulkSlot,
+        word: usize,
+        link: LinkNo,
+    ) -> Option<Due> {
+        let packet = match self.store.get(usize::from(slot.0)) {
+            Some(Some(stored)) => {
+                stored.words.get(word..).and_then(Ump::split_first).map(|(packet, _)| packet)
+            }
+            _ => None,
+        };
+        if let Some(message) = packet {
+            return Some(Due { port, play: Play { message, link, born: None }, bulk: true });
+        }
+        if let Some(output) = self.get_mut(port) {
+            output.bulk_advance(0);
+        }
+        self.free(slot);
+        None
+    }
+
+    fn release_where(&mut self, which: impl Fn(Endpoint) -> bool, only: Option<PortId>) {
+        for n in 0..self.by_port.len() {
+            let Ok(port) = u16::try_from(n).map(PortId) else { continue };
+            if only.is_some_and(|o| o != port) {
+                continue;
+            }
+            loop {
+                let Some(output) = self.get_mut(port) else { break };
+                let Some(source) = output.holders.sources().find(|s| which(*s)) else { break };
+                while let Some(message) = self.get_mut(port).and_then(|o| o.holders.release(source))
+                {
+                    self.push(port, own(message));
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, port: PortId, play: Play) {
+        let Some(output) = self.get_mut(port) else { return };
+        if let Err(overflow) = output.push(play) {
+            self.counters.output_overflow.add_one();
+            if let Some(slot) = overflow.0 {
+                self.free(slot);
+            }
+        }
+        self.list(port);
+    }
+
+    fn list(&mut self, port: PortId) {
+        if let Some(listed @ false) = self.listed.get_mut(usize::from(port.0)) {
+            *listed = true;
+            self.ready.push_back(port);
+        }
+    }
+
+    fn unlist(&mut self) {
+        if let Some(port) = self.ready.pop_front()
+            && let Some(listed) = self.listed.get_mut(usize::from(port.0))
+        {
+            *listed = false;
+        }
+    }
+
+    /// One output fewer needs this bulk message.
+    fn free(&mut self, slot: BulkSlot) {
+        if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) {
+            stored.readers = stored.readers.saturating_sub(1);
+            if stored.readers == 0 {
+                self.finish(slot);
+            }
+        }
+    }
+
+    fn finish(&mut self, slot: BulkSlot) {
+        if let Some(stored) = self.store.get_mut(usize::from(slot.0)).and_then(Option::take) {
+            let Stored { source, number, words, .. } = stored;
+            self.finished.push_back(Finished { source, number, words });
+        }
+    }
+
+    fn get(&self, port: PortId) -> Option<&Output> {
+        self.by_port.get(usize::from(port.0))?.as_deref()
+    }
+
+    fn get_mut(&mut self, port: PortId) -> Option<&mut Output> {
+        self.by_port.get_mut(usize::from(port.0))?.as_deref_mut()
+    }
+}
+
+/// A message that the node itself makes.
+const fn own(message: Ump) -> Play {
+    Play { message, link: LinkNo::LOCAL, born: None }
+}

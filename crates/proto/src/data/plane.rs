@@ -1,0 +1,639 @@
+//! The data plane: everything between a MIDI input and a datagram, and back.
+//!
+//! One owner drives it (`node`'s real-time thread, or the single-threaded `node` of the simulator):
+//! one change, then [`Plane::poll`] until it answers [`Output::WakeAt`]; then the next change.
+//!
+//! ```
+//! # use midip2p_proto::{config::Config, data::plane::{Output, Plane}, time::LocalTime};
+//! # let (mut plane, now, mut buf) = (Plane::new(Config::default()), LocalTime::ZERO, [0; 1200]);
+//! // after each handle_…() or command():
+//! let wake_at = loop {
+//!     match plane.poll(now, &mut buf) {
+//!         Output::Transmit { to, length } => { /* send buf[..length] to `to` */ }
+//!         Output::Play(due) => { /* driver.write(due), then */ plane.written(now, &due) }
+//!         Output::Bulk(_) | Output::Control(_) | Output::Discard(_) => { /* hand over */ }
+//!         Output::WakeAt(at) => break at,
+//!     }
+//! };
+//! # let _ = wake_at;
+//! ```
+//!
+//! Memory is supplied from outside ([`Supply`]) and given back ([`Output::Discard`]), so that the
+//! owner never allocates or frees.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::bulk::Delivery;
+use super::classify::{Lane, extent, lane, may_interrupt_bulk};
+use super::counters::{PlaneCounters, PortCounters};
+use super::link::Link;
+use super::output::{self, Play};
+use super::outputs::{Due, Outputs};
+use super::playout::{self, Playout, Ready};
+use super::realtime::history::Sent;
+use super::realtime::receiver::Delivered;
+use super::routes::Routes;
+use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
+use crate::config::{BULK_PIECES, Config, LINKS_MAX, PORTS_MAX};
+use crate::id::{LinkId, LinkNo, PortId};
+use crate::midi::{MessageType, Ump};
+use crate::seq::SeqNo;
+use crate::time::LocalTime;
+use crate::wire::split;
+
+/// Words for the control plane that may wait at the same time; more are not said twice anyway.
+const CONTROL_WAITING: usize = 512;
+
+/// Memory for what is about to be opened.
+pub enum Supply {
+    /// For the next [`ToData::LinkUp`].
+    Link(Box<Link>),
+    /// For the next [`ToData::OutputOpen`].
+    Output(Box<output::Output>),
+}
+
+/// Memory that is no longer needed; to be freed where that may take its time.
+pub enum Discard {
+    /// A link that went down.
+    Link(Box<Link>),
+    /// An output that was closed.
+    Output(Box<output::Output>),
+    /// A bulk message that was played.
+    Words(Arc<[u32]>),
+}
+
+/// What the plane wants done.
+pub enum Output {
+    /// Send the first `length` bytes of the buffer.
+    Transmit {
+        /// The peer's datagram socket.
+        to: SocketAddr,
+        /// How many bytes.
+        length: usize,
+    },
+    /// Write this to its driver, then call [`Plane::written`] or [`Plane::refused`].
+    Play(Due),
+    /// For the bulk task.
+    Bulk(BulkPiece),
+    /// For the control plane.
+    Control(ToControl),
+    /// To be freed elsewhere.
+    Discard(Discard),
+    /// Nothing to do until then, unless something comes.
+    WakeAt(LocalTime),
+}
+
+/// The data plane of a node.
+pub struct Plane {
+    config: Config,
+    counters: Arc<PlaneCounters>,
+    ports: Arc<[PortCounters]>,
+    routes: Routes,
+    outputs: Outputs,
+    links: Vec<Option<Box<Link>>>,
+    spare_links: Vec<Box<Link>>,
+    spare_outputs: Vec<Box<output::Output>>,
+    /// The loop from local sources to local outputs.
+    local: Playout,
+    local_newest: SeqNo,
+    local_bulk: Vec<u32>,
+    /// For each local source the groups in which it is in the middle of a bulk message.
+    open_bulk: Vec<u32>,
+    panic_on: Option<Ump>,
+    pieces: VecDeque<BulkPiece>,
+    control: VecDeque<ToControl>,
+    discards: VecDeque<Discard>,
+}
+
+impl Plane {
+    /// A plane without links, outputs and routes.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let counters = Arc::<PlaneCounters>::default();
+        let ports: Arc<[PortCounters]> = (0..PORTS_MAX).map(|_| PortCounters::default()).collect();
+        Self {
+            routes: Routes::default(),
+            outputs: Outputs::new(Arc::clone(&counters), Arc::clone(&ports)),
+            links: (0..LINKS_MAX).map(|_| None).collect(),
+            spare_links: Vec::with_capacity(LINKS_MAX),
+            spare_outputs: Vec::with_capacity(PORTS_MAX),
+            local: Playout::new(LinkNo::LOCAL, config.bulk_wait, config.gap_limit),
+            local_newest: SeqNo::NONE,
+            local_bulk: vec![0; PORTS_MAX],
+            open_bulk: vec![0; PORTS_MAX],
+            panic_on: None,
+            pieces: VecDeque::with_capacity(BULK_PIECES),
+            control: VecDeque::with_capacity(CONTROL_WAITING),
+            discards: VecDeque::with_capacity(CONTROL_WAITING),
+            config,
+            counters,
+            ports,
+        }
+    }
+
+    /// What this plane counts, readable from any thread.
+    #[must_use]
+    pub fn counters(&self) -> (Arc<PlaneCounters>, Arc<[PortCounters]>) {
+        (Arc::clone(&self.counters), Arc::clone(&self.ports))
+    }
+
+    /// Whether there is room for another SysEx of a few kilobytes: if not, sources that can wait
+    /// (app ports) should.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn has_bulk_room(&self) -> bool {
+        self.pieces.len() < BULK_PIECES / 2
+    }
+
+    /// Takes memory for what is about to be opened.
+    ///
+    /// Realtime-safe: yes
+    pub fn supply(&mut self, supply: Supply) {
+        match supply {
+            Supply::Link(link) if self.spare_links.len() < LINKS_MAX => self.spare_links.push(link),
+            Supply::Output(output) if self.spare_outputs.len() < PORTS_MAX => {
+                self.spare_outputs.push(output);
+            }
+            Supply::Link(link) => self.discards.push_back(Discard::Link(link)),
+            Supply::Output(output) => self.discards.push_back(Discard::Output(output)),
+        }
+    }
+
+    /// Carries out a command of the control plane.
+    ///
+    /// Realtime-safe: yes
+    pub fn command(&mut self, now: LocalTime, command: ToData) {
+        match command {
+            ToData::LinkUp { link, local_id, remote_id, address, same_host } => {
+                self.link_up(now, link, (local_id, remote_id), address, same_host);
+            }
+            ToData::LinkDown { link } => self.link_down(link),
+            ToData::OutputOpen { port, exported } => {
+                if let Some(mut output) = self.spare_outputs.pop() {
+                    output.exported = exported;
+                    let left_over = self.outputs.open(port, output);
+                    self.discards.extend(left_over.map(Discard::Output));
+                }
+            }
+            ToData::OutputClose { port } => {
+                let closed = self.outputs.close(port);
+                self.discards.extend(closed.map(Discard::Output));
+            }
+            ToData::SourceClose { source } => {
+                self.outputs.release(source, None);
+                if source.link == LinkNo::LOCAL {
+                    self.cut_bulk(source.port, u32::MAX);
+                    self.release_at_peers(now, source.port, None);
+                }
+            }
+            ToData::RouteAdd(route) => {
+                if self.routes.add(route).is_err() {
+                    self.counters.routes_full.add_one();
+                }
+            }
+            ToData::RouteRemove(route) => self.route_remove(now, route),
+            ToData::Silence => self.silence(),
+            ToData::PanicOn(message) => self.panic_on = message.map(|m| m.with_group(0)),
+        }
+    }
+
+    /// A local source gave a message at the moment `at`.
+    ///
+    /// Realtime-safe: yes
+    pub fn handle_midi(&mut self, now: LocalTime, port: PortId, at: LocalTime, message: Ump) {
+        let Some(counters) = self.ports.get(usize::from(port.0)) else { return };
+        counters.messages.add_one();
+        self.counters.taken.add_one();
+        if self.panic_on == Some(message.with_group(0)) {
+            self.silence();
+            self.say(ToControl::PanicPressed);
+            return;
+        }
+        match lane(&message) {
+            Lane::Local => {}
+            Lane::Realtime => {
+                if !may_interrupt_bulk(&message) {
+                    self.cut_bulk(port, 1 << BulkPiece::group_of(&message));
+                }
+                self.send_event(now, port, at, message);
+            }
+            Lane::Bulk => self.take_bulk_packet(port, message),
+        }
+    }
+
+    /// A datagram came. Whatever it holds, nothing fails: what cannot be used is counted.
+    ///
+    /// Realtime-safe: yes
+    pub fn handle_datagram(&mut self, now: LocalTime, datagram: &mut [u8]) {
+        let Ok((header, header_bytes, body, tag)) = split(datagram) else {
+            self.counters.datagrams_bad.add_one();
+            return;
+        };
+        let Some(number) = self.link_by_id(header.link) else {
+            self.counters.datagrams_unknown_link.add_one();
+            return;
+        };
+        let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
+        let ports = &self.ports;
+        let genuine = link.receive(now, header, (header_bytes, body, tag), |from| {
+            if let Some(port) = ports.get(usize::from(from.0)) {
+                port.in_flight.sub(1);
+            }
+        });
+        if !genuine {
+            self.counters.datagrams_bad.add_one();
+            return;
+        }
+        if link.alive_is_due(now) {
+            self.say(ToControl::Alive { link: number });
+        }
+        self.deliver(now, number);
+    }
+
+    /// A bulk message came whole by a link (or, by the local loop, from a source of this node).
+    ///
+    /// Realtime-safe: yes
+    pub fn handle_bulk(&mut self, now: LocalTime, link: LinkNo, delivery: Delivery) {
+        let source = Endpoint::remote(link, delivery.from);
+        let near = match self.links.get(usize::from(link.0)) {
+            _ if link == LinkNo::LOCAL => self.local_newest,
+            Some(Some(link)) => {
+                link.counters.bulk_received.add_one();
+                link.receiver.contiguous()
+            }
+            _ => return self.discards.push_back(Discard::Words(delivery.words)),
+        };
+        let after = delivery.after_seq(near);
+        let (from, to, number) = (delivery.from, delivery.to, delivery.number);
+        match self.outputs.keep(source, number, delivery.words) {
+            Ok(slot) => {
+                let bulk = playout::Bulk { from, to, number, after, slot };
+                let playout = match self.links.get_mut(usize::from(link.0)) {
+                    Some(Some(link)) => &mut link.playout,
+                    _ => &mut self.local,
+                };
+                if playout.bulk(now, bulk).is_err() {
+                    self.outputs.seal_bulk(slot);
+                }
+                self.play_ready(now, link);
+            }
+            Err(words) => {
+                self.counters.bulk_overflow.add_one();
+                self.discards.push_back(Discard::Words(words));
+            }
+        }
+    }
+
+    /// Time passed: gaps and waits may have come to their end.
+    ///
+    /// Realtime-safe: yes
+    pub fn handle_timeout(&mut self, now: LocalTime) {
+        for n in 0..self.links.len() {
+            let due = match &self.links[n] {
+                Some(link) => link.receiver.wake_at().min(link.playout.wake_at()) <= now,
+                None => n == 0 && self.local.wake_at() <= now,
+            };
+            if due && let Ok(number) = u16::try_from(n) {
+                self.deliver(now, LinkNo(number));
+            }
+        }
+    }
+
+    /// What is to be done next. `buf` takes datagrams and has at least 1,200 bytes.
+    ///
+    /// Realtime-safe: yes
+    pub fn poll(&mut self, now: LocalTime, buf: &mut [u8]) -> Output {
+        if let Some(due) = self.outputs.next(now) {
+            return Output::Play(due);
+        }
+        for link in self.links.iter_mut().flatten() {
+            if let Some(length) = link.transmit(now, buf) {
+                return Output::Transmit { to: link.address, length };
+            }
+        }
+        if let Some(piece) = self.pieces.pop_front() {
+            return Output::Bulk(piece);
+        }
+        if let Some(finished) = self.outputs.finished() {
+            self.discards.push_back(Discard::Words(finished.words));
+            let (source, number) = (finished.source, finished.number);
+            return Output::Control(ToControl::BulkPlayed { source, number });
+        }
+        if let Some(word) = self.control.pop_front() {
+            return Output::Control(word);
+        }
+        if let Some(discard) = self.discards.pop_front() {
+            return Output::Discard(discard);
+        }
+        Output::WakeAt(self.wake_at())
+    }
+
+    /// The driver took the message of [`Output::Play`].
+    ///
+    /// Realtime-safe: yes
+    pub fn written(&mut self, now: LocalTime, due: &Due) {
+        self.outputs.written(due);
+        if let Some(born) = due.play.born
+            && let Some(Some(link)) = self.links.get(usize::from(due.play.link.0))
+        {
+            link.counters.one_way.record(now - born);
+        }
+    }
+
+    /// The driver took nothing: [`Output::Play`] comes again after a moment.
+    ///
+    /// Realtime-safe: yes
+    pub fn refused(&mut self, now: LocalTime, due: &Due) {
+        self.outputs.refused(now, due);
+    }
+
+    fn wake_at(&self) -> LocalTime {
+        self.links
+            .iter()
+            .flatten()
+            .map(|l| l.send_at().min(l.receiver.wake_at()).min(l.playout.wake_at()))
+            .fold(self.local.wake_at().min(self.outputs.wake_at()), LocalTime::min)
+    }
+
+    fn link_by_id(&self, id: LinkId) -> Option<LinkNo> {
+        let at = self.links.iter().position(|l| l.as_ref().is_some_and(|l| l.local_id() == id))?;
+        u16::try_from(at).ok().map(LinkNo)
+    }
+
+    fn link_up(
+        &mut self,
+        now: LocalTime,
+        link: LinkNo,
+        ids: (LinkId, LinkId),
+        address: SocketAddr,
+        same_host: bool,
+    ) {
+        self.link_down(link);
+        let Some(mut spare) = self.spare_links.pop() else { return };
+        spare.open(now, link, ids, address, same_host);
+        match self.links.get_mut(usize::from(link.0)) {
+            Some(slot @ None) if link != LinkNo::LOCAL => *slot = Some(spare),
+            _ => self.discards.push_back(Discard::Link(spare)),
+        }
+    }
+
+    fn link_down(&mut self, number: LinkNo) {
+        let Some(mut link) = self.links.get_mut(usize::from(number.0)).and_then(Option::take)
+        else {
+            return;
+        };
+        while let Some(slot) = link.playout.clear() {
+            self.outputs.seal_bulk(slot);
+        }
+        link.forget_unacked(|from| {
+            if let Some(port) = self.ports.get(usize::from(from.0)) {
+                port.in_flight.sub(1);
+            }
+        });
+        self.outputs.release_link(number);
+        self.routes.retain(|r| r.source.link != number && r.sink.link != number);
+        self.discards.push_back(Discard::Link(link));
+    }
+
+    fn route_remove(&mut self, now: LocalTime, route: Route) {
+        if !self.routes.remove(route) {
+            return;
+        }
+        if route.sink.link == LinkNo::LOCAL {
+            self.outputs.release(route.source, Some(route.sink.port));
+        } else {
+            self.release_at_peers(now, route.source.port, Some(route.sink));
+        }
+    }
+
+    /// Ends at the peers what a local source holds there; `only` names one sink.
+    fn release_at_peers(&mut self, now: LocalTime, from: PortId, only: Option<Endpoint>) {
+        for (n, link) in self.links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
+            if only.is_some_and(|o| usize::from(o.link.0) != n) {
+                continue;
+            }
+            while let Some((message, to)) = link.release_held(from, only.map(|o| o.port)) {
+                send(link, &self.ports, Sent { from, to, after_bulk: 0, at: now, message });
+            }
+        }
+    }
+
+    fn send_event(&mut self, now: LocalTime, from: PortId, at: LocalTime, message: Ump) {
+        let mut local = false;
+        for route in self.routes.sinks(Endpoint::local(from)) {
+            let to = route.sink.port;
+            if route.sink.link == LinkNo::LOCAL {
+                local = true;
+            } else if let Some(Some(link)) = self.links.get_mut(usize::from(route.sink.link.0)) {
+                let after_bulk = link.bulk_number(from);
+                send(link, &self.ports, Sent { from, to, after_bulk, at, message });
+            }
+        }
+        if local {
+            self.local_newest = self.local_newest.next();
+            let after_bulk = self.local_bulk.get(usize::from(from.0)).copied().unwrap_or(0);
+            let number = self.local_newest;
+            let to = PortId::NONE;
+            let event = playout::Event { number, from, to, after_bulk, born: Some(at), message };
+            if let Some(event) = self.local.event(now, event) {
+                self.dispatch(LinkNo::LOCAL, &event);
+            }
+            self.play_ready(now, LinkNo::LOCAL);
+        }
+    }
+
+    fn take_bulk_packet(&mut self, from: PortId, packet: Ump) {
+        let group = BulkPiece::group_of(&packet);
+        let (begins, ends) = extent(&packet);
+        let Some(open) = self.open_bulk.get_mut(usize::from(from.0)) else { return };
+        if !begins && *open >> group & 1 == 0 {
+            return; // the rest of a message that was cut off
+        }
+        let sinks = self.routes.sinks(Endpoint::local(from));
+        if self.pieces.len() + sinks.len() + 2 > BULK_PIECES {
+            self.counters.bulk_overflow.add_one();
+            self.cut_bulk(from, 1 << group);
+            return;
+        }
+        *open |= 1 << group;
+        self.pieces.push_back(BulkPiece::Packet { from, packet });
+        if !ends {
+            return;
+        }
+        *open &= !(1 << group);
+        let mut local = None;
+        for route in sinks {
+            let sink = route.sink;
+            let (number, after) = if sink.link == LinkNo::LOCAL {
+                if local.is_some() {
+                    continue; // one message for all local outputs
+                }
+                let Some(count) = self.local_bulk.get_mut(usize::from(from.0)) else { continue };
+                *count = count.wrapping_add(1);
+                local = Some(*count);
+                (*count, self.local_newest)
+            } else if let Some(Some(link)) = self.links.get_mut(usize::from(sink.link.0)) {
+                if let Some(port) = self.ports.get(usize::from(from.0)) {
+                    port.in_flight.add_one();
+                }
+                (link.next_bulk_number(from), link.newest())
+            } else {
+                continue;
+            };
+            let sink =
+                if sink.link == LinkNo::LOCAL { Endpoint::local(PortId::NONE) } else { sink };
+            self.pieces.push_back(BulkPiece::Whole { from, group, sink, number, after });
+        }
+        self.pieces.push_back(BulkPiece::End { from, group });
+    }
+
+    /// Ends unfinished bulk messages of a source in the groups of `mask`.
+    fn cut_bulk(&mut self, from: PortId, mask: u32) {
+        let Some(open) = self.open_bulk.get_mut(usize::from(from.0)) else { return };
+        let cut = *open & mask;
+        *open &= !mask;
+        for group in (0..=16u8).filter(|g| cut >> g & 1 == 1) {
+            self.pieces.push_back(BulkPiece::End { from, group });
+        }
+    }
+
+    /// Takes out of a link's window what is in order, and plays it.
+    fn deliver(&mut self, now: LocalTime, number: LinkNo) {
+        while let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) {
+            let Some(delivered) = link.receiver.next(now) else { break };
+            match delivered {
+                Delivered::GaveUp(lost) => {
+                    link.counters.given_up.add(lost);
+                    // One of them may have been a note-off.
+                    self.outputs.release_link(number);
+                }
+                Delivered::Event { number: seq, event, born, late_by } => {
+                    if late_by > self.config.late_note_limit && is_note_on(&event.message) {
+                        link.counters.late_dropped.add_one();
+                        continue;
+                    }
+                    let born = link.clock.to_local(born);
+                    let event = playout::Event {
+                        number: seq,
+                        from: event.from,
+                        to: event.to,
+                        after_bulk: event.after_bulk,
+                        born,
+                        message: event.message,
+                    };
+                    if let Some(event) = link.playout.event(now, event) {
+                        self.dispatch(number, &event);
+                    }
+                }
+            }
+        }
+        self.play_ready(now, number);
+    }
+
+    fn play_ready(&mut self, now: LocalTime, number: LinkNo) {
+        loop {
+            let ready = match self.links.get_mut(usize::from(number.0)) {
+                Some(Some(link)) => {
+                    let delivered = link.receiver.contiguous();
+                    let ready = link.playout.next(now, delivered);
+                    link.counters.bulk_wait_expired.add(link.playout.take_expired());
+                    ready
+                }
+                _ if number == LinkNo::LOCAL => self.local.next(now, self.local_newest),
+                _ => None,
+            };
+            match ready {
+                Some(Ready::Event(event)) => self.dispatch(number, &event),
+                Some(Ready::Bulk(bulk)) => self.dispatch_bulk(number, &bulk),
+                None => return,
+            }
+        }
+    }
+
+    fn dispatch(&mut self, link: LinkNo, event: &playout::Event) {
+        if link != LinkNo::LOCAL && is_reset(&event.message) && !self.config.accept_reset {
+            self.counters.resets_refused.add_one();
+            return;
+        }
+        let source = Endpoint::remote(link, event.from);
+        let play = Play { message: event.message, link, born: event.born };
+        if event.to != PortId::NONE {
+            if self.outputs.is_exported(event.to) {
+                self.outputs.play(event.to, source, play);
+            } else {
+                self.counters.not_exported.add_one();
+            }
+            return;
+        }
+        for route in self.routes.sinks(source) {
+            if route.sink.link == LinkNo::LOCAL {
+                self.outputs.play(route.sink.port, source, play);
+            }
+        }
+    }
+
+    fn dispatch_bulk(&mut self, link: LinkNo, bulk: &playout::Bulk) {
+        let source = Endpoint::remote(link, bulk.from);
+        if bulk.to != PortId::NONE {
+            if self.outputs.is_exported(bulk.to) {
+                self.outputs.play_bulk(bulk.to, bulk.slot, link);
+            } else {
+                self.counters.not_exported.add_one();
+            }
+        } else {
+            for route in self.routes.sinks(source) {
+                if route.sink.link == LinkNo::LOCAL {
+                    self.outputs.play_bulk(route.sink.port, bulk.slot, link);
+                }
+            }
+        }
+        self.outputs.seal_bulk(bulk.slot);
+    }
+
+    fn silence(&mut self) {
+        for link in self.links.iter_mut().flatten() {
+            while let Some(slot) = link.playout.clear() {
+                self.outputs.seal_bulk(slot);
+            }
+        }
+        while let Some(slot) = self.local.clear() {
+            self.outputs.seal_bulk(slot);
+        }
+        self.outputs.silence();
+    }
+
+    fn say(&mut self, word: ToControl) {
+        if self.control.len() < CONTROL_WAITING {
+            self.control.push_back(word);
+        }
+    }
+}
+
+/// Gives an event to a link and keeps count of what its source has under way.
+fn send(link: &mut Link, ports: &[PortCounters], event: Sent) {
+    if let Some(port) = ports.get(usize::from(event.from.0)) {
+        port.in_flight.add_one();
+    }
+    if let Some(lost) = link.send(event)
+        && let Some(port) = ports.get(usize::from(lost.0))
+    {
+        port.in_flight.sub(1);
+    }
+}
+
+fn is_note_on(message: &Ump) -> bool {
+    let [_, status, _, velocity] = message.words()[0].to_be_bytes();
+    match message.message_type() {
+        MessageType::Midi1Voice => status >> 4 == 9 && velocity != 0,
+        MessageType::Midi2Voice => status >> 4 == 9,
+        _ => false,
+    }
+}
+
+fn is_reset(message: &Ump) -> bool {
+    message.message_type() == MessageType::System && message.status() == 0xFF
+}

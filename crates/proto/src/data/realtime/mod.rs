@@ -1,0 +1,10 @@
+//! The real-time lane of one link: what was sent and not yet acknowledged, and what came.
+//!
+//! ```text
+//! sender.rs   push ▸ history.rs ▸ datagram ▸ repeat until acknowledged
+//! receiver.rs datagram ▸ window ▸ in order ▸ playout
+//! ```
+
+pub mod history;
+pub mod receiver;
+pub mod sender;

@@ -1,0 +1,373 @@
+//! What sounds on an output, and who holds it.
+//!
+//! Several sources may play on one output. A note is held by each source that began and did not end
+//! it; it ends on the device when the last holder lets go. Pedals (64, 66, 67, 69) are down while any
+//! source has them down. So one source's note-off, or its death, never silences another's note, and
+//! whatever a dead source held is let go: pedals first, then notes, then the bend goes to its centre.
+//!
+//! ```text
+//! output ─┬ source A, group 0 ─ notes 16 × 128 bits · pedals 16 × 4 bits · bent 16 bits
+//!         └ source B, group 0 ─ …
+//! ```
+
+use crate::bridge::Endpoint;
+use crate::config::HOLDERS_MAX;
+use crate::midi::{MessageType, Ump};
+
+/// The pedals that are merged: sustain, sostenuto, soft, hold 2.
+const PEDALS: [u8; 4] = [64, 66, 67, 69];
+
+/// What to do with a message of one source, given what the others hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Write it.
+    Write,
+    /// Another source still holds the note or pedal: the device hears nothing.
+    Held,
+    /// A note-on of one more source than an output keeps apart: it could never be let go safely.
+    Refuse,
+}
+
+/// What all sources together hold on one output.
+#[derive(Debug)]
+pub struct Holders {
+    slots: Vec<Slot>,
+    /// Whether several sources are merged as one device needs it; if not, all is passed on.
+    merge: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    source: Endpoint,
+    group: u8,
+    midi2: bool,
+    notes: [u128; 16],
+    pedals: [u8; 16],
+    bent: u16,
+}
+
+/// What a message means for the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    NoteOn(usize, u8),
+    NoteOff(usize, u8),
+    Pedal(usize, u8, bool),
+    Bend(usize, bool),
+    AllOff(usize),
+    ResetControllers(usize),
+    Nothing,
+}
+
+impl Holders {
+    /// Nothing held. With `merge`, note-offs and pedal-ups are kept back while another source holds.
+    #[must_use]
+    pub fn new(merge: bool) -> Self {
+        Self { slots: Vec::with_capacity(HOLDERS_MAX), merge }
+    }
+
+    /// Takes note of a message from `source` and says whether to write it.
+    ///
+    /// Realtime-safe: yes
+    pub fn take(&mut self, source: Endpoint, message: &Ump) -> Verdict {
+        let meaning = meaning(message);
+        let group = message.group().unwrap_or(0);
+        let found = self.slots.iter().position(|s| s.source == source && s.group == group);
+        let begins = matches!(
+            meaning,
+            Meaning::NoteOn(..) | Meaning::Pedal(_, _, true) | Meaning::Bend(_, true)
+        );
+        let at = match found {
+            Some(at) => at,
+            None if !begins => return self.without_slot(source, group, meaning),
+            None if self.slots.len() < HOLDERS_MAX => {
+                self.slots.push(Slot::new(source, group));
+                self.slots.len() - 1
+            }
+            None if matches!(meaning, Meaning::NoteOn(..)) => return Verdict::Refuse,
+            None => return Verdict::Write,
+        };
+        let slot = &mut self.slots[at];
+        slot.midi2 = message.message_type() == MessageType::Midi2Voice;
+        slot.apply(meaning);
+        if slot.is_empty() {
+            self.slots.swap_remove(at);
+        }
+        self.without_slot(source, group, meaning)
+    }
+
+    /// Lets go of something `source` holds and gives the message for it; `None` when it holds nothing
+    /// more. Messages for what others hold too are left out.
+    ///
+    /// Realtime-safe: yes
+    pub fn release(&mut self, source: Endpoint) -> Option<Ump> {
+        self.release_where(|s| s.source == source)
+    }
+
+    /// Lets go of something that any source holds, as [`Holders::release`] does.
+    ///
+    /// Realtime-safe: yes
+    pub fn release_any(&mut self) -> Option<Ump> {
+        self.release_where(|_| true)
+    }
+
+    /// The sources that hold something, each at least once.
+    ///
+    /// Realtime-safe: yes
+    pub fn sources(&self) -> impl Iterator<Item = Endpoint> + '_ {
+        self.slots.iter().map(|s| s.source)
+    }
+
+    /// How many notes are held by all sources together.
+    #[must_use]
+    pub fn notes_held(&self) -> u32 {
+        self.slots.iter().flat_map(|s| s.notes).map(u128::count_ones).sum()
+    }
+
+    fn release_where(&mut self, which: impl Fn(&Slot) -> bool) -> Option<Ump> {
+        loop {
+            let at = self.slots.iter().position(&which)?;
+            let slot = &mut self.slots[at];
+            let (source, group, midi2) = (slot.source, slot.group, slot.midi2);
+            let Some(released) = slot.next_release() else {
+                self.slots.swap_remove(at);
+                continue;
+            };
+            if slot.is_empty() {
+                self.slots.swap_remove(at);
+            }
+            if self.without_slot(source, group, released) == Verdict::Write {
+                return Some(message_for(released, group, midi2));
+            }
+        }
+    }
+
+    /// The verdict by what the sources other than `source` hold.
+    fn without_slot(&self, source: Endpoint, group: u8, meaning: Meaning) -> Verdict {
+        let mut others = self.slots.iter().filter(|s| s.source != source && s.group == group);
+        let held = match meaning {
+            Meaning::NoteOff(channel, note) => others.any(|s| s.notes[channel] >> note & 1 == 1),
+            Meaning::Pedal(channel, pedal, false) => others.any(|s| s.pedals[channel] & pedal != 0),
+            Meaning::NoteOn(..)
+            | Meaning::Pedal(_, _, true)
+            | Meaning::Bend(..)
+            | Meaning::AllOff(_)
+            | Meaning::ResetControllers(_)
+            | Meaning::Nothing => false,
+        };
+        if held && self.merge { Verdict::Held } else { Verdict::Write }
+    }
+}
+
+impl Slot {
+    const fn new(source: Endpoint, group: u8) -> Self {
+        Self { source, group, midi2: false, notes: [0; 16], pedals: [0; 16], bent: 0 }
+    }
+
+    fn apply(&mut self, meaning: Meaning) {
+        match meaning {
+            Meaning::NoteOn(channel, note) => self.notes[channel] |= 1 << note,
+            Meaning::NoteOff(channel, note) => self.notes[channel] &= !(1 << note),
+            Meaning::Pedal(channel, pedal, true) => self.pedals[channel] |= pedal,
+            Meaning::Pedal(channel, pedal, false) => self.pedals[channel] &= !pedal,
+            Meaning::Bend(channel, true) => self.bent |= 1 << channel,
+            Meaning::Bend(channel, false) => self.bent &= !(1 << channel),
+            Meaning::AllOff(channel) => self.notes[channel] = 0,
+            Meaning::ResetControllers(channel) => {
+                self.pedals[channel] = 0;
+                self.bent &= !(1 << channel);
+            }
+            Meaning::Nothing => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bent == 0 && self.pedals == [0; 16] && self.notes == [0; 16]
+    }
+
+    /// Takes out one thing that is held: pedals, then notes, then bends.
+    fn next_release(&mut self) -> Option<Meaning> {
+        for (channel, pedals) in self.pedals.iter_mut().enumerate() {
+            if *pedals != 0 {
+                let lowest = *pedals & pedals.wrapping_neg();
+                *pedals &= !lowest;
+                return Some(Meaning::Pedal(channel, lowest, false));
+            }
+        }
+        for (channel, notes) in self.notes.iter_mut().enumerate() {
+            if let Ok(note @ 0..128) = u8::try_from(notes.trailing_zeros()) {
+                *notes &= !(1 << note);
+                return Some(Meaning::NoteOff(channel, note));
+            }
+        }
+        if self.bent != 0 {
+            let channel = self.bent.trailing_zeros();
+            self.bent &= !(1 << channel);
+            return Some(Meaning::Bend(channel as usize, false));
+        }
+        None
+    }
+}
+
+/// What a channel voice message of either protocol means for the state.
+fn meaning(message: &Ump) -> Meaning {
+    let words = message.words();
+    let [_, status, data1, data2] = words[0].to_be_bytes();
+    let channel = usize::from(status & 0xF);
+    // Both protocols have the same opcodes here; values are in the second word of MIDI 2.0.
+    let (value_is_zero, switched_on, centred, note_off_by_velocity) = match message.message_type() {
+        MessageType::Midi1Voice => (data2 == 0, data2 >= 64, data1 == 0 && data2 == 64, data2 == 0),
+        MessageType::Midi2Voice => {
+            let value = words[1];
+            // In MIDI 2.0 velocity 0 is a note-on like any other (M2-104-UM § 7.4.2).
+            (value == 0, value >= 0x8000_0000, value == 0x8000_0000, false)
+        }
+        _ => return Meaning::Nothing,
+    };
+    match status >> 4 {
+        0x8 => Meaning::NoteOff(channel, data1 & 0x7F),
+        0x9 if note_off_by_velocity => Meaning::NoteOff(channel, data1 & 0x7F),
+        0x9 => Meaning::NoteOn(channel, data1 & 0x7F),
+        0xB => match data1 {
+            120 | 123..=127 => Meaning::AllOff(channel),
+            121 => Meaning::ResetControllers(channel),
+            controller => match PEDALS.iter().position(|p| *p == controller) {
+                Some(bit) => Meaning::Pedal(channel, 1 << bit, switched_on && !value_is_zero),
+                None => Meaning::Nothing,
+            },
+        },
+        0xE => Meaning::Bend(channel, !centred),
+        _ => Meaning::Nothing,
+    }
+}
+
+/// The message that tells a device what was let go.
+fn message_for(released: Meaning, group: u8, midi2: bool) -> Ump {
+    let (status, data1, data2, value) = match released {
+        Meaning::NoteOff(channel, note) => (0x80 | channel, note, 64, 0x8000_0000u32),
+        Meaning::Pedal(channel, pedal, _) => {
+            let which = PEDALS.get(pedal.trailing_zeros() as usize).copied().unwrap_or(PEDALS[0]);
+            (0xB0 | channel, which, 0, 0)
+        }
+        Meaning::Bend(channel, _) => (0xE0 | channel, 0, 64, 0x8000_0000),
+        // Nothing else is ever released; all-notes-off is the harmless answer.
+        Meaning::NoteOn(channel, _)
+        | Meaning::AllOff(channel)
+        | Meaning::ResetControllers(channel) => (0xB0 | channel, 123, 0, 0),
+        Meaning::Nothing => (0xB0, 123, 0, 0),
+    };
+    let status = u8::try_from(status).unwrap_or(0xB0);
+    if midi2 {
+        let first = u32::from_be_bytes([0x40 | (group & 0xF), status, data1, 0]);
+        if let Ok(message) = Ump::from_words(&[first, value]) {
+            return message;
+        }
+    }
+    Ump::midi1(group, status, data1, data2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{LinkNo, PortId};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn source(n: u16) -> Endpoint {
+        Endpoint::remote(LinkNo(n), PortId(1))
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Play(u16, Ump),
+        Die(u16),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let message =
+            (0u8..2, 0u8..3, prop::bool::ANY, 0u8..3).prop_map(|(ch, kind, on, n)| match kind {
+                0 => Ump::midi1(0, if on { 0x90 } else { 0x80 } | ch, 60 + n, 100),
+                1 => Ump::midi1(0, 0xB0 | ch, 64 + n, if on { 127 } else { 0 }),
+                _ => Ump::midi1(0, 0x90 | ch, 60 + n, u8::from(on)),
+            });
+        prop_oneof![
+            20 => (0u16..3, message).prop_map(|(s, m)| Op::Play(s, m)),
+            1 => (0u16..3).prop_map(Op::Die),
+        ]
+    }
+
+    /// What a device does with what it is sent: the notes and pedals it has on.
+    fn device(on: &mut BTreeSet<(u8, u8, bool)>, m: &Ump) {
+        let [_, status, d1, d2] = m.words()[0].to_be_bytes();
+        let (note, down) = match status >> 4 {
+            9 => (true, d2 > 0),
+            8 => (true, false),
+            _ => (false, d2 >= 64),
+        };
+        if down {
+            on.insert((status & 15, d1, note));
+        } else {
+            on.remove(&(status & 15, d1, note));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_device_sounds_what_any_source_holds(ops in prop::collection::vec(op(), 0..300)) {
+            let mut holders = Holders::new(true);
+            let mut sounding = BTreeSet::new();
+            let mut wanted: [BTreeSet<(u8, u8, bool)>; 3] = Default::default();
+            for op in ops {
+                match op {
+                    Op::Play(s, m) => {
+                        device(&mut wanted[usize::from(s)], &m);
+                        if holders.take(source(s), &m) == Verdict::Write { device(&mut sounding, &m); }
+                    }
+                    Op::Die(s) => {
+                        wanted[usize::from(s)].clear();
+                        while let Some(m) = holders.release(source(s)) { device(&mut sounding, &m); }
+                    }
+                }
+                // CC 65 (portamento) is none of the merged pedals: the device keeps the last value.
+                let merged = |set: &BTreeSet<(u8, u8, bool)>| -> BTreeSet<_> {
+                    set.iter().filter(|(_, n, note)| *note || *n != 65).copied().collect()
+                };
+                let union = wanted.iter().flat_map(merged).collect::<BTreeSet<_>>();
+                prop_assert_eq!(merged(&sounding), union);
+            }
+            while let Some(m) = holders.release_any() { device(&mut sounding, &m); }
+            prop_assert!(sounding.iter().all(|(_, n, note)| !note && *n == 65));
+            prop_assert_eq!(holders.slots.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_dying_source_lets_go_of_pedals_then_notes_then_bend_in_its_own_protocol() {
+        let mut holders = Holders::new(true);
+        let m2 = |first: u32, value| Ump::from_words(&[first, value]).unwrap();
+        for m in [m2(0x41E2_0000, 0x9000_0000), m2(0x4192_3C00, 0), m2(0x41B2_4000, 0xFFFF_FFFF)] {
+            assert_eq!(holders.take(source(1), &m), Verdict::Write);
+        }
+        let mut released = vec![];
+        while let Some(m) = holders.release(source(1)) {
+            released.push(m);
+        }
+        assert_eq!(
+            released,
+            [m2(0x41B2_4000, 0), m2(0x4182_3C00, 0x8000_0000), m2(0x41E2_0000, 0x8000_0000)]
+        );
+    }
+
+    #[test]
+    fn one_source_too_many_is_refused_its_note_and_nothing_else() {
+        let mut holders = Holders::new(true);
+        let on = Ump::midi1(0, 0x90, 60, 1);
+        for n in 0..HOLDERS_MAX {
+            let s = source(u16::try_from(n).unwrap());
+            assert_eq!(holders.take(s, &on), Verdict::Write);
+        }
+        assert_eq!(holders.take(source(999), &on), Verdict::Refuse);
+        assert_eq!(holders.take(source(999), &Ump::midi1(0, 0xC0, 1, 0)), Verdict::Write);
+        assert_eq!(holders.take(source(999), &Ump::midi1(0, 0x80, 60, 0)), Verdict::Held);
+        assert_eq!(holders.notes_held() as usize, HOLDERS_MAX);
+    }
+}
