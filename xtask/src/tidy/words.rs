@@ -111,7 +111,7 @@ pub(super) fn check_text(path: &Path, text: &str) -> Vec<Finding> {
                 found.push(Finding::new(path, number + 1, what));
             }
         }
-        for name in MACHINE.iter().filter(|m| line.contains(**m)) {
+        for name in MACHINE.iter().filter(|m| names_machine(line, m)) {
             let what = format!("`{name}` means one machine; the project is built on others");
             found.push(Finding::new(path, number + 1, what));
         }
@@ -120,6 +120,12 @@ pub(super) fn check_text(path: &Path, text: &str) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// `$work/root/x` is a folder of somebody's choice; only from the root of the file system is it a machine's.
+fn names_machine(line: &str, name: &str) -> bool {
+    let inner = |c: char| c.is_alphanumeric() || matches!(c, '}' | '"' | '.');
+    line.match_indices(name).any(|(at, _)| !line[..at].ends_with(inner))
 }
 
 const CRATES_IO: &str = "\"registry+https://github.com/rust-lang/crates.io-index\"";
@@ -190,6 +196,7 @@ mod tests {
         }
         for name in MACHINE {
             assert_eq!(check_text(Path::new("a.md"), &format!("see {name}x")).len(), 1, "{name}");
+            assert_eq!(check_text(Path::new("a.sh"), &format!("$own{name}x")).len(), 0, "{name}");
         }
     }
 
