@@ -3,3 +3,4 @@
 
 pub mod os;
 pub mod ports;
+pub mod smf;
