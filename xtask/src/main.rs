@@ -16,6 +16,8 @@ mod lab;
 mod bench;
 mod soak;
 
+mod piece;
+
 use std::process::ExitCode;
 
 use options::Options;
@@ -28,7 +30,8 @@ usage: cargo xtask COMMAND [OPTIONS]
   fuzz  [TARGET…] [--seconds N]   corpora replayed, then N seconds of fuzzing in all (default 60)
   lab   [TEST…] [--list]          the tests of lab/tests: namespaces, JACK, a VM (as root)
   soak  [--minutes N] [--seeds N] long runs; writes docs/results/soak-DATE.md (default 60, 10000)
-  bench [ARGS…]                   the figures beside their yardsticks; ARGS go to the benches";
+  bench [ARGS…]                   the figures beside their yardsticks; ARGS go to the benches
+  piece                           writes the checked-in MIDI files anew, from their text";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         "lab" => lab::run(&options),
         "soak" => soak::run(&options),
         "bench" => bench::run(&options),
+        "piece" => piece::run(&options),
         _ => {
             println!("{USAGE}");
             Ok(if command == "help" { ExitCode::SUCCESS } else { ExitCode::from(2) })
