@@ -73,3 +73,33 @@ fn checksum(header: &[u8; HEADER_LEN], body: &[u8]) -> [u8; TAG_LEN] {
     crc.copy_from_slice(&hasher.finalize().to_be_bytes());
     tag
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_header_body_and_tag_is_found() {
+        let header = [1; HEADER_LEN];
+        let mut body = *b"note-on C4";
+        let tag = Unsealed.seal(&header, 0, 1, &mut body);
+        assert_eq!(body, *b"note-on C4", "nothing is encrypted");
+        assert!(Unsealed.open(&header, 0, 1, &mut body, &tag));
+        for bit in 0..8 * (HEADER_LEN + body.len() + TAG_LEN) {
+            let mut whole = [&header[..], &body, &tag].concat();
+            whole[bit / 8] ^= 1 << (bit % 8);
+            let (header, rest) = whole.split_first_chunk_mut().unwrap();
+            let (body, tag) = rest.split_last_chunk_mut().unwrap();
+            assert!(!Unsealed.open(header, 0, 1, body, tag), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_tag_is_the_crc_of_header_and_body() {
+        // The check value of CRC-32: that of the digits 1 to 9. A CRC runs on from part to part.
+        let tag = checksum(b"0123456789abcdef", b"ghi");
+        assert_eq!(tag[..4], crc32fast::hash(b"0123456789abcdefghi").to_be_bytes());
+        assert_eq!(tag[4..], [0; 12]);
+        assert_eq!(crc32fast::hash(b"123456789"), 0xCBF4_3926);
+    }
+}

@@ -71,3 +71,57 @@ impl Ack {
 }
 
 const _: () = assert!(Ack::LEN == size_of::<u32>() + size_of::<u64>());
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check_value, written};
+    use super::*;
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        check_value(
+            &Ack { contiguous: 258, mask: 1 << 63 | 5 },
+            "0000 0102             # everything up to and with 258
+             8000 0000 0000 0005   # and 260, 262 and 323",
+            Ack::encode,
+            Ack::decode,
+        );
+    }
+
+    #[test]
+    fn no_other_length_is_accepted() {
+        for length in 0..32 {
+            assert_eq!(Ack::decode(&vec![0; length]).is_ok(), length == Ack::LEN, "{length}");
+        }
+    }
+
+    #[test]
+    fn exactly_the_acknowledged_numbers_are_covered() {
+        for contiguous in [0, 1, 100, u32::MAX - 30, u32::MAX, 1 << 31] {
+            for mask in [0, 1, 2, 1 << 63, u64::MAX, 0x5555_5555_5555_5555] {
+                let ack = Ack { contiguous, mask };
+                for behind in [0, 1, 2, 1000, 1 << 30, 1 << 31] {
+                    assert!(ack.covers(contiguous.wrapping_sub(behind)), "{behind} behind");
+                }
+                assert!(!ack.covers(contiguous.wrapping_add(1)));
+                for bit in 0..64u32 {
+                    let number = contiguous.wrapping_add(2 + bit);
+                    assert_eq!(ack.covers(number), mask >> bit & 1 == 1, "bit {bit}");
+                }
+                for ahead in [66, 67, 130, 1 << 20, (1 << 31) - 1] {
+                    assert!(!ack.covers(contiguous.wrapping_add(ahead)), "{ahead} ahead");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(contiguous: u32, mask: u64) {
+            let ack = Ack { contiguous, mask };
+            prop_assert_eq!(Ack::decode(&written(|w| ack.encode(w)).unwrap()), Ok(ack));
+        }
+    }
+}

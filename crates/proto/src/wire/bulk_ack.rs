@@ -81,3 +81,44 @@ impl BulkAck {
 }
 
 const _: () = assert!(BulkAck::LEN == 2 + 1 + 1 + 4);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, round_trip};
+    use super::*;
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        check_message(
+            &Message::BulkAck(BulkAck { from: PortId(3), number: 258, state: BulkState::Done }),
+            "0003        # from port 3
+             02 00       # done
+             0000 0102   # message 258",
+        );
+    }
+
+    #[test]
+    fn of_all_states_three_mean_something() {
+        for state in 0..=u8::MAX {
+            let decoded = BulkAck::decode(&[0, 3, state, 0, 0, 0, 0, 1]);
+            assert_eq!(decoded.is_ok(), (1..=3).contains(&state), "{state}");
+            assert!(decoded.is_err() || decoded.unwrap().state as u8 == state);
+        }
+        for reserved in 1..=u8::MAX {
+            let error = BulkAck::decode(&[0, 3, 1, reserved, 0, 0, 0, 1]).unwrap_err();
+            assert_eq!(error, WireError::Reserved { reading: "bulk ack" });
+        }
+        assert!(BulkAck::decode(&[0, 3, 1, 0, 0, 0, 0, 0]).is_err(), "message 0");
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(from: u16, number in 1u32.., state in 0usize..3) {
+            let state = [BulkState::Reassembled, BulkState::Done, BulkState::Refused][state];
+            round_trip(&Message::BulkAck(BulkAck { from: PortId(from), number, state }));
+        }
+    }
+}

@@ -79,3 +79,55 @@ impl Bye {
         Ok(Self { reason, text })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, round_trip, written};
+    use super::*;
+
+    const REASONS: [ByeReason; 6] = [
+        ByeReason::Stopping,
+        ByeReason::DuplicateLink,
+        ByeReason::Version,
+        ByeReason::ToItself,
+        ByeReason::ProtocolError,
+        ByeReason::Other,
+    ];
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        check_message(
+            &Message::Bye(Bye { reason: ByeReason::Stopping, text: "Ctrl-C".into() }),
+            "01                  # stopping
+             43 74 72 6c 2d 43   # C t r l - C",
+        );
+    }
+
+    #[test]
+    fn every_reason_is_read_and_an_unknown_one_as_other() {
+        for number in 0..=u8::MAX {
+            let reason = Bye::decode(&[number]).unwrap().reason;
+            let known = REASONS.into_iter().find(|&known| known as u8 == number);
+            assert_eq!(reason, known.unwrap_or(ByeReason::Other), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_text_has_a_limit_both_ways() {
+        let bye = |length| Bye { reason: ByeReason::Other, text: "x".repeat(length) };
+        round_trip(&Message::Bye(bye(TEXT_MAX)));
+        assert!(written(|w| bye(TEXT_MAX + 1).encode(w)).is_err());
+        assert!(Bye::decode(&[b'x'; TEXT_MAX + 2]).is_err());
+        assert_eq!(Bye::decode(&[1, 0xFF]), Err(WireError::Utf8 { reading: "bye" }));
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(reason in 0usize..6, text in ".{0,60}") {
+            round_trip(&Message::Bye(Bye { reason: REASONS[reason], text }));
+        }
+    }
+}

@@ -259,3 +259,224 @@ impl<'a> DatagramBuilder<'a> {
         self.out.len()
     }
 }
+
+// The first byte tells our datagrams from those of guests (AppleMIDI, RTP, Network MIDI 2.0).
+const _: () = assert!(KIND != 0xFF && KIND != 0x4D && !matches!(KIND, 0x80..=0xBF));
+const _: () = assert!(HEADER_LEN == 1 + 1 + 2 + 4 + 8);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{damaged, hex};
+    use super::super::{Echo, WireEvent};
+    use super::*;
+    use crate::id::PortId;
+    use crate::midi::Ump;
+    use crate::seal::Unsealed;
+    use crate::time::LocalTime;
+
+    const HEADER: Header = Header { epoch: 2, link: LinkId(0x0A0B_0C0D), counter: 258 };
+
+    const VECTOR: &str = "
+        01 02 0000                # version 1, epoch 2
+        0a0b 0c0d                 # link
+        0000 0000 0000 0102       # counter 258
+        01 0008                   # times
+           0000 0000 3b9a ca00    #   sent: 1 s
+        02 000c                   # ack
+           0000 0007              #   everything up to and with 7
+           0000 0000 0000 0001    #   and 9
+        03 000e                   # events
+           0000 0003 01           #   one, number 3
+           01 0001 0000           #   from port 1 to whoever subscribed
+           2090 3c64              #   note-on C4
+        986b 635d 0000 0000 0000 0000 0000 0000  # tag: the CRC-32 of all before it";
+
+    fn note() -> WireEvent {
+        let message = Ump::midi1(0, 0x90, 60, 100);
+        WireEvent { from: PortId(1), to: PortId(0), after_bulk: 0, offset_us: 0, message }
+    }
+
+    fn times() -> Times {
+        Times { sent: LocalTime::from_ns(1_000_000_000), echo: None }
+    }
+
+    fn build(buf: &mut [u8]) -> usize {
+        let mut datagram = DatagramBuilder::new(buf, HEADER).unwrap();
+        assert!(datagram.is_empty());
+        datagram.times(&times()).unwrap();
+        datagram.ack(&Ack { contiguous: 7, mask: 1 }).unwrap();
+        assert!(datagram.events(SeqNo::new((7 << 32) + 3)).push(&note()));
+        assert!(!datagram.is_empty());
+        datagram.finish(&mut Unsealed)
+    }
+
+    /// What [`fields`] gives, in a form that can be compared.
+    fn read(body: &[u8]) -> Vec<Result<String, WireError>> {
+        fields(body)
+            .map(|field| {
+                field.map(|field| match field {
+                    Field::Times(times) => format!("{times:?}"),
+                    Field::Ack(ack) => format!("{ack:?}"),
+                    Field::Events(events) => format!("{:?}", events.iter().collect::<Vec<_>>()),
+                    Field::Unknown { tag } => format!("unknown {tag}"),
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_vector_holds_both_ways() {
+        let mut buf = [0xAA; DATAGRAM_MAX];
+        let length = build(&mut buf);
+        assert_eq!(buf[..length], hex(VECTOR), "{:02x?}", &buf[length - 16..length]);
+
+        let (header, bytes, body, tag) = split(&mut buf[..length]).unwrap();
+        assert_eq!(header, HEADER);
+        assert!(Unsealed.open(bytes, header.epoch, header.counter, body, tag));
+        let expected = [
+            format!("{:?}", times()),
+            format!("{:?}", Ack { contiguous: 7, mask: 1 }),
+            format!("{:?}", [(3, note())]),
+        ];
+        assert_eq!(read(body), expected.map(Ok));
+    }
+
+    #[test]
+    fn no_damage_passes_the_tag_and_none_panics() {
+        for mut other in damaged(&hex(VECTOR)) {
+            if let Ok((header, bytes, body, tag)) = split(&mut other) {
+                assert!(!Unsealed.open(bytes, header.epoch, header.counter, body, tag));
+                let _ = read(body);
+            }
+        }
+    }
+
+    #[test]
+    fn of_all_first_bytes_one_is_ours_and_reserved_bytes_are_zero() {
+        let good = HEADER.encode();
+        for kind in 0..=u8::MAX {
+            let mut bytes = good;
+            bytes[0] = kind;
+            assert_eq!(Header::decode(&bytes).is_ok(), kind == KIND, "{kind:02x}");
+        }
+        for bit in 0..16 {
+            let mut bytes = good;
+            bytes[2 + bit / 8] |= 1 << (bit % 8);
+            assert_eq!(
+                Header::decode(&bytes),
+                Err(WireError::Reserved { reading: "datagram header" })
+            );
+        }
+    }
+
+    #[test]
+    fn a_datagram_has_room_for_header_and_tag_and_no_more_than_its_limit() {
+        let mut bytes = [0; DATAGRAM_MAX + 1];
+        bytes[..HEADER_LEN].copy_from_slice(&HEADER.encode());
+        for length in 0..=bytes.len() {
+            let allowed = (HEADER_LEN + TAG_LEN..=DATAGRAM_MAX).contains(&length);
+            assert_eq!(split(&mut bytes[..length]).is_ok(), allowed, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_builder_stays_within_its_buffer_and_the_limit() {
+        for size in 0..=DATAGRAM_MAX + 100 {
+            let mut buf = vec![0xAA; size];
+            let Ok(mut datagram) = DatagramBuilder::new(&mut buf, HEADER) else {
+                assert!(size < HEADER_LEN + TAG_LEN);
+                continue;
+            };
+            let fits = datagram.times(&times()).is_ok();
+            assert_eq!(fits, size >= HEADER_LEN + TAG_LEN + 11);
+            let mut events = datagram.events(SeqNo::new(1));
+            while events.push(&note()) {}
+            let pushed = usize::from(events.count());
+            assert!(datagram.room() < 5 || pushed == 0 || pushed == 255);
+            let length = datagram.finish(&mut Unsealed);
+            assert!(length <= size.min(DATAGRAM_MAX));
+            assert!(buf[length..].iter().all(|&byte| byte == 0xAA), "written beyond {length}");
+
+            let (header, bytes, body, tag) = split(&mut buf[..length]).unwrap();
+            assert!(Unsealed.open(bytes, header.epoch, header.counter, body, tag));
+            assert_eq!(read(body).len(), usize::from(fits) + usize::from(pushed > 0));
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over_and_a_malformed_one_ends_the_body() {
+        let body = hex("04 0001 ff  01 0008 0000000000000001  c8 0000  02 0001 00  02 0000");
+        let found = read(&body);
+        assert_eq!(found.len(), 4);
+        assert_eq!(found[0], Ok("unknown 4".into()));
+        assert_eq!(found[2], Ok("unknown 200".into()));
+        assert!(matches!(found[3], Err(WireError::Truncated { reading: "ack", .. })));
+        assert!(matches!(read(&hex("01 0009 00"))[..], [Err(WireError::Truncated { .. })]));
+    }
+
+    #[test]
+    fn times_and_ack_come_once_and_events_as_often_as_they_like() {
+        let events = "03 000a 00000001 01  00 10f80000 ";
+        assert!(read(&hex(&events.repeat(3))).iter().all(Result::is_ok));
+        let times = "01 0008 0000000000000001 ";
+        let ack = "02 000c 00000001 0000000000000000 ";
+        for (field, reading) in [(times, "times"), (ack, "ack")] {
+            let found = read(&hex(&field.repeat(3)));
+            assert_eq!(found.len(), 2);
+            assert_eq!(found[1], Err(WireError::Repeated { reading }));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_header_comes_back(epoch: u8, link: u32, counter: u64, after: Vec<u8>) {
+            let header = Header { epoch, link: LinkId(link), counter };
+            let bytes = [&header.encode()[..], &after].concat();
+            prop_assert_eq!(Header::decode(&bytes), Ok(header));
+        }
+
+        #[test]
+        fn every_body_comes_back(
+            (sent, echo) in any::<(i64, Option<(i64, i64)>)>(),
+            (contiguous, mask, first) in any::<(u32, u64, u32)>(),
+            notes in proptest::collection::vec((0u16..4, 0u8..128, any::<i32>()), 0..60),
+        ) {
+            let ns = LocalTime::from_ns;
+            let echo = echo.map(|(sent, received)| Echo { sent: ns(sent), received: ns(received) });
+            let times = Times { sent: ns(sent), echo };
+            let ack = Ack { contiguous, mask };
+            let mut buf = [0; DATAGRAM_MAX];
+            let mut datagram = DatagramBuilder::new(&mut buf, HEADER).unwrap();
+            datagram.times(&times).unwrap();
+            datagram.ack(&ack).unwrap();
+            let mut builder = datagram.events(SeqNo::new(first.into()));
+            let mut pushed = Vec::new();
+            for (from, key, offset_us) in notes {
+                let message = Ump::midi1(0, 0x90, key, 1);
+                let event = WireEvent { from: PortId(from), offset_us, message, ..note() };
+                prop_assert!(builder.push(&event));
+                pushed.push((first.wrapping_add(u32::try_from(pushed.len()).unwrap()), event));
+            }
+            let length = datagram.finish(&mut Unsealed);
+            let (_, _, body, _) = split(&mut buf[..length]).unwrap();
+            let mut expected = vec![Ok(format!("{times:?}")), Ok(format!("{ack:?}"))];
+            if !pushed.is_empty() {
+                expected.push(Ok(format!("{pushed:?}")));
+            }
+            prop_assert_eq!(read(body), expected);
+        }
+
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            if let Some(kind) = bytes.first_mut() {
+                *kind = KIND;
+            }
+            let _ = split(&mut bytes);
+            let _ = read(&bytes);
+        }
+    }
+}

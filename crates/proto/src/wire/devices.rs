@@ -175,3 +175,110 @@ fn short(length: usize, limit: usize, reading: &'static str) -> Result<u8, WireE
 
 const _: () = assert!(Devices::FIXED_LEN == 4 + 2 + 2);
 const _: () = assert!(DevicePort::FIXED_LEN == 2 + 1 + 1 + 1);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check_message, round_trip, written};
+    use super::super::{Message, PAYLOAD_MAX};
+    use super::*;
+
+    fn port(id: u16) -> DevicePort {
+        DevicePort {
+            id: PortId(id),
+            source: true,
+            destination: false,
+            name: "Keys".into(),
+            identity: "alsa:K".into(),
+        }
+    }
+
+    fn list(ports: Vec<DevicePort>) -> Devices {
+        Devices { version: 7, ports }
+    }
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        let synth = DevicePort { source: false, destination: true, ..port(258) };
+        check_message(
+            &Message::Devices(list(vec![port(1), synth])),
+            "0000 0007           # list 7
+             0002 0000           # two ports
+             0001 01 04 06       # port 1, source, lengths 4 and 6
+             4b 65 79 73         # K e y s
+             61 6c 73 61 3a 4b   # a l s a : K
+             0102 02 04 06       # port 258, destination, lengths 4 and 6
+             4b 65 79 73         # K e y s
+             61 6c 73 61 3a 4b   # a l s a : K",
+        );
+        check_message(
+            &Message::Devices(list(Vec::new())),
+            "0000 0007           # list 7
+             0000 0000           # no ports",
+        );
+    }
+
+    #[test]
+    fn what_a_list_must_not_hold_is_refused_before_it_is_sent() {
+        let refused = [
+            list(vec![port(0)]),
+            list(vec![port(1), port(2), port(1)]),
+            list(vec![DevicePort { source: false, ..port(1) }]),
+            list(vec![DevicePort { name: "x".repeat(NAME_MAX + 1), ..port(1) }]),
+            list(vec![DevicePort { identity: "x".repeat(IDENTITY_MAX + 1), ..port(1) }]),
+            list((1..=513).map(port).collect()),
+            list((1..=300).map(long).collect()),
+        ];
+        for devices in refused {
+            assert!(written(|w| devices.encode(w)).is_err(), "{:?}", devices.ports.first());
+        }
+    }
+
+    #[test]
+    fn what_a_list_must_not_hold_is_refused_when_it_comes() {
+        for (what, bytes) in [
+            ("port 0", "00000007 0001 0000  0000 01 00 00"),
+            ("a port twice", "00000007 0002 0000  0001 01 00 00  0001 02 00 00"),
+            ("neither direction", "00000007 0001 0000  0001 00 00 00"),
+            ("a reserved flag", "00000007 0001 0000  0001 05 00 00"),
+            ("a reserved byte", "00000007 0001 0001  0001 01 00 00"),
+            ("one port less than counted", "00000007 0002 0000  0001 01 00 00"),
+            ("a long name", &format!("00000007 0001 0000  0001 01 81 00 {}", "78".repeat(129))),
+            ("too many ports", "00000007 0201 0000"),
+        ] {
+            assert!(Devices::decode(&super::super::testing::hex(bytes)).is_err(), "{what}");
+        }
+    }
+
+    fn long(id: u16) -> DevicePort {
+        let (name, identity) = ("n".repeat(NAME_MAX), "i".repeat(IDENTITY_MAX));
+        DevicePort { name, identity, ..port(id) }
+    }
+
+    #[test]
+    fn as_many_ports_fit_as_a_frame_holds() {
+        let fit = u16::try_from((PAYLOAD_MAX - Devices::FIXED_LEN) / (5 + 128 + 255)).unwrap();
+        round_trip(&Message::Devices(list((1..=fit).map(long).collect())));
+        let more = list((1..=fit + 1).map(long).collect());
+        assert!(matches!(written(|w| more.encode(w)), Err(WireError::Length { .. })));
+        round_trip(&Message::Devices(list((1..=512).map(port).collect())));
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(
+            version: u32,
+            ports in proptest::collection::vec((1u8..4, ".{0,30}", ".{0,60}"), 0..40),
+        ) {
+            let ports = ports.into_iter().zip(1..).map(|((flags, name, identity), id)| DevicePort {
+                id: PortId(id),
+                source: flags & FLAG_SOURCE != 0,
+                destination: flags & FLAG_DESTINATION != 0,
+                name,
+                identity,
+            });
+            round_trip(&Message::Devices(Devices { version, ports: ports.collect() }));
+        }
+    }
+}

@@ -281,3 +281,171 @@ impl<'b, 'a> EventsBuilder<'b, 'a> {
         self.out.patch_u8(self.start + 7, count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{damaged, hex};
+    use super::*;
+
+    const FIELD_HEAD: usize = 3;
+
+    fn event(from: u16, to: u16, after_bulk: u32, offset_us: i32, words: &[u32]) -> WireEvent {
+        let message = Ump::from_words(words).unwrap();
+        WireEvent { from: PortId(from), to: PortId(to), after_bulk, offset_us, message }
+    }
+
+    /// The value that a builder makes of `events`, and how many of them it took.
+    fn build(first: u32, events: &[WireEvent], room: usize) -> (Vec<u8>, usize) {
+        let mut buf = vec![0xAA; room];
+        let mut out = Writer::new(&mut buf);
+        let mut builder = EventsBuilder::new(&mut out, first);
+        let taken = events.iter().take_while(|event| builder.push(event)).count();
+        assert_eq!(usize::from(builder.count()), taken);
+        let Some((head, value)) = out.written().split_first_chunk::<FIELD_HEAD>() else {
+            return (Vec::new(), taken);
+        };
+        assert_eq!(head[0], TAG);
+        assert_eq!(usize::from(u16::from_be_bytes([head[1], head[2]])), value.len());
+        (value.to_vec(), taken)
+    }
+
+    fn check(first: u32, events: &[WireEvent], value: &[u8]) {
+        let decoded = Events::decode(value).unwrap();
+        assert_eq!(decoded.first(), first);
+        assert_eq!(usize::from(decoded.count()), events.len());
+        let numbers = (0..).map(|i| first.wrapping_add(i));
+        assert!(decoded.iter().eq(numbers.zip(events.iter().copied())), "{value:02x?}");
+    }
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        let events = [
+            event(1, 0, 0, -100, &[0x2090_3C64]),
+            event(1, 0, 0, -100, &[0x2090_4064]),
+            event(1, 2, 0, 250, &[0x4090_4300, 0x8000_0000]),
+            event(1, 2, 5, 250, &[0x10F8_0000]),
+        ];
+        let value = hex("0000 0102   # the first is 258
+             04                     # four of them
+             05 0001 0000 ffff ff9c # from port 1 to whoever subscribed, 100 us before `sent`
+                2090 3c64           # note-on C4
+             00 2090 4064           # all as before: note-on E4
+             05 0001 0002 0000 00fa # to port 2, 250 us after `sent`
+                4090 4300 8000 0000 # note-on G4, MIDI 2.0
+             02 0000 0005           # after bulk message 5
+                10f8 0000           # timing clock");
+        assert_eq!(build(258, &events, 100), (value.clone(), 4));
+        check(258, &events, &value);
+    }
+
+    #[test]
+    fn damage_never_panics_and_whatever_is_read_can_be_written_again() {
+        let events = [event(1, 0, 7, -100, &[0x2090_3C64]), event(2, 3, 8, 9, &[0x4090_4300, 1])];
+        let (value, _) = build(u32::MAX, &events, 100);
+        for other in damaged(&value) {
+            let Ok(decoded) = Events::decode(&other) else { continue };
+            let read: Vec<_> = decoded.iter().map(|(_, event)| event).collect();
+            let (again, taken) = build(decoded.first(), &read, 200);
+            assert_eq!(taken, read.len());
+            check(decoded.first(), &read, &again);
+        }
+    }
+
+    #[test]
+    fn what_a_field_must_not_hold_is_refused() {
+        for (what, vector) in [
+            ("no event", "00000001 00"),
+            ("an event more than counted", "00000001 01  00 20903c64  00 20903c64"),
+            ("an event less than counted", "00000001 02  00 20903c64"),
+            ("a message cut off", "00000001 01  00 40904300"),
+            ("nothing after the head", "00000001 01  07"),
+        ] {
+            assert!(Events::decode(&hex(vector)).is_err(), "{what}");
+        }
+        for bit in 3..8 {
+            let mut value = hex("00000001 01  00 20903c64");
+            value[5] |= 1 << bit;
+            assert_eq!(
+                Events::decode(&value).unwrap_err(),
+                WireError::Reserved { reading: "event head" }
+            );
+        }
+    }
+
+    #[test]
+    fn parts_that_say_what_was_said_before_are_read_too() {
+        let value = hex("00000001 02  00 20903c64  07 0000 0000 00000000 00000000 20903c64");
+        let same = event(0, 0, 0, 0, &[0x2090_3C64]);
+        check(1, &[same, same], &value);
+    }
+
+    #[test]
+    fn numbers_wrap_from_the_greatest_to_zero() {
+        let events = [event(1, 0, 0, 0, &[0x10F8_0000]); 3];
+        let (value, _) = build(u32::MAX, &events, 100);
+        let numbers = Events::decode(&value).unwrap().iter().map(|(number, _)| number);
+        assert!(numbers.eq([u32::MAX, 0, 1]));
+    }
+
+    #[test]
+    fn a_field_takes_255_events_and_no_more() {
+        let events = [event(1, 0, 0, 0, &[0x10F8_0000]); 300];
+        let (value, taken) = build(1, &events, 10_000);
+        assert_eq!(taken, 255);
+        check(1, &events[..255], &value);
+    }
+
+    #[test]
+    fn an_event_that_does_not_fit_leaves_the_field_as_it_was() {
+        let events: Vec<_> =
+            (0..9).map(|n| event(n, n, n.into(), n.into(), &[0xD010_0000, 1, 2, 3])).collect();
+        assert_eq!(EVENT_LEN_MAX, build(1, &events[1..2], 100).0.len() - 5);
+        for room in 0..300 {
+            let (value, taken) = build(1, &events, room);
+            assert!(value.len() + FIELD_HEAD <= room || taken == 0);
+            if taken > 0 {
+                check(1, &events[..taken], &value);
+            } else {
+                assert!(value.is_empty());
+            }
+        }
+    }
+
+    fn messages() -> impl Strategy<Value = Ump> {
+        any::<[u32; 4]>().prop_map(|words| Ump::split_first(&words).unwrap().0)
+    }
+
+    prop_compose! {
+        // Few different ports and numbers, so that events often share them with the one before.
+        fn events()(
+            (from, to, after_bulk) in (0u16..3, 0u16..3, 0u32..3),
+            offset_us in prop_oneof![Just(0), any::<i32>()],
+            message in messages(),
+        ) -> WireEvent {
+            WireEvent { from: PortId(from), to: PortId(to), after_bulk, offset_us, message }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_field_comes_back(
+            first: u32,
+            events in proptest::collection::vec(events(), 1..=255),
+            room in 8usize..9000,
+        ) {
+            let (value, taken) = build(first, &events, room);
+            if taken > 0 {
+                check(first, &events[..taken], &value);
+            }
+        }
+
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..99)) {
+            if let Ok(decoded) = Events::decode(&bytes) {
+                prop_assert_eq!(decoded.iter().count(), usize::from(decoded.count()));
+            }
+        }
+    }
+}

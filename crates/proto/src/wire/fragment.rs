@@ -159,3 +159,96 @@ fn checked_data(data: &[u8], flags: FragmentFlags) -> Result<&[u8], WireError> {
 
 const _: () = assert!(Fragment::FIXED_LEN == 2 + 2 + 3 * 4 + 1 + 3);
 const _: () = assert!(FRAGMENT_DATA_MAX.is_multiple_of(4));
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, round_trip, written};
+    use super::*;
+
+    fn fragment(data: &[u8]) -> Fragment<'_> {
+        let flags = FragmentFlags::default();
+        Fragment { from: PortId(3), to: PortId(4), number: 2, after: 513, index: 1, flags, data }
+    }
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        let whole = Fragment {
+            flags: FragmentFlags { last: true, cancelled: false },
+            ..fragment(&[0x30, 0x16, 0x7E, 0x7F, 0x09, 0x01, 0x00, 0x00])
+        };
+        check_message(
+            &Message::Fragment(whole),
+            "0003 0004           # from port 3 to port 4
+             0000 0002           # message 2
+             0000 0201           # after event 513
+             0000 0001           # fragment 1
+             01 000000           # the last
+             3016 7e7f 0901 0000 # F0 7E 7F 09 01 F7: GM System On, one sysex7 packet",
+        );
+        assert!(whole.words().eq([0x3016_7E7F, 0x0901_0000]));
+        let cancelled = Fragment {
+            flags: FragmentFlags { last: false, cancelled: true },
+            to: PortId::NONE,
+            ..fragment(&[])
+        };
+        check_message(
+            &Message::Fragment(cancelled),
+            "0003 0000   # from port 3 to whoever subscribed
+             0000 0002   # message 2
+             0000 0201   # after event 513
+             0000 0001   # fragment 1
+             02 000000   # cancelled; no data",
+        );
+    }
+
+    #[test]
+    fn data_is_whole_words_within_the_limit_and_missing_only_at_an_end() {
+        let data = [0; FRAGMENT_DATA_MAX + 4];
+        for length in 0..=data.len() {
+            for bits in 0..4 {
+                let flags = FragmentFlags::from_wire(bits).unwrap();
+                let fragment = Fragment { flags, ..fragment(&data[..length]) };
+                let allowed = length.is_multiple_of(4)
+                    && length <= FRAGMENT_DATA_MAX
+                    && (length > 0 || bits != 0);
+                assert_eq!(written(|w| fragment.encode(w)).is_ok(), allowed, "{length}, {bits}");
+                let mut bytes = written(|w| self::fragment(&[0; 4]).encode(w)).unwrap();
+                bytes.truncate(Fragment::FIXED_LEN);
+                bytes[16] = bits;
+                bytes.extend(&data[..length]);
+                assert_eq!(Fragment::decode(&bytes).is_ok(), allowed, "{length}, {bits}");
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_bits_and_message_0_are_refused() {
+        let good = written(|w| fragment(&[0; 4]).encode(w)).unwrap();
+        for bit in (2..8).chain(8..32) {
+            let mut bytes = good.clone();
+            bytes[16 + bit / 8] |= 1 << (bit % 8);
+            let error = Fragment::decode(&bytes).unwrap_err();
+            assert!(matches!(error, WireError::Reserved { .. }), "{error}");
+        }
+        assert!(written(|w| Fragment { number: 0, ..fragment(&[0; 4]) }.encode(w)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(
+            (from, to) in any::<(u16, u16)>(),
+            (number, after, index) in (1u32.., any::<u32>(), any::<u32>()),
+            (last, cancelled) in any::<(bool, bool)>(),
+            mut data in proptest::collection::vec(any::<u8>(), 4..FRAGMENT_DATA_MAX),
+        ) {
+            data.truncate(data.len() & !3);
+            let flags = FragmentFlags { last, cancelled };
+            let (from, to) = (PortId(from), PortId(to));
+            let fragment = Fragment { from, to, number, after, index, flags, data: &data };
+            round_trip(&Message::Fragment(fragment));
+        }
+    }
+}

@@ -350,3 +350,221 @@ fn read(whole: &[u8]) -> Option<Frame<'_>> {
     let (kind, mesh_us, sequence) = (r.u32().ok()?, r.u64().ok()?, r.u32().ok()?);
     Some(Frame { kind, mesh_us, sequence, payload: r.remaining() })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{damaged, hex};
+    use super::super::{Heartbeat, Panic};
+    use super::*;
+    use crate::time::LocalTime;
+
+    const VECTOR: &str = "
+        0000 001c             # length: 28 bytes follow
+        0000 000b             # type 11: panic
+        0000 0000 000f 4240   # mesh time: 1 s
+        0000 0001             # sequence 1
+        0102 0304 0506 0708   # payload: the id
+        557c 20db             # CRC-32";
+
+    const PANIC: Message<'static> = Message::Panic(Panic { id: 0x0102_0304_0506_0708 });
+
+    /// What a decoder gives, in a form that owns its payload.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Got {
+        Frame(u32, u64, u32, Vec<u8>),
+        Skipped(SkipReason),
+        Broken(u32),
+    }
+
+    fn drain(decoder: &mut FrameDecoder) -> Vec<Got> {
+        let mut got = Vec::new();
+        while let Some(event) = decoder.next() {
+            got.push(match event {
+                FrameEvent::Frame(f) => {
+                    Got::Frame(f.kind, f.mesh_us, f.sequence, f.payload.to_vec())
+                }
+                FrameEvent::Skipped { reason } => Got::Skipped(reason),
+                FrameEvent::Broken { length } => Got::Broken(length),
+            });
+        }
+        got
+    }
+
+    fn decode(decoder: &mut FrameDecoder, mut bytes: &[u8], piece: usize) -> Vec<Got> {
+        let mut got = Vec::new();
+        while !bytes.is_empty() {
+            let taken = decoder.feed(&bytes[..piece.min(bytes.len())]);
+            assert!(taken > 0, "no progress");
+            bytes = &bytes[taken..];
+            got.extend(drain(decoder));
+            assert!(decoder.buffer.capacity() <= 2 * (FRAME_MAX + FEED_MAX));
+        }
+        got
+    }
+
+    fn framed(kind: u32, mesh_us: u64, sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&Frame { kind, mesh_us, sequence, payload }, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn the_vector_holds_both_ways() {
+        let mut out = vec![0xEE];
+        encode_message(&PANIC, 1_000_000, 1, &mut out).unwrap();
+        assert_eq!(out[1..], hex(VECTOR), "{:02x?}", &out[out.len() - 4..]);
+        assert_eq!(framed(11, 1_000_000, 1, &hex("0102030405060708")), hex(VECTOR));
+        let expected = Got::Frame(11, 1_000_000, 1, hex("0102030405060708"));
+        assert_eq!(decode(&mut FrameDecoder::new(), &hex(VECTOR), 100), [expected]);
+    }
+
+    #[test]
+    fn no_damaged_frame_is_given_out_and_none_panics() {
+        let good = hex(VECTOR);
+        for other in damaged(&good).filter(|other| !other.starts_with(&good)) {
+            let got = decode(&mut FrameDecoder::new(), &other, 7);
+            assert!(!got.iter().any(|got| matches!(got, Got::Frame(..))), "{other:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_crc_is_skipped_and_the_next_frame_is_found() {
+        for byte in 4..hex(VECTOR).len() {
+            let mut bytes = hex(VECTOR);
+            bytes[byte] ^= 1;
+            bytes.extend(framed(2, 0, 2, &[]));
+            let mut decoder = FrameDecoder::new();
+            let got = decode(&mut decoder, &bytes, 5);
+            assert_eq!(got, [Got::Skipped(SkipReason::BadCrc), Got::Frame(2, 0, 2, vec![])]);
+            assert_eq!((decoder.skipped(), decoder.sequence_errors()), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_skipped_without_keeping_it() {
+        for length in [PAYLOAD_MAX + 21, PAYLOAD_MAX + 20 + 1000, LENGTH_MAX as usize] {
+            for piece in [999, 65_536, 1 << 20] {
+                let mut bytes = u32::try_from(length).unwrap().to_be_bytes().to_vec();
+                bytes.resize(4 + length, 0x55);
+                bytes.extend(framed(2, 0, 2, &[1]));
+                let mut decoder = FrameDecoder::new();
+                let got = decode(&mut decoder, &bytes, piece);
+                let reason = SkipReason::TooLong { payload: length - 20 };
+                assert_eq!(got, [Got::Skipped(reason), Got::Frame(2, 0, 2, vec![1])]);
+                assert_eq!((decoder.skipped(), decoder.sequence_errors()), (1, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_frame_passes_and_a_longer_one_is_not_made() {
+        let payload = vec![7; PAYLOAD_MAX + 1];
+        let bytes = framed(7, 0, 1, &payload[1..]);
+        assert_eq!(bytes.len(), FRAME_MAX);
+        let expected = Got::Frame(7, 0, 1, payload[1..].to_vec());
+        assert_eq!(decode(&mut FrameDecoder::new(), &bytes, 1000), [expected]);
+        let mut out = vec![1, 2, 3];
+        let long = Frame { kind: 7, mesh_us: 0, sequence: 1, payload: &payload };
+        assert!(matches!(encode(&long, &mut out), Err(WireError::Length { .. })));
+        assert_eq!(out, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_one_breaks_the_framing_for_good() {
+        for length in [0, 1, LENGTH_MIN - 1, LENGTH_MAX + 1, u32::MAX] {
+            let mut bytes = framed(2, 0, 1, &[]);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(framed(2, 0, 2, &[]));
+            let mut decoder = FrameDecoder::new();
+            let got = decode(&mut decoder, &bytes, 1000);
+            assert_eq!(got, [Got::Frame(2, 0, 1, vec![]), Got::Broken(length)]);
+            assert!(decoder.is_broken());
+            assert_eq!(decode(&mut decoder, &framed(2, 0, 2, &[]), 1000), []);
+        }
+        assert_eq!(framed(2, 0, 1, &[])[..4], LENGTH_MIN.to_be_bytes());
+    }
+
+    #[test]
+    fn gaps_and_repeats_of_the_sequence_are_counted_once_each() {
+        for (sequences, errors) in [
+            (&[1, 2, 3][..], 0),
+            (&[2, 3], 1),
+            (&[1, 3, 4], 1),
+            (&[1, 1, 2], 1),
+            (&[1, 2, 1, 2], 1),
+            (&[u32::MAX, 0, 1], 1),
+        ] {
+            let mut decoder = FrameDecoder::new();
+            for &sequence in sequences {
+                assert_eq!(decode(&mut decoder, &framed(2, 0, sequence, &[]), 99).len(), 1);
+            }
+            assert_eq!(decoder.sequence_errors(), errors, "{sequences:?}");
+        }
+    }
+
+    #[test]
+    fn a_drained_decoder_takes_all_that_one_read_brings() {
+        let bytes = framed(7, 0, 1, &vec![0; PAYLOAD_MAX]);
+        let mut decoder = FrameDecoder::new();
+        assert_eq!(decoder.feed(&bytes[..FRAME_MAX - 1]), FRAME_MAX - 1);
+        assert_eq!(drain(&mut decoder), []);
+        assert_eq!(decoder.feed(&vec![0; FEED_MAX]), FEED_MAX);
+        assert_eq!(decoder.feed(&vec![0; FEED_MAX]), 1, "and no more than its limit");
+    }
+
+    #[test]
+    fn every_type_has_one_number() {
+        for kind in 0..100 {
+            assert_eq!(FrameKind::from_wire(kind).is_some(), (1..=11).contains(&kind));
+        }
+        assert!(FrameKind::ALL.into_iter().zip(1..).all(|(kind, n)| kind.to_wire() == n));
+        assert_eq!(FrameKind::from_wire(EXTENSIONS_FROM | 1), None);
+        for kind in [0, 4, 5, 6, 12, EXTENSIONS_FROM, u32::MAX] {
+            assert_eq!(Message::decode(kind, &[1, 2, 3]), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_message_that_breaks_its_limit_leaves_the_buffer_as_it_was() {
+        let bye =
+            super::super::Bye { reason: super::super::ByeReason::Other, text: "x".repeat(256) };
+        let mut out = vec![1, 2, 3];
+        assert!(encode_message(&Message::Bye(bye), 0, 1, &mut out).is_err());
+        assert_eq!(out, [1, 2, 3]);
+        let beat = Heartbeat { sent: LocalTime::ZERO, echo: None };
+        assert!(encode_message(&Message::Heartbeat(beat), 0, 1, &mut out).is_ok());
+        assert_eq!(out.len(), 3 + HEAD_LEN + 8 + CRC_LEN);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_cut(
+            frames in proptest::collection::vec(
+                (any::<u32>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..300)),
+                0..20,
+            ),
+            piece in 1usize..700,
+        ) {
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            for ((kind, mesh_us, payload), sequence) in frames.into_iter().zip(1..) {
+                bytes.extend(framed(kind, mesh_us, sequence, &payload));
+                expected.push(Got::Frame(kind, mesh_us, sequence, payload));
+            }
+            let mut decoder = FrameDecoder::new();
+            prop_assert_eq!(decode(&mut decoder, &bytes, piece), expected);
+            prop_assert_eq!((decoder.skipped(), decoder.sequence_errors()), (0, 0));
+        }
+
+        #[test]
+        fn whatever_comes_is_the_same_however_it_is_cut(
+            bytes in proptest::collection::vec(prop_oneof![Just(0u8), 0u8..64, any::<u8>()], 0..2000),
+            piece in 1usize..50,
+        ) {
+            let whole = decode(&mut FrameDecoder::new(), &bytes, bytes.len().max(1));
+            prop_assert_eq!(decode(&mut FrameDecoder::new(), &bytes, piece), whole);
+        }
+    }
+}

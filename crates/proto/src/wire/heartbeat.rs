@@ -57,3 +57,42 @@ impl Heartbeat {
 }
 
 const _: () = assert!(Heartbeat::LEN_MAX == 2 * size_of::<i64>());
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, round_trip};
+    use super::*;
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        let sent = LocalTime::from_ns(0x0102_0304_0506_0708);
+        check_message(
+            &Message::Heartbeat(Heartbeat { sent, echo: None }),
+            "0102 0304 0506 0708   # sent",
+        );
+        check_message(
+            &Message::Heartbeat(Heartbeat { sent, echo: Some(LocalTime::from_ns(-2)) }),
+            "0102 0304 0506 0708   # sent
+             ffff ffff ffff fffe   # echo",
+        );
+    }
+
+    #[test]
+    fn no_other_length_is_accepted() {
+        for length in 0..32 {
+            let allowed = length == 8 || length == 16;
+            assert_eq!(Heartbeat::decode(&vec![0; length]).is_ok(), allowed, "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(sent: i64, echo: Option<i64>) {
+            let (sent, echo) = (LocalTime::from_ns(sent), echo.map(LocalTime::from_ns));
+            round_trip(&Message::Heartbeat(Heartbeat { sent, echo }));
+        }
+    }
+}

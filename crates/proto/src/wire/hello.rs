@@ -300,3 +300,184 @@ fn checked_text<'a>(
 
 const _: () = assert!(Hello::FIXED_LEN == 2 + 2 + 8 + 32 + 8 + 4 + 2 + 2);
 const _: () = assert!(Hello::LEN_MAX <= super::PAYLOAD_MAX);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, hex, round_trip, written};
+    use super::*;
+
+    const VECTOR: &str = "
+        0001 0003                 # speaks versions 1 to 3
+        0000 0000 0000 0000       # no features
+        aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa aaaa  # node
+        0102 0304 0506 0708       # boot
+        0000 0009                 # link
+        138c 138d                 # UDP 5004, TCP 5005
+        01 0006  73 74 75 64 69 6f                      # name: s t u d i o
+        02 0004  61 6c 73 61                            # domain: a l s a
+        03 0026  bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb
+                 138d c0a8 0107                         # peer: TCP 5005 at 192.168.1.7
+        03 0032  cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc
+                 138d 2001 0db8 0000 0000 0000 0000 0000 0001  # peer: TCP 5005 at 2001:db8::1";
+
+    fn hello() -> Hello {
+        let hint = |byte, address: &str| PeerHint {
+            node: NodeId([byte; 32]),
+            address: address.parse().unwrap(),
+        };
+        Hello {
+            version_min: 1,
+            version_max: 3,
+            features: 0,
+            node: NodeId([0xAA; 32]),
+            boot: BootId(0x0102_0304_0506_0708),
+            link: LinkId(9),
+            udp_port: 5004,
+            tcp_port: 5005,
+            name: "studio".into(),
+            domains: vec!["alsa".into()],
+            peers: vec![hint(0xBB, "192.168.1.7:5005"), hint(0xCC, "[2001:db8::1]:5005")],
+        }
+    }
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        check_message(&Message::Hello(hello()), VECTOR);
+    }
+
+    #[test]
+    fn versions_are_found_in_a_hello_of_any_version() {
+        assert_eq!(Hello::versions(&hex(VECTOR)), Ok((1, 3)));
+        // Whatever a version to come has after its first four bytes.
+        assert_eq!(Hello::versions(&hex("0007 0009 ff")), Ok((7, 9)));
+        assert!(Hello::versions(&hex("0007 00")).is_err());
+        assert!(Hello::versions(&hex("0000 0001")).is_err(), "there is no version 0");
+        assert!(Hello::versions(&hex("0002 0001")).is_err(), "not a range");
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_counted() {
+        let mut bytes = hex(VECTOR);
+        bytes.extend(hex("00 0000  04 0002 ffff  ff 0001 00"));
+        assert_eq!(Hello::decode_counted(&bytes), Ok((hello(), 3)));
+        bytes.extend(hex("04 0002 ff"));
+        assert!(Hello::decode(&bytes).is_err(), "a field that is cut off");
+    }
+
+    #[test]
+    fn the_name_is_there_once() {
+        let fixed = &hex(VECTOR)[..Hello::FIXED_LEN];
+        let with = |fields: &str| Hello::decode(&[fixed, &hex(fields)].concat());
+        assert_eq!(with("01 0001 78").unwrap().name, "x");
+        assert_eq!(with(""), Err(WireError::Missing { reading: "hello name" }));
+        assert_eq!(with("01 0000"), Err(WireError::Missing { reading: "hello name" }));
+        let twice = with("01 0001 78  01 0001 79");
+        assert_eq!(twice, Err(WireError::Repeated { reading: "hello name" }));
+        assert_eq!(with("01 0001 ff"), Err(WireError::Utf8 { reading: "hello name" }));
+    }
+
+    #[test]
+    fn limits_hold_both_ways() {
+        let hello_with = |name: usize, domains: usize, domain: usize, peers: usize| Hello {
+            name: "n".repeat(name),
+            domains: vec!["d".repeat(domain); domains],
+            peers: vec![hello().peers[1]; peers],
+            ..hello()
+        };
+        let most = hello_with(NAME_MAX, DOMAINS_MAX, DOMAIN_MAX, PEERS_MAX);
+        assert_eq!(most.encoded_len(), Hello::LEN_MAX);
+        let most = Message::Hello(most);
+        round_trip(&most);
+        for broken in [
+            hello_with(NAME_MAX + 1, 0, 0, 0),
+            hello_with(0, 0, 0, 0),
+            hello_with(1, DOMAINS_MAX + 1, 1, 0),
+            hello_with(1, 1, DOMAIN_MAX + 1, 0),
+            hello_with(1, 1, 0, 0),
+            hello_with(1, 0, 0, PEERS_MAX + 1),
+            Hello { version_min: 4, ..hello() },
+            Hello { version_min: 0, ..hello() },
+        ] {
+            assert!(written(|w| broken.encode(w)).is_err());
+        }
+        let full = written(|w| most.encode(w)).unwrap();
+        let peer = [&[3, 0, 38][..], &[0; 38]].concat();
+        for more in [&hex("02 0001 64")[..], &peer] {
+            let bytes = [&full[..], more].concat();
+            assert!(matches!(Hello::decode(&bytes), Err(WireError::Length { .. })));
+        }
+    }
+
+    #[test]
+    fn an_address_has_four_or_sixteen_bytes() {
+        for length in 0..64 {
+            let allowed = length == PeerHint::LEN_V4 || length == PeerHint::LEN_V6;
+            assert_eq!(PeerHint::decode(&vec![1; length]).is_ok(), allowed, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_highest_common_version_is_chosen() {
+        let all = (1..6u16).flat_map(|min| (min..6).map(move |max| (min, max)));
+        for (ours, theirs) in all.clone().flat_map(|a| all.clone().map(move |b| (a, b))) {
+            let common =
+                |v: &u16| (ours.0..=ours.1).contains(v) && (theirs.0..=theirs.1).contains(v);
+            let highest = (1..6).rev().find(common);
+            assert_eq!(negotiate(ours, theirs).ok(), highest, "{ours:?} {theirs:?}");
+            assert_eq!(negotiate(theirs, ours).ok(), highest, "both sides find the same");
+        }
+    }
+
+    #[test]
+    fn a_mismatch_says_which_side_to_update() {
+        assert_eq!(
+            negotiate((2, 3), (1, 1)).unwrap_err().to_string(),
+            "this node speaks protocol versions 2 to 3, the other node speaks version 1: \
+             update midip2p on the other node"
+        );
+        assert_eq!(
+            negotiate((1, 1), (4, 5)).unwrap_err().to_string(),
+            "this node speaks protocol version 1, the other node speaks versions 4 to 5: \
+             update midip2p on this node"
+        );
+    }
+
+    fn addresses() -> impl Strategy<Value = SocketAddr> {
+        any::<(IpAddr, u16)>().prop_map(|(ip, port)| SocketAddr::new(ip, port))
+    }
+
+    prop_compose! {
+        fn hellos()(
+            (min, max, features, node) in (1u16.., any::<u16>(), any::<u64>(), any::<[u8; 32]>()),
+            (boot, link, udp_port, tcp_port) in any::<(u64, u32, u16, u16)>(),
+            name in "\\PC{1,30}",
+            domains in proptest::collection::vec("\\PC{1,30}", 0..=DOMAINS_MAX),
+            peers in proptest::collection::vec((any::<[u8; 32]>(), addresses()), 0..=PEERS_MAX),
+        ) -> Hello {
+            let peers = peers.into_iter();
+            Hello {
+                version_min: min.min(max.max(1)),
+                version_max: min.max(max),
+                features,
+                node: NodeId(node),
+                boot: BootId(boot),
+                link: LinkId(link),
+                udp_port,
+                tcp_port,
+                name,
+                domains,
+                peers: peers.map(|(id, address)| PeerHint { node: NodeId(id), address }).collect(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(hello in hellos()) {
+            round_trip(&Message::Hello(hello));
+        }
+    }
+}

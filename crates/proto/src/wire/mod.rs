@@ -59,6 +59,9 @@ pub mod message;
 pub mod panic;
 pub mod subscribe;
 
+#[cfg(test)]
+mod testing;
+
 pub use ack::Ack;
 pub use bulk_ack::{BulkAck, BulkState};
 pub use bye::{Bye, ByeReason};
@@ -470,5 +473,64 @@ pub(crate) const fn within(
         Ok(length)
     } else {
         Err(WireError::Length { reading, found: length, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_writes_all_or_nothing_of_a_value_and_stays_within_its_buffer() {
+        let mut buf = [0; 7];
+        let mut w = Writer::new(&mut buf);
+        w.put_u32(0x0102_0304).unwrap();
+        assert_eq!(w.put_u32(5), Err(WireError::Full { needed: 4, left: 3 }));
+        w.put_u16(0x0506).unwrap();
+        w.keep(1);
+        assert_eq!(w.put_u8(7), Err(WireError::Full { needed: 1, left: 0 }));
+        w.keep(0);
+        w.put_u8(7).unwrap();
+        assert_eq!(w.written(), [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_patch_reaches_what_was_written_and_no_further() {
+        let mut buf = [0; 8];
+        let mut w = Writer::new(&mut buf);
+        w.put(&[0; 4]).unwrap();
+        assert!(w.patch_u32(0, 0x0102_0304).is_ok());
+        assert!(w.patch_u16(2, 0x0506).is_ok());
+        assert!(w.patch_u8(0, 9).is_ok());
+        for (at, result) in [
+            (1, w.patch_u32(1, 0)),
+            (3, w.patch_u16(3, 0)),
+            (4, w.patch_u8(4, 0)),
+            (usize::MAX, w.patch_u16(usize::MAX, 0)),
+        ] {
+            assert!(result.is_err(), "at {at}");
+        }
+        assert_eq!(w.written(), [9, 2, 5, 6]);
+    }
+
+    #[test]
+    fn a_field_that_does_not_fit_leaves_nothing_behind() {
+        let mut buf = [0; 6];
+        let mut w = Writer::new(&mut buf);
+        w.put_u8(0xEE).unwrap();
+        assert!(w.field(1, |w| w.put(&[1, 2, 3])).is_err());
+        assert_eq!(w.written(), [0xEE]);
+        w.field(1, |w| w.put(&[1, 2])).unwrap();
+        assert_eq!(w.written(), [0xEE, 1, 0, 2, 1, 2]);
+    }
+
+    #[test]
+    fn an_error_says_what_was_read_and_what_was_wrong() {
+        let error = Reader::new(&[1], "ack").u32().unwrap_err();
+        assert_eq!(error.to_string(), "ack: 4 bytes are needed, 1 are left");
+        let error = Reader::new(&[1, 2], "ack").finish().unwrap_err();
+        assert_eq!(error.to_string(), "ack: 2 bytes too many");
+        let error = Reader::new(&[0xFF], "hello name").text(1).unwrap_err();
+        assert_eq!(error.to_string(), "hello name: the text is not UTF-8");
     }
 }

@@ -43,3 +43,34 @@ impl Panic {
 }
 
 const _: () = assert!(Panic::LEN == size_of::<u64>());
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, round_trip};
+    use super::*;
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        check_message(
+            &Message::Panic(Panic { id: 0x0102_0304_0506_0708 }),
+            "0102 0304 0506 0708   # id",
+        );
+    }
+
+    #[test]
+    fn no_other_length_is_accepted() {
+        for length in 0..32 {
+            assert_eq!(Panic::decode(&vec![0; length]).is_ok(), length == Panic::LEN, "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(id: u64) {
+            round_trip(&Message::Panic(Panic { id }));
+        }
+    }
+}

@@ -70,3 +70,53 @@ impl Subscribe {
 
 const _: () = assert!(Subscribe::FIXED_LEN == 4 + 2 + 2);
 const _: () = assert!(Subscribe::FIXED_LEN + 2 * PORTS_MAX <= super::PAYLOAD_MAX);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Message;
+    use super::super::testing::{check_message, round_trip, written};
+    use super::*;
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        let ports = vec![PortId(1), PortId(258)];
+        check_message(
+            &Message::Subscribe(Subscribe { devices_version: 7, ports }),
+            "0000 0007   # answers list 7
+             0002 0000   # two ports
+             0001 0102   # 1 and 258",
+        );
+        check_message(
+            &Message::Subscribe(Subscribe { devices_version: 8, ports: Vec::new() }),
+            "0000 0008   # answers list 8
+             0000 0000   # nothing is wanted",
+        );
+    }
+
+    #[test]
+    fn limits_hold_both_ways() {
+        let subscribe = |count| Subscribe { devices_version: 1, ports: vec![PortId(1); count] };
+        round_trip(&Message::Subscribe(subscribe(PORTS_MAX)));
+        assert!(written(|w| subscribe(PORTS_MAX + 1).encode(w)).is_err());
+        let mut many = written(|w| subscribe(PORTS_MAX).encode(w)).unwrap();
+        many.extend([0, 1]);
+        many[4..6].copy_from_slice(&u16::try_from(PORTS_MAX + 1).unwrap().to_be_bytes());
+        assert!(matches!(Subscribe::decode(&many), Err(WireError::Length { .. })));
+        let none = Subscribe { devices_version: 1, ports: vec![PortId::NONE] };
+        assert!(written(|w| none.encode(w)).is_err());
+        assert!(Subscribe::decode(&[0, 0, 0, 1, 0, 1, 0, 0, 0, 0]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(
+            devices_version: u32,
+            ports in proptest::collection::vec(1u16.., 0..=PORTS_MAX),
+        ) {
+            let ports = ports.into_iter().map(PortId).collect();
+            round_trip(&Message::Subscribe(Subscribe { devices_version, ports }));
+        }
+    }
+}

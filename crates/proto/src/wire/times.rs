@@ -80,3 +80,48 @@ impl Times {
 }
 
 const _: () = assert!(Times::LEN_WITH_ECHO == size_of::<i64>() * 3);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{check_value, written};
+    use super::*;
+
+    fn check(times: Times, vector: &str) {
+        check_value(&times, vector, Times::encode, Times::decode);
+    }
+
+    #[test]
+    fn the_vectors_hold_both_ways() {
+        check(
+            Times { sent: LocalTime::from_ns(1_000_000_000), echo: None },
+            "0000 0000 3b9a ca00   # sent: 1 s",
+        );
+        let echo = Echo { sent: LocalTime::from_ns(-1), received: LocalTime::from_ns(999_000_000) };
+        check(
+            Times { sent: LocalTime::from_ns(1_000_000_000), echo: Some(echo) },
+            "0000 0000 3b9a ca00   # sent: 1 s
+             ffff ffff ffff ffff   # echo.sent: 1 ns before the origin of the peer's clock
+             0000 0000 3b8b 87c0   # echo.received: 0.999 s",
+        );
+    }
+
+    #[test]
+    fn no_other_length_is_accepted() {
+        for length in 0..64 {
+            let allowed = [Times::LEN_ALONE, Times::LEN_WITH_ECHO].contains(&length);
+            assert_eq!(Times::decode(&vec![0; length]).is_ok(), allowed, "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(sent: i64, echo: Option<(i64, i64)>) {
+            let ns = LocalTime::from_ns;
+            let echo = echo.map(|(sent, received)| Echo { sent: ns(sent), received: ns(received) });
+            let times = Times { sent: ns(sent), echo };
+            prop_assert_eq!(Times::decode(&written(|w| times.encode(w)).unwrap()), Ok(times));
+        }
+    }
+}
