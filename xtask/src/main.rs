@@ -4,6 +4,7 @@
 //! calls speak for itself, and all end in one table of minutes. A command that found something wrong
 //! exits with 1; one that could not begin (no root, a wrong option) exits with 2.
 
+mod machine;
 mod options;
 mod steps;
 
@@ -36,7 +37,12 @@ usage: cargo xtask COMMAND [OPTIONS]
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_default();
-    let outcome = Options::parse(args).and_then(|options| match command.as_str() {
+    let parsed = match command.as_str() {
+        // The benches have options of their own.
+        "bench" => Ok(Options::words(args)),
+        _ => Options::parse(args),
+    };
+    let outcome = parsed.and_then(|options| match command.as_str() {
         "ci" => ci::run(&options),
         "tidy" => tidy::run(&options),
         "fuzz" => fuzz::run(&options),

@@ -42,6 +42,11 @@ impl Options {
         Ok(options)
     }
 
+    /// A command line that somebody else takes apart.
+    pub(crate) fn words(args: impl Iterator<Item = String>) -> Self {
+        Self { words: args.collect(), ..Self::default() }
+    }
+
     /// Whether the switch `name` was given.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.switches.iter().any(|s| s == name)

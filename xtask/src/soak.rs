@@ -1,7 +1,160 @@
-//! x
+//! `cargo xtask soak`: what only time shows. The demo over and over, then the simulator with many
+//! seeds; the outcome is written to `docs/results/soak-DATE.md`, to be committed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::machine;
 use crate::options::Options;
-use anyhow::Result;
-use std::process::ExitCode;
-pub(crate) fn run(_: &Options) -> Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+use crate::steps::{Steps, call, cargo, minutes, root, target};
+
+/// Runs the demo for `--minutes`, then the simulator with `--seeds`, and writes what came of it.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let wanted_minutes: u64 = options.value("--minutes", 60)?;
+    let seeds: u64 = options.value("--seeds", 10_000)?;
+    let machine = machine::describe();
+    let mut steps = Steps::new("soak");
+    let mut demos = Demos::default();
+    if steps.run("build", || call(&mut cargo(&["build", "--release", "-p", "midip2p"]))) {
+        steps.run("demo", || demos.repeat(Duration::from_secs(wanted_minutes * 60)));
+    }
+    let began = Instant::now();
+    let simulated = steps.run("simulator", || simulate(seeds));
+    let verdict = if simulated { "no scenario failed" } else { "FAILED, see the output" };
+    let simulator = format!("{seeds} seeds in {}: {verdict}", minutes(began.elapsed()));
+    let path = free_name(&root().join("docs/results"), &machine::today()?)?;
+    std::fs::write(&path, result(&machine, &demos, &simulator))?;
+    println!("\nwritten: {}", path.display());
+    Ok(steps.finish())
+}
+
+/// How the runs of the demo went.
+#[derive(Debug, Default)]
+struct Demos {
+    took: Vec<Duration>,
+    /// Which run failed, and how.
+    failed: Vec<String>,
+    /// The last line each printed: its own summary, kept word for word.
+    last_line: String,
+}
+
+impl Demos {
+    /// Runs it again and again until `time` is over; a run that has begun is finished.
+    fn repeat(&mut self, time: Duration) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            self.once()?;
+            let (runs, failed) = (self.took.len(), self.failed.len());
+            if runs == 1 || runs.is_multiple_of(20) {
+                println!("{} {runs} runs, {failed} failed", minutes(began.elapsed()));
+            }
+        }
+        match self.failed.len() {
+            0 => Ok(()),
+            n => bail!("{n} of {} runs failed", self.took.len()),
+        }
+    }
+
+    fn once(&mut self) -> Result<()> {
+        let program = target().join("release/midip2p");
+        let began = Instant::now();
+        let output = Command::new(&program)
+            .args(["demo", "--speed", "max", "--json"])
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("starting {}", program.display()))?;
+        self.took.push(began.elapsed());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        self.last_line = printed.lines().last().unwrap_or_default().to_owned();
+        if !output.status.success() {
+            let run = self.took.len();
+            println!(
+                "run {run}: {}\n{printed}{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+            self.failed.push(format!("run {run}: {}; `{}`", output.status, self.last_line));
+        }
+        Ok(())
+    }
+}
+
+/// Optimised, yet with every assertion on: 10,000 seeds are of use only if they can fail.
+fn simulate(seeds: u64) -> Result<()> {
+    let args = ["test", "--release", "-p", "midip2p-sim", "--tests", "--no-fail-fast"];
+    let mut command = cargo(&args);
+    command.args(["--config", "profile.release.debug-assertions=true"]);
+    command.arg("--target-dir").arg(target().join("soak"));
+    call(command.env("MIDIP2P_SIM_SEEDS", seeds.to_string()))
+}
+
+/// The text of the result file.
+fn result(machine: &str, demos: &Demos, simulator: &str) -> String {
+    let mut took = demos.took.clone();
+    took.sort();
+    let middle = took.get(took.len() / 2).copied().unwrap_or_default();
+    let longest = took.last().copied().unwrap_or_default();
+    let all: Duration = took.iter().sum();
+    let mut text = format!("# Soak\n\n{machine}\n\n`cargo xtask soak`\n\n");
+    text += &format!(
+        "- demo at full speed: {} runs in {} min, {} failed; a run took {:.1} s (median), {:.1} s (longest)\n",
+        took.len(),
+        minutes(all),
+        demos.failed.len(),
+        middle.as_secs_f64(),
+        longest.as_secs_f64()
+    );
+    for failure in &demos.failed {
+        text += &format!("  - {failure}\n");
+    }
+    if !demos.last_line.is_empty() {
+        text += &format!("- the summary of the last run: `{}`\n", demos.last_line);
+    }
+    text + &format!("- simulator: {simulator}\n")
+}
+
+/// `soak-DATE.md`, or with a number behind it: no result is written over another.
+fn free_name(dir: &Path, date: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(dir)?;
+    let names = (1_u32..).map(|n| match n {
+        1 => dir.join(format!("soak-{date}.md")),
+        n => dir.join(format!("soak-{date}-{n}.md")),
+    });
+    names.into_iter().find(|p| !p.exists()).context("no free name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_beside_the_runs() {
+        let demos = Demos {
+            took: [3, 1, 2].map(Duration::from_secs).to_vec(),
+            failed: vec!["run 2: exit status: 1; `{}`".into()],
+            last_line: "{\"lost\":0}".into(),
+        };
+        let text = result("a machine", &demos, "5 seeds in 0:01: no scenario failed");
+        assert!(
+            text.contains("3 runs in 0:06 min, 1 failed; a run took 2.0 s (median), 3.0 s"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  - run 2") && text.contains("{\"lost\":0}") && text.contains("5 seeds")
+        );
+    }
+
+    #[test]
+    fn no_result_is_written_over_another() {
+        let dir = target().join("soak-test");
+        let _ = std::fs::remove_dir_all(&dir);
+        for name in ["soak-2026-01-31.md", "soak-2026-01-31-2.md", "soak-2026-01-31-3.md"] {
+            let path = free_name(&dir, "2026-01-31").unwrap();
+            assert!(path.ends_with(name), "{}", path.display());
+            std::fs::write(path, "").unwrap();
+        }
+    }
 }
