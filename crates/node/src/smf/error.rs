@@ -198,6 +198,12 @@ pub enum Fault {
         /// The track.
         track: u16,
     },
+    /// More than [`MAX_EVENTS`](super::MAX_EVENTS).
+    #[error("there are more than {} events up to here, more than any piece of music needs", Thousands(*.limit))]
+    TooManyEvents {
+        /// The limit.
+        limit: usize,
+    },
     /// Longer than [`MAX_DURATION`](super::MAX_DURATION).
     #[error("the music would last longer than a year; a length of time in it is wrong")]
     TooLong,

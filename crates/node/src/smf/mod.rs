@@ -15,7 +15,8 @@
 //!   minute until it names another tempo.
 //! - A tempo in any track counts for all. Without any, 120. In SMPTE time tempo counts for nothing.
 //! - A SysEx in several packets is one event, at the time of the last. One without its F7 is played
-//!   with it and counted; so are bytes of escapes that belong to no message ([`Counts`]).
+//!   with it and counted. A SysEx with another message's status byte among its data is none, as for
+//!   any receiver; its bytes, and those of escapes that belong to no message, are counted ([`Counts`]).
 //! - A track without an end mark is whole if its chunk ends where the next one, or the file, ends. What
 //!   stands behind an end mark, in chunks of other kinds, or behind the last track is not music.
 //! - Running status ends with its track, and at SysEx and meta events, as the standard has it.
@@ -24,8 +25,8 @@
 //! A file that is cut off is an error wherever the cut, unless all it has lost stood behind the last
 //! track.
 //!
-//! Limits: files of [`MAX_FILE_BYTES`], music of [`MAX_DURATION`]. An event takes two bytes at least,
-//! so their number, and the memory, is bounded by the size of the file.
+//! Limits: files of [`MAX_FILE_BYTES`], music of [`MAX_DURATION`], [`MAX_EVENTS`]. Memory is at most a
+//! small multiple of the size of the file, since every event takes a byte of it at least.
 
 mod chunks;
 mod diagnose;
@@ -59,6 +60,9 @@ pub const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// The longest piece that is played: a year. Whatever is longer has a broken length of time in it.
 pub const MAX_DURATION: Span = Span::from_s(365 * 24 * 60 * 60);
+
+/// The most events of a piece: 16 million, three quarters of a gigabyte in memory.
+pub const MAX_EVENTS: usize = 1 << 24;
 
 /// A piece of music, ready to be played.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,20 +149,20 @@ impl Song {
     /// # Errors
     /// [`SmfError::Broken`] when the bytes are not a whole Standard MIDI File.
     pub fn parse(name: &str, file: &[u8]) -> Result<Self, SmfError> {
-        Self::of(file).map_err(|(offset, fault)| SmfError::Broken {
+        Self::of(file, MAX_EVENTS).map_err(|(offset, fault)| SmfError::Broken {
             name: name.to_owned(),
             offset,
             fault,
         })
     }
 
-    fn of(file: &[u8]) -> Result<Self, chunks::Located> {
+    fn of(file: &[u8], events_max: usize) -> Result<Self, chunks::Located> {
         if file.len() > MAX_FILE_BYTES {
             return Err((MAX_FILE_BYTES, Fault::TooLarge { limit: MAX_FILE_BYTES }));
         }
         let chunks = chunks::split(file)?;
         let in_turn = chunks.format == Format::InTurn;
-        let mut pool = track::Pool::default();
+        let mut pool = track::Pool::new(events_max);
         let (mut tracks, mut end) = (0, 0);
         for bytes in &chunks.tracks {
             tracks += 1;
@@ -170,7 +174,7 @@ impl Song {
             end = end.max(track::read(bytes, tracks, start, &mut pool)?);
         }
         // Both sorts are stable: the tracks were read in order, and so they stay within a tick.
-        let track::Pool { mut events, mut tempos, counts, name } = pool;
+        let track::Pool { mut events, mut tempos, counts, name, .. } = pool;
         events.sort_by_key(|event| event.tick);
         tempos.sort_by_key(|change| change.tick);
 

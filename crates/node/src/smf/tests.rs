@@ -338,6 +338,19 @@ fn a_piece_of_years_is_refused() {
 }
 
 #[test]
+fn too_many_events_are_refused_where_they_are_too_many() {
+    assert_eq!(Song::of(&small(), 8).unwrap().events().len(), 8);
+    for limit in 0..8 {
+        let (offset, fault) = Song::of(&small(), limit).unwrap_err();
+        assert_eq!(fault, Fault::TooManyEvents { limit });
+        assert!((22..=small().len()).contains(&offset));
+    }
+    let ticks = [&[0, 0xF7, 100][..], &[0xF8; 100], END.as_slice()].concat();
+    let bytes = file(0, 96, &[&ticks]);
+    assert_eq!(Song::of(&bytes, 99).unwrap_err(), (125, Fault::TooManyEvents { limit: 99 }));
+}
+
+#[test]
 fn titles_are_one_line_of_any_alphabet() {
     let title = |text: &[u8]| {
         let track = track(&[(0, Item::Meta(3, text.to_vec()))], false);

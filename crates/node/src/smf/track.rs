@@ -11,9 +11,11 @@ use super::tempo::TickTempo;
 use super::{Body, Counts, SongEvent};
 
 /// What the tracks of a file are poured into.
-#[derive(Default)]
 pub(super) struct Pool {
     pub(super) events: Vec<SongEvent>,
+    events_max: usize,
+    /// Whether an event found no room.
+    full: bool,
     pub(super) tempos: Vec<TickTempo>,
     pub(super) counts: Counts,
     /// The name of the first track.
@@ -34,6 +36,7 @@ pub(super) fn read(
     packets.close(&mut |whole| pool.push(whole, tick, number));
     pool.counts.unterminated_sysex += packets.unterminated;
     pool.counts.stray_bytes += packets.stray();
+    pool.check_room(track.offset + track.bytes.len())?;
     Ok(end)
 }
 
@@ -50,6 +53,7 @@ fn events(
         let rest = iter.unread();
         let begin = track.bytes.len() - rest.len();
         let running = iter.running_status();
+        pool.check_room(track.offset + begin)?;
         let located = |(at, fault): (usize, Fault)| (track.offset + begin + at, fault);
         let event = match iter.next() {
             None if track.closed => return Ok(tick),
@@ -88,7 +92,22 @@ fn events(
 }
 
 impl Pool {
+    pub(super) fn new(events_max: usize) -> Self {
+        Self {
+            events: Vec::new(),
+            events_max,
+            full: false,
+            tempos: Vec::new(),
+            counts: Counts::default(),
+            name: None,
+        }
+    }
+
     fn push(&mut self, whole: Whole, tick: u64, track: u16) {
+        if self.events.len() >= self.events_max {
+            self.full = true;
+            return;
+        }
         let body = match whole {
             Whole::Message(message) => {
                 let [_, status, _, velocity] = message.words()[0].to_be_bytes();
@@ -101,6 +120,11 @@ impl Pool {
             }
         };
         self.events.push(SongEvent { at: super::Span::ZERO, tick, track, body });
+    }
+
+    fn check_room(&self, at: usize) -> Result<(), Located> {
+        let limit = self.events_max;
+        if self.full { Err((at, Fault::TooManyEvents { limit })) } else { Ok(()) }
     }
 
     fn meta(&mut self, meta: MetaMessage<'_>, tick: u64, track: u16) -> Result<(), Fault> {
