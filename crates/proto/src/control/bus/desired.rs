@@ -1,0 +1,224 @@
+//! What should be, computed from what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Bus, Local, Mirror, MirrorKey, Remote, Wish, names};
+use crate::bridge::{Endpoint, Route};
+use crate::control::port::{BackendNo, Direction, Home, PortIdentity};
+use crate::id::{NodeId, PortId};
+use crate::wire::DevicePort;
+
+/// Everything that should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Routes of the data plane.
+    pub routes: BTreeSet<Route>,
+    /// Outputs that are open, and whether peers may address them.
+    pub outputs: BTreeMap<PortId, bool>,
+    /// Ports of other programs that are connected.
+    pub attached: BTreeMap<PortId, (BackendNo, PortIdentity, Direction)>,
+    /// Mirrors: backend, the remote port's direction, name.
+    pub mirrors: BTreeMap<PortId, (BackendNo, Direction, String)>,
+}
+
+/// A remote port, with the node it is on.
+struct RemotePort<'a> {
+    node: NodeId,
+    remote: &'a Remote,
+    port: &'a DevicePort,
+}
+
+impl RemotePort<'_> {
+    const fn direction(&self) -> Direction {
+        if self.port.source { Direction::Source } else { Direction::Destination }
+    }
+
+    fn name(&self) -> String {
+        format!("{} @ {}", names::port_name(self.port, &self.remote.devices), self.remote.display)
+    }
+
+    fn key(&self, backend: BackendNo) -> MirrorKey {
+        MirrorKey {
+            node: self.node,
+            identity: PortIdentity(self.port.identity.clone()),
+            direction: self.direction(),
+            backend,
+        }
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        self.remote.link.map(|link| Endpoint::remote(link, self.port.id))
+    }
+
+    fn is_wished_by(&self, local: &Local) -> bool {
+        local.wishes.iter().any(|wish| match wish {
+            Wish::All => true,
+            Wish::Port { node, identity } => {
+                *node == Some(self.node) && identity.0 == self.port.identity
+            }
+        })
+    }
+}
+
+impl Bus {
+    fn remote_ports(&self) -> impl Iterator<Item = RemotePort<'_>> {
+        self.remotes.iter().flat_map(|(node, remote)| {
+            remote.devices.iter().map(move |port| RemotePort { node: *node, remote, port })
+        })
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Local> {
+        self.locals.values().filter(|l| l.present)
+    }
+
+    /// The backends on which a node's ports get mirrors: those that it does not see itself.
+    fn foreign_backends<'a>(&'a self, remote: &'a Remote) -> impl Iterator<Item = BackendNo> + 'a {
+        self.rules.domains.iter().enumerate().filter_map(|(n, domain)| {
+            let shared = domain.as_ref().is_none_or(|d| remote.domains.contains(d));
+            if shared { None } else { u8::try_from(n).ok().map(BackendNo) }
+        })
+    }
+
+    /// Gives an id to every mirror that should be and has none.
+    pub(super) fn update_mirror_ids(&mut self) {
+        let missing: Vec<MirrorKey> = self
+            .remote_ports()
+            .filter(|p| self.rules.import.lets(&p.name()))
+            .flat_map(|p| self.foreign_backends(p.remote).map(move |b| p.key(b)))
+            .filter(|key| !self.mirrors.contains_key(key))
+            .collect();
+        for key in missing {
+            match self.new_id() {
+                Some(id) => {
+                    self.mirrors.insert(key, Mirror { id, listened: false });
+                }
+                None => break,
+            }
+        }
+    }
+
+    pub(super) fn desired(&mut self) -> Wanted {
+        let mut wanted = Wanted::default();
+        let left_out = self.want_mirrors(&mut wanted);
+        self.want_remote(&mut wanted);
+        self.want_local(&mut wanted);
+        self.want_attached(&mut wanted);
+        match left_out {
+            Some(name) if !self.full_said => {
+                self.full_said = true;
+                self.actions.push_back(super::BusAction::MirrorsFull(name));
+            }
+            Some(_) => {}
+            None => self.full_said = false,
+        }
+        wanted
+    }
+
+    /// The mirrors; the name of one for which there was no room.
+    fn want_mirrors(&self, wanted: &mut Wanted) -> Option<String> {
+        let mut left_out = None;
+        for port in self.remote_ports() {
+            let name = port.name();
+            if !self.rules.import.lets(&name) {
+                continue;
+            }
+            for backend in self.foreign_backends(port.remote) {
+                let Some(mirror) = self.mirrors.get(&port.key(backend)) else {
+                    left_out = Some(name.clone());
+                    continue;
+                };
+                if wanted.mirrors.len() >= self.mirrors_max {
+                    left_out = Some(name.clone());
+                    continue;
+                }
+                wanted.mirrors.insert(mirror.id, (backend, port.direction(), name.clone()));
+                if port.direction() == Direction::Source {
+                    wanted.outputs.insert(mirror.id, false);
+                }
+            }
+        }
+        left_out
+    }
+
+    /// Routes from and to remote ports.
+    fn want_remote(&self, wanted: &mut Wanted) {
+        for port in self.remote_ports() {
+            let Some(far) = port.endpoint() else { continue };
+            let mirrors = self.foreign_backends(port.remote).filter_map(|b| {
+                let mirror = self.mirrors.get(&port.key(b))?;
+                wanted.mirrors.contains_key(&mirror.id).then_some(mirror)
+            });
+            let wishing = self.present().filter(|l| port.is_wished_by(l)).map(|l| &l.port);
+            let near: Vec<PortId> = match port.direction() {
+                Direction::Source => mirrors
+                    .filter(|m| m.listened)
+                    .map(|m| m.id)
+                    .chain(wishing.filter(|p| p.direction == Direction::Destination).map(|p| p.id))
+                    .collect(),
+                Direction::Destination => mirrors
+                    .map(|m| m.id)
+                    .chain(wishing.filter(|p| p.direction == Direction::Source).map(|p| p.id))
+                    .collect(),
+            };
+            wanted.routes.extend(near.into_iter().map(|id| match port.direction() {
+                Direction::Source => Route { source: far, sink: Endpoint::local(id) },
+                Direction::Destination => Route { source: Endpoint::local(id), sink: far },
+            }));
+        }
+    }
+
+    /// Routes from local sources: to subscribers, and to local ports that wish for them.
+    fn want_local(&self, wanted: &mut Wanted) {
+        for source in self.present().filter(|l| l.port.direction == Direction::Source) {
+            let near = Endpoint::local(source.port.id);
+            if source.port.exported {
+                let links = self
+                    .remotes
+                    .values()
+                    .filter_map(|r| r.link.filter(|_| r.subscribed.contains(&source.port.id)));
+                wanted.routes.extend(
+                    links.map(|l| Route { source: near, sink: Endpoint::remote(l, PortId::NONE) }),
+                );
+            }
+            for sink in self.present().filter(|l| l.port.direction == Direction::Destination) {
+                let wished = wishes_for(sink, source) || wishes_for(source, sink);
+                if wished {
+                    let sink = Endpoint::local(sink.port.id);
+                    wanted.routes.insert(Route { source: near, sink });
+                }
+            }
+        }
+    }
+
+    /// Connections to other programs' ports: sources that a route needs, destinations that peers may
+    /// use or a route needs.
+    fn want_attached(&self, wanted: &mut Wanted) {
+        for local in self.present() {
+            let port = &local.port;
+            let end = Endpoint::local(port.id);
+            let used = wanted.routes.iter().any(|r| r.source == end || r.sink == end);
+            let is_output = port.direction == Direction::Destination;
+            if let Home::Backend(backend) = port.home {
+                if !(used || is_output && port.exported) {
+                    continue;
+                }
+                let attachment = (backend, port.identity.clone(), port.direction);
+                wanted.attached.insert(port.id, attachment);
+            }
+            if is_output {
+                wanted.outputs.insert(port.id, port.exported);
+            }
+        }
+    }
+}
+
+/// Whether an app port wishes to be connected to another port of this node. Two app ports of one
+/// wish each for all are not connected to each other's echo: a wish for all leaves out what only
+/// shows (a port that itself wishes).
+fn wishes_for(local: &Local, other: &Local) -> bool {
+    local.port.home == Home::App
+        && local.wishes.iter().any(|wish| match wish {
+            Wish::All => true,
+            Wish::Port { node, identity } => node.is_none() && *identity == other.port.identity,
+        })
+}

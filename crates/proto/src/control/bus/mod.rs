@@ -1,0 +1,464 @@
+//! The default bus: every port is everywhere.
+//!
+//! From what is there (local ports, the peers' device lists, who listens to which mirror, what app
+//! ports wish for) [`desired`] computes what should be: mirrors, attachments, routes, subscriptions.
+//! The bus compares that with what is, and says the difference. So it does not matter in which order
+//! things happened, and a lost word is made good by the next.
+//!
+//! - A remote port appears on each local backend as a mirror, unless that node sees the same backend
+//!   (one sequencer, one JACK server) and so has the port already.
+//! - A remote source is subscribed to only while somebody here listens to it.
+//! - A local source is read only while somebody wants it.
+
+mod desired;
+mod names;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};
+use crate::bridge::{Endpoint, Route, ToData};
+use crate::config::{Config, PORTS_MAX};
+use crate::id::{LinkNo, NodeId, PortId};
+use crate::time::LocalTime;
+use crate::wire::{DevicePort, Devices, Subscribe};
+
+pub use desired::Wanted;
+pub use view::{PortView, Reach};
+
+/// What an app port wants to be connected to, for as long as it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Every port of the other direction, local and remote.
+    All,
+    /// One port, of this node when `node` is `None`; while it is away the wish waits.
+    Port {
+        /// Whose port.
+        node: Option<NodeId>,
+        /// Which.
+        identity: PortIdentity,
+    },
+}
+
+/// What the bus wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusAction {
+    /// Tell the data plane.
+    Data(ToData),
+    /// Send this node our ports.
+    Devices(NodeId, Devices),
+    /// Send this node what we want of it.
+    Subscribe(NodeId, Subscribe),
+    /// Connect to a port of another program or device.
+    Attach(BackendNo, PortId, PortIdentity, Direction),
+    /// End that.
+    Detach(BackendNo, PortId),
+    /// Make a virtual port that stands for a remote one of that direction.
+    Mirror(BackendNo, PortId, Direction, String),
+    /// Remove it.
+    Unmirror(BackendNo, PortId),
+    /// There is no room for a mirror of this name.
+    MirrorsFull(String),
+    /// The ports or peers that people see have changed.
+    Changed,
+}
+
+/// A node as the bus sees it.
+#[derive(Clone, Debug)]
+struct Remote {
+    /// How people tell it from the others.
+    display: String,
+    domains: Vec<String>,
+    link: Option<LinkNo>,
+    devices: Vec<DevicePort>,
+    devices_version: u32,
+    /// What it wants of us.
+    subscribed: BTreeSet<PortId>,
+    /// The version of our list that it has answered.
+    answered: u32,
+    /// Since when its link is gone; its mirrors go after a while.
+    gone_since: Option<LocalTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct MirrorKey {
+    node: NodeId,
+    identity: PortIdentity,
+    direction: Direction,
+    backend: BackendNo,
+}
+
+#[derive(Clone, Debug)]
+struct Mirror {
+    id: PortId,
+    listened: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Local {
+    port: LocalPort,
+    present: bool,
+    wishes: Vec<Wish>,
+}
+
+/// What filters and limits the bus obeys.
+#[derive(Clone, Debug, Default)]
+pub struct BusRules {
+    /// Which local ports peers may know of, by name.
+    pub export: NameFilter,
+    /// Which remote ports get mirrors here, by "port @ node".
+    pub import: NameFilter,
+    /// The domain of each local backend, in their order.
+    pub domains: Vec<Option<String>>,
+}
+
+/// The bus.
+#[derive(Debug)]
+pub struct Bus {
+    rules: BusRules,
+    mirrors_max: usize,
+    mirror_grace: crate::time::Span,
+    locals: BTreeMap<PortId, Local>,
+    remotes: BTreeMap<NodeId, Remote>,
+    mirrors: BTreeMap<MirrorKey, Mirror>,
+    displays: names::Displays,
+    devices: Devices,
+    applied: Wanted,
+    subscriptions: BTreeMap<NodeId, Subscribe>,
+    full_said: bool,
+    actions: VecDeque<BusAction>,
+}
+
+impl Bus {
+    /// A bus without ports and peers.
+    #[must_use]
+    pub fn new(rules: BusRules, config: &Config) -> Self {
+        Self {
+            rules,
+            mirrors_max: config.mirrors_max,
+            mirror_grace: config.mirror_grace,
+            locals: BTreeMap::new(),
+            remotes: BTreeMap::new(),
+            mirrors: BTreeMap::new(),
+            displays: names::Displays::default(),
+            devices: Devices { version: 1, ports: Vec::new() },
+            applied: Wanted::default(),
+            subscriptions: BTreeMap::new(),
+            full_said: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to be done.
+    pub fn poll(&mut self) -> Option<BusAction> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Bus::timeout`] wants to be called.
+    #[must_use]
+    pub fn wake_at(&self) -> LocalTime {
+        self.remotes
+            .values()
+            .filter_map(|r| r.gone_since)
+            .map(|since| since + self.mirror_grace)
+            .min()
+            .unwrap_or(LocalTime::MAX)
+    }
+
+    /// A port of another program or device is there; its id, `None` when all ids are taken.
+    pub fn appeared(
+        &mut self,
+        backend: BackendNo,
+        identity: PortIdentity,
+        direction: Direction,
+        name: String,
+    ) -> Option<PortId> {
+        let home = Home::Backend(backend);
+        let exported = self.rules.export.lets(&name);
+        let known = self.find_local(home, &identity, direction);
+        let id = match known {
+            Some(id) => id,
+            None => self.new_id()?,
+        };
+        let port = LocalPort { id, direction, name, identity, home, exported };
+        self.locals.insert(id, Local { port, present: true, wishes: Vec::new() });
+        self.update();
+        Some(id)
+    }
+
+    /// It is gone; its id stays its own.
+    pub fn vanished(&mut self, backend: BackendNo, identity: &PortIdentity, direction: Direction) {
+        let Some(id) = self.find_local(Home::Backend(backend), identity, direction) else { return };
+        if let Some(local) = self.locals.get_mut(&id) {
+            local.present = false;
+        }
+        self.close_source(id, direction);
+        self.update();
+    }
+
+    /// A program opened an app port on this node.
+    pub fn app_opened(
+        &mut self,
+        name: String,
+        direction: Direction,
+        exported: bool,
+        wishes: Vec<Wish>,
+    ) -> Option<PortId> {
+        let id = self.new_id()?;
+        let identity = self.app_identity(&name, direction);
+        let exported = exported && self.rules.export.lets(&name);
+        let port = LocalPort { id, direction, name, identity, home: Home::App, exported };
+        self.locals.insert(id, Local { port, present: true, wishes });
+        self.update();
+        Some(id)
+    }
+
+    /// It is closed; what it held is released.
+    pub fn app_closed(&mut self, id: PortId) {
+        let Some(local) = self.locals.get(&id) else { return };
+        if local.port.home != Home::App {
+            return;
+        }
+        self.close_source(id, local.port.direction);
+        self.locals.remove(&id);
+        self.update();
+    }
+
+    /// Local programs began or ceased to use a mirror.
+    pub fn listened(&mut self, id: PortId, listened: bool) {
+        let Some((key, mirror)) = self.mirrors.iter_mut().find(|(_, m)| m.id == id) else { return };
+        mirror.listened = listened;
+        if !listened {
+            // Whoever wrote to the mirror of a destination is gone: nothing it held may hang.
+            let direction = match key.direction {
+                Direction::Destination => Direction::Source,
+                Direction::Source => Direction::Destination,
+            };
+            self.close_source(id, direction);
+        }
+        self.update();
+    }
+
+    /// A peer is linked. It is told our ports at once.
+    pub fn peer_up(&mut self, node: NodeId, name: &str, domains: Vec<String>, link: LinkNo) {
+        let display = self.displays.of(node, name);
+        let before = self.remotes.remove(&node);
+        let devices = before.map(|r| r.devices).unwrap_or_default();
+        self.remotes.insert(
+            node,
+            Remote {
+                display,
+                domains,
+                link: Some(link),
+                // What it had before stands until it says anew, so that mirrors do not flicker.
+                devices,
+                devices_version: 0,
+                subscribed: BTreeSet::new(),
+                answered: 0,
+                gone_since: None,
+            },
+        );
+        self.subscriptions.remove(&node);
+        self.actions.push_back(BusAction::Devices(node, self.devices.clone()));
+        self.update();
+    }
+
+    /// A peer's link is gone. After a farewell its mirrors go at once, otherwise after a while.
+    pub fn peer_down(&mut self, now: LocalTime, node: NodeId, farewell: bool) {
+        let Some(remote) = self.remotes.get_mut(&node) else { return };
+        remote.link = None;
+        remote.subscribed.clear();
+        remote.gone_since = Some(now);
+        self.subscriptions.remove(&node);
+        if farewell {
+            self.remotes.remove(&node);
+        }
+        self.update();
+    }
+
+    /// A peer said which ports it has. It is always answered.
+    pub fn devices(&mut self, node: NodeId, devices: Devices) {
+        let Some(remote) = self.remotes.get_mut(&node) else { return };
+        remote.devices = devices.ports;
+        remote.devices_version = devices.version;
+        self.subscriptions.remove(&node);
+        self.update();
+    }
+
+    /// A peer said what it wants of us.
+    pub fn subscribe(&mut self, node: NodeId, subscribe: Subscribe) {
+        let Some(remote) = self.remotes.get_mut(&node) else { return };
+        remote.subscribed = subscribe.ports.into_iter().collect();
+        remote.answered = subscribe.devices_version;
+        self.update();
+    }
+
+    /// Time passed: mirrors of nodes that are gone for long go.
+    pub fn timeout(&mut self, now: LocalTime) {
+        let grace = self.mirror_grace;
+        let before = self.remotes.len();
+        self.remotes.retain(|_, r| r.gone_since.is_none_or(|since| now - since < grace));
+        if self.remotes.len() != before {
+            self.update();
+        }
+    }
+
+    /// The version of our device list now, and whether all linked peers have answered it.
+    #[must_use]
+    pub fn settled(&self, version: u32) -> bool {
+        self.remotes.values().filter(|r| r.link.is_some()).all(|r| r.answered >= version)
+    }
+
+    /// The version of our device list now.
+    #[must_use]
+    pub const fn devices_version(&self) -> u32 {
+        self.devices.version
+    }
+
+    fn find_local(
+        &self,
+        home: Home,
+        identity: &PortIdentity,
+        direction: Direction,
+    ) -> Option<PortId> {
+        self.locals
+            .values()
+            .map(|l| &l.port)
+            .find(|p| p.home == home && p.identity == *identity && p.direction == direction)
+            .map(|p| p.id)
+    }
+
+    /// "app:NAME", with a number when that is taken.
+    fn app_identity(&self, name: &str, direction: Direction) -> PortIdentity {
+        (1..)
+            .map(|n| {
+                PortIdentity(if n == 1 { format!("app:{name}") } else { format!("app:{name}#{n}") })
+            })
+            .find(|identity| self.find_local(Home::App, identity, direction).is_none())
+            .unwrap_or_else(|| PortIdentity(format!("app:{name}")))
+    }
+
+    /// An id that no port has; ids of ports that are gone are used again when all others are taken.
+    fn new_id(&mut self) -> Option<PortId> {
+        let taken = |bus: &Self, id| {
+            bus.locals.contains_key(&id) || bus.mirrors.values().any(|m| m.id == id)
+        };
+        let ids = || (1..u16::try_from(PORTS_MAX).unwrap_or(u16::MAX)).map(PortId);
+        if let Some(id) = ids().find(|id| !taken(self, *id)) {
+            return Some(id);
+        }
+        let away = self.locals.iter().find(|(_, l)| !l.present).map(|(id, _)| *id);
+        if let Some(id) = away {
+            self.locals.remove(&id);
+            return Some(id);
+        }
+        let idle = self.mirrors.iter().find(|(_, m)| !self.applied.mirrors.contains_key(&m.id));
+        let key = idle.map(|(key, _)| key.clone())?;
+        self.mirrors.remove(&key).map(|m| m.id)
+    }
+
+    fn close_source(&mut self, id: PortId, direction: Direction) {
+        if direction == Direction::Source {
+            let source = Endpoint::local(id);
+            self.actions.push_back(BusAction::Data(ToData::SourceClose { source }));
+        }
+    }
+
+    /// Makes what is as it should be.
+    fn update(&mut self) {
+        self.update_devices();
+        self.update_mirror_ids();
+        let wanted = self.desired();
+        let applied = core::mem::take(&mut self.applied);
+        // First what new routes need, then the routes; away in the other order.
+        for (id, (backend, direction, name)) in &wanted.mirrors {
+            if applied.mirrors.get(id) != Some(&(*backend, *direction, name.clone())) {
+                if let Some((old, ..)) = applied.mirrors.get(id) {
+                    self.actions.push_back(BusAction::Unmirror(*old, *id));
+                }
+                let mirror = BusAction::Mirror(*backend, *id, *direction, name.clone());
+                self.actions.push_back(mirror);
+            }
+        }
+        for (id, (backend, identity, direction)) in &wanted.attached {
+            if !applied.attached.contains_key(id) {
+                let attach = BusAction::Attach(*backend, *id, identity.clone(), *direction);
+                self.actions.push_back(attach);
+            }
+        }
+        for (port, exported) in &wanted.outputs {
+            if applied.outputs.get(port) != Some(exported) {
+                let open = ToData::OutputOpen { port: *port, exported: *exported };
+                self.actions.push_back(BusAction::Data(open));
+            }
+        }
+        let data = |route: &Route, add| {
+            BusAction::Data(if add {
+                ToData::RouteAdd(*route)
+            } else {
+                ToData::RouteRemove(*route)
+            })
+        };
+        self.actions.extend(applied.routes.difference(&wanted.routes).map(|r| data(r, false)));
+        self.actions.extend(wanted.routes.difference(&applied.routes).map(|r| data(r, true)));
+        for port in applied.outputs.keys().filter(|p| !wanted.outputs.contains_key(p)) {
+            self.actions.push_back(BusAction::Data(ToData::OutputClose { port: *port }));
+        }
+        for (id, (backend, ..)) in &applied.attached {
+            if !wanted.attached.contains_key(id) {
+                self.actions.push_back(BusAction::Detach(*backend, *id));
+            }
+        }
+        for (id, (backend, ..)) in &applied.mirrors {
+            if !wanted.mirrors.contains_key(id) {
+                self.actions.push_back(BusAction::Unmirror(*backend, *id));
+            }
+        }
+        self.applied = wanted;
+        self.update_subscriptions();
+        self.actions.push_back(BusAction::Changed);
+    }
+
+    fn update_devices(&mut self) {
+        let ports: Vec<DevicePort> = self
+            .locals
+            .values()
+            .filter(|l| l.present && l.port.exported)
+            .map(|l| DevicePort {
+                id: l.port.id,
+                source: l.port.direction == Direction::Source,
+                destination: l.port.direction == Direction::Destination,
+                name: names::cut(&l.port.name, crate::wire::devices::NAME_MAX),
+                identity: names::cut(&l.port.identity.0, crate::wire::devices::IDENTITY_MAX),
+            })
+            .collect();
+        if ports == self.devices.ports {
+            return;
+        }
+        self.devices = Devices { version: self.devices.version.saturating_add(1), ports };
+        for (node, _) in self.remotes.iter().filter(|(_, r)| r.link.is_some()) {
+            self.actions.push_back(BusAction::Devices(*node, self.devices.clone()));
+        }
+    }
+
+    fn update_subscriptions(&mut self) {
+        for (node, remote) in &self.remotes {
+            let Some(link) = remote.link else { continue };
+            let wanted: BTreeSet<PortId> = self
+                .applied
+                .routes
+                .iter()
+                .filter(|r| r.source.link == link)
+                .map(|r| r.source.port)
+                .collect();
+            let subscribe = Subscribe {
+                devices_version: remote.devices_version,
+                ports: wanted.into_iter().collect(),
+            };
+            if self.subscriptions.get(node) != Some(&subscribe) {
+                self.actions.push_back(BusAction::Subscribe(*node, subscribe.clone()));
+                self.subscriptions.insert(*node, subscribe);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What people see of the bus.
+
+use super::{Bus, Local, names};
+use crate::control::port::{Direction, Home, LocalPort, PortIdentity};
+use crate::id::{NodeId, PortId};
+
+/// Whose a port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This node's.
+    Local(Home),
+    /// Another node's.
+    Remote {
+        /// Which.
+        node: NodeId,
+        /// How it is shown.
+        display: String,
+        /// Whether it is linked now; if not, it went a moment ago.
+        linked: bool,
+    },
+}
+
+/// A port as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortView {
+    /// Its number at its own node.
+    pub id: PortId,
+    /// "Keys" for a local port, "Keys @ studio-mac" for a remote one.
+    pub name: String,
+    /// Which way MIDI flows.
+    pub direction: Direction,
+    /// The same whenever it comes back.
+    pub identity: PortIdentity,
+    /// Whose it is.
+    pub reach: Reach,
+    /// Whether peers may know of it.
+    pub exported: bool,
+    /// How many routes begin or end at it here.
+    pub routes: usize,
+}
+
+impl Bus {
+    /// All ports that are there, local ones first.
+    #[must_use]
+    pub fn view(&self) -> Vec<PortView> {
+        let locals = self.locals.values().filter(|l| l.present).map(|l| self.local_view(l));
+        let remotes = self.remotes.iter().flat_map(|(node, remote)| {
+            remote.devices.iter().map(move |port| PortView {
+                id: port.id,
+                name: format!("{} @ {}", names::port_name(port, &remote.devices), remote.display),
+                direction: if port.source { Direction::Source } else { Direction::Destination },
+                identity: PortIdentity(port.identity.clone()),
+                reach: Reach::Remote {
+                    node: *node,
+                    display: remote.display.clone(),
+                    linked: remote.link.is_some(),
+                },
+                exported: true,
+                routes: remote.link.map_or(0, |link| {
+                    self.applied
+                        .routes
+                        .iter()
+                        .filter(|r| {
+                            [r.source, r.sink].iter().any(|e| e.link == link && e.port == port.id)
+                        })
+                        .count()
+                }),
+            })
+        });
+        locals.chain(remotes).collect()
+    }
+
+    fn local_view(&self, local: &Local) -> PortView {
+        let LocalPort { id, direction, name, identity, home, exported } = local.port.clone();
+        let end = crate::bridge::Endpoint::local(id);
+        let routes =
+            self.applied.routes.iter().filter(|r| r.source == end || r.sink == end).count();
+        PortView { id, name, direction, identity, reach: Reach::Local(home), exported, routes }
+    }
+
+    /// How a node is shown.
+    #[must_use]
+    pub fn display(&self, node: NodeId) -> Option<&str> {
+        self.remotes.get(&node).map(|r| r.display.as_str())
+    }
+}

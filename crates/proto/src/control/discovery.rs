@@ -1,0 +1,258 @@
+//! Where other nodes may be, and when to try them.
+//!
+//! Addresses come from multicast DNS, from the user, and from peers that know other peers. Each is
+//! tried until it leads to a connection, then again when that ends; after a failure the pause doubles,
+//! up to a limit, with some chance in it so that a studio that is switched on at once does not knock
+//! in step. Several addresses of one node are tried one at a time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use crate::id::NodeId;
+use crate::random::Random;
+use crate::time::{LocalTime, Span};
+
+/// Who told of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Via {
+    /// The user: tried for ever.
+    User,
+    /// Multicast DNS: until it is withdrawn.
+    Multicast,
+    /// A peer: forgotten after [`GOSSIP_TRIES`] failures.
+    Gossip,
+}
+
+/// Failures after which an address that a peer told of is forgotten.
+pub const GOSSIP_TRIES: u32 = 6;
+
+/// Addresses known at the same time; one more from the network is refused.
+pub const CANDIDATES_MAX: usize = 512;
+
+/// How things stand with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// To be tried at that moment.
+    Due(LocalTime),
+    /// A connection is being made.
+    Dialing,
+    /// A connection begun here is open.
+    Open,
+    /// It is this node's own.
+    Own,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    node: Option<NodeId>,
+    via: Via,
+    standing: Standing,
+    failures: u32,
+}
+
+/// The addresses of other nodes.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    candidates: BTreeMap<SocketAddr, Candidate>,
+}
+
+impl Discovery {
+    /// An address was heard of.
+    pub fn found(&mut self, now: LocalTime, address: SocketAddr, node: Option<NodeId>, via: Via) {
+        if let Some(known) = self.candidates.get_mut(&address) {
+            known.via = known.via.min(via);
+            if node.is_some() && known.node != node {
+                known.node = node;
+                // Another node lives there now: whatever was learnt of the address is void.
+                if known.standing == Standing::Own {
+                    known.standing = Standing::Due(now);
+                }
+            }
+            // Somebody just said that it is there: no reason to wait out a long pause.
+            if let Standing::Due(at) = &mut known.standing
+                && via == Via::Multicast
+            {
+                *at = (*at).min(now);
+            }
+            return;
+        }
+        if self.candidates.len() < CANDIDATES_MAX || via == Via::User {
+            let standing = Standing::Due(now);
+            self.candidates.insert(address, Candidate { node, via, standing, failures: 0 });
+        }
+    }
+
+    /// Multicast DNS withdrew a node: its addresses from there are forgotten, unless in use.
+    pub fn withdrawn(&mut self, node: NodeId) {
+        self.candidates.retain(|_, c| {
+            c.node != Some(node)
+                || c.via != Via::Multicast
+                || matches!(c.standing, Standing::Open | Standing::Dialing)
+        });
+    }
+
+    /// The next address to dial, if one is due; it counts as dialing from now on. `connected` says
+    /// which nodes need no further connection.
+    pub fn dial(
+        &mut self,
+        now: LocalTime,
+        connected: impl Fn(NodeId) -> bool,
+    ) -> Option<SocketAddr> {
+        let busy = self.busy();
+        let (address, candidate) = self.candidates.iter_mut().find(|(_, c)| {
+            matches!(c.standing, Standing::Due(at) if at <= now)
+                && c.node.is_none_or(|n| !connected(n) && !busy.contains(&n))
+        })?;
+        candidate.standing = Standing::Dialing;
+        Some(*address)
+    }
+
+    /// The connection to an address is open.
+    pub fn opened(&mut self, address: SocketAddr) {
+        if let Some(candidate) = self.candidates.get_mut(&address) {
+            candidate.standing = Standing::Open;
+        }
+    }
+
+    /// The node behind an address said who it is.
+    pub fn identified(&mut self, address: SocketAddr, node: NodeId) {
+        if let Some(candidate) = self.candidates.get_mut(&address) {
+            candidate.node = Some(node);
+            candidate.failures = 0;
+        }
+    }
+
+    /// The address leads back to this node: never again.
+    pub fn is_own(&mut self, address: SocketAddr) {
+        if let Some(candidate) = self.candidates.get_mut(&address) {
+            candidate.standing = Standing::Own;
+        }
+    }
+
+    /// The connection failed or ended; the address is tried again after a pause.
+    pub fn ended(
+        &mut self,
+        now: LocalTime,
+        address: SocketAddr,
+        config: &Config,
+        random: &mut Random,
+    ) {
+        let Some(candidate) = self.candidates.get_mut(&address) else { return };
+        if candidate.standing == Standing::Own {
+            return;
+        }
+        candidate.failures = candidate.failures.saturating_add(1);
+        if candidate.via == Via::Gossip && candidate.failures > GOSSIP_TRIES {
+            self.candidates.remove(&address);
+            return;
+        }
+        let pause = backoff(candidate.failures, config, random);
+        candidate.standing = Standing::Due(now + pause);
+    }
+
+    /// A node's connection ended: its addresses are tried soon, whoever had begun the connection.
+    pub fn lost(&mut self, now: LocalTime, node: NodeId, config: &Config, random: &mut Random) {
+        for candidate in self.candidates.values_mut().filter(|c| c.node == Some(node)) {
+            if let Standing::Due(at) = &mut candidate.standing {
+                *at = (*at).max(now + backoff(1, config, random));
+            }
+        }
+    }
+
+    /// When [`Discovery::dial`] should be asked again.
+    #[must_use]
+    pub fn wake_at(&self, connected: impl Fn(NodeId) -> bool) -> LocalTime {
+        let busy = self.busy();
+        self.candidates
+            .values()
+            .filter(|c| c.node.is_none_or(|n| !connected(n) && !busy.contains(&n)))
+            .filter_map(|c| match c.standing {
+                Standing::Due(at) => Some(at),
+                _ => None,
+            })
+            .min()
+            .unwrap_or(LocalTime::MAX)
+    }
+
+    /// Nodes to which a connection is being made or was made from here.
+    fn busy(&self) -> Vec<NodeId> {
+        self.candidates
+            .values()
+            .filter(|c| matches!(c.standing, Standing::Dialing | Standing::Open))
+            .filter_map(|c| c.node)
+            .collect()
+    }
+
+    /// Each address with its node, if known, how things stand, and failures so far.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, Option<NodeId>, Standing, u32)> + '_ {
+        self.candidates.iter().map(|(a, c)| (*a, c.node, c.standing, c.failures))
+    }
+}
+
+fn backoff(failures: u32, config: &Config, random: &mut Random) -> Span {
+    let doubled = config.backoff_min * (1i64 << failures.saturating_sub(1).min(16));
+    let pause = doubled.min(config.backoff_max);
+    // Three quarters to five quarters of it.
+    let half = u64::try_from(pause.as_ns() / 2).unwrap_or(0);
+    let spread = i64::try_from(random.below(half.max(1))).unwrap_or(0);
+    pause - pause / 4 + Span::from_ns(spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 5005))
+    }
+
+    fn node(n: u8) -> NodeId {
+        NodeId([n; 32])
+    }
+
+    #[test]
+    fn addresses_of_one_node_are_tried_one_at_a_time_with_growing_pauses() {
+        let (config, mut random) = (Config::default(), Random::new(1));
+        let mut d = Discovery::default();
+        let mut now = LocalTime::ZERO;
+        d.found(now, address(1), Some(node(1)), Via::Multicast);
+        d.found(now, address(2), Some(node(1)), Via::Multicast);
+        d.found(now, address(3), None, Via::User);
+        assert_eq!(d.dial(now, |_| false), Some(address(1)));
+        assert_eq!(d.dial(now, |_| false), Some(address(3)));
+        assert_eq!(d.dial(now, |_| false), None, "node 1 is being dialed");
+        d.ended(now, address(1), &config, &mut random);
+        assert_eq!(d.dial(now, |_| false), Some(address(2)));
+        d.opened(address(2));
+        let mut pauses = vec![];
+        for _ in 0..8 {
+            d.ended(now, address(3), &config, &mut random);
+            let at = d.wake_at(|n| n == node(1));
+            pauses.push((at - now).as_us() / 1000);
+            now = at;
+            assert_eq!(d.dial(now, |n| n == node(1)), Some(address(3)));
+        }
+        assert!(pauses[0] >= 187 && pauses[0] <= 313, "{pauses:?}");
+        assert!(pauses[7] >= 3750 && pauses[7] <= 6250, "{pauses:?}");
+    }
+
+    #[test]
+    fn own_addresses_are_never_dialed_and_hearsay_is_forgotten() {
+        let (config, mut random) = (Config::default(), Random::new(1));
+        let mut d = Discovery::default();
+        let mut now = LocalTime::ZERO;
+        d.found(now, address(1), None, Via::User);
+        assert_eq!(d.dial(now, |_| false), Some(address(1)));
+        d.is_own(address(1));
+        d.ended(now, address(1), &config, &mut random);
+        assert_eq!(d.wake_at(|_| false), LocalTime::MAX);
+        d.found(now, address(2), Some(node(2)), Via::Gossip);
+        for _ in 0..=GOSSIP_TRIES {
+            now = d.wake_at(|_| false);
+            assert_eq!(d.dial(now, |_| false), Some(address(2)));
+            d.ended(now, address(2), &config, &mut random);
+        }
+        assert_eq!(d.iter().count(), 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! The life of a connection: from the first byte to a link, and to its end.
+//!
+//! ```text
+//! Disconnected ─▸ Connecting ─▸ Connected ─▸ Failed ─▸ Backoff ─▸ Connecting …
+//! ```
+//!
+//! A connection is two byte streams, begun by one of two nodes. Each side says hello at once; the link
+//! is there when the other's hello has come and fits. When both dialled, there are two connections
+//! between the same nodes: the one begun by the lower id survives, and both sides know that without
+//! asking. A peer that restarted has another boot id: its new connection replaces the old one.
+
+use std::net::SocketAddr;
+
+use super::heartbeat::Heartbeat;
+use crate::id::{BootId, LinkId, LinkNo, NodeId};
+use crate::time::LocalTime;
+
+/// A connection, numbered by whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// The state of a peer, for people and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Known, but nothing is under way.
+    Disconnected,
+    /// A connection is being made, or has not said hello yet.
+    Connecting,
+    /// Linked.
+    Connected,
+    /// The link broke a moment ago.
+    Failed,
+    /// It is tried again after a pause.
+    Backoff,
+    /// It speaks no version that this node speaks.
+    Incompatible,
+}
+
+impl LinkState {
+    /// In lower case, as JSON has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Failed => "failed",
+            Self::Backoff => "backoff",
+            Self::Incompatible => "incompatible",
+        }
+    }
+}
+
+/// A connection that has not become a link yet.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The other end of the stream.
+    pub address: SocketAddr,
+    /// Whether it was begun here.
+    pub dialed: bool,
+    /// What we asked the peer to write on its datagrams.
+    pub local_link: LinkId,
+    /// When the hello must have come.
+    pub deadline: LocalTime,
+}
+
+/// A connection that is a link.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    /// The peer.
+    pub node: NodeId,
+    /// Which of its starts.
+    pub boot: BootId,
+    /// Its name, as it gave it.
+    pub name: String,
+    /// The other end of the stream.
+    pub address: SocketAddr,
+    /// Where the peer takes connections, for others to be told; port 0 if it takes none.
+    pub listens: SocketAddr,
+    /// Whether the connection was begun here.
+    pub dialed: bool,
+    /// Our number for the link.
+    pub link: LinkNo,
+    /// The version both speak.
+    pub version: u16,
+    /// Since when.
+    pub since: LocalTime,
+    /// Whether it lives.
+    pub heartbeat: Heartbeat,
+}
+
+/// Which of two connections between the same nodes stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivor {
+    /// The one that is a link already.
+    Old,
+    /// The one whose hello just came.
+    New,
+}
+
+/// Decides between an old and a new connection to the same peer. `own` and `peer` are the two nodes.
+#[must_use]
+pub fn survivor(
+    own: NodeId,
+    peer: NodeId,
+    (old_boot, old_dialed): (BootId, bool),
+    (new_boot, new_dialed): (BootId, bool),
+) -> Survivor {
+    if old_boot != new_boot || old_dialed == new_dialed {
+        // The peer restarted, or lost the old one and dialled again: the old one is dead.
+        return Survivor::New;
+    }
+    let begun_by_lower = |dialed: bool| dialed == (own < peer);
+    if begun_by_lower(new_dialed) { Survivor::New } else { Survivor::Old }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_keep_the_same_connection_whichever_hello_came_first() {
+        let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
+        let boot = BootId(7);
+        for a_dialed_first in [true, false] {
+            // Of two connections one was begun by `a`, the other by `b`; `a` is lower.
+            let at_a = survivor(a, b, (boot, a_dialed_first), (boot, !a_dialed_first));
+            let at_b = survivor(b, a, (boot, !a_dialed_first), (boot, a_dialed_first));
+            let keeps_a_at_a = a_dialed_first == (at_a == Survivor::Old);
+            let keeps_a_at_b = a_dialed_first == (at_b == Survivor::Old);
+            assert!(keeps_a_at_a && keeps_a_at_b);
+        }
+    }
+
+    #[test]
+    fn a_restarted_peer_replaces_its_old_self() {
+        let (a, b) = (NodeId([1; 32]), NodeId([2; 32]));
+        for (old, new) in [(true, true), (true, false), (false, true), (false, false)] {
+            assert_eq!(survivor(a, b, (BootId(1), old), (BootId(2), new)), Survivor::New);
+        }
+        assert_eq!(survivor(a, b, (BootId(1), false), (BootId(1), false)), Survivor::New);
+    }
+}

@@ -1,0 +1,400 @@
+//! The control plane: who is there, who is linked, which port hears which.
+//!
+//! [`Control`] is told what happens ([`Input`]) and says what is to be done ([`Action`]); it keeps the
+//! contract of [`stage`]. It sees no socket: a connection is a number, a frame a message.
+
+pub mod bus;
+pub mod discovery;
+pub mod heartbeat;
+pub mod lifecycle;
+mod peers;
+pub mod port;
+pub mod stage;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use self::bus::{Bus, BusAction, BusRules, Wish};
+use self::discovery::{Discovery, Via};
+use self::lifecycle::{ConnId, Handshake, LinkState, Linked};
+use self::port::{BackendNo, Direction, PortIdentity};
+use crate::bridge::{ToControl, ToData};
+use crate::config::Config;
+use crate::id::{BootId, LinkNo, NodeId, PortId};
+use crate::random::Random;
+use crate::time::{LocalTime, Span};
+use crate::wire::{Bye, ByeReason, Message, Panic};
+
+pub use self::peers::PeerView;
+
+/// Who this node is, for its hello.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its id.
+    pub node: NodeId,
+    /// This start of it.
+    pub boot: BootId,
+    /// Its name, for people.
+    pub name: String,
+    /// Where it takes datagrams.
+    pub udp_port: u16,
+    /// Where it takes connections.
+    pub tcp_port: u16,
+    /// What two nodes of one host have in common; the first says which host, the others are the
+    /// domains of its backends.
+    pub domains: Vec<String>,
+}
+
+/// What the control plane is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// A node may be at this address.
+    Found {
+        /// Where it takes connections.
+        address: SocketAddr,
+        /// Which, if that was said.
+        node: Option<NodeId>,
+        /// Who said so.
+        via: Via,
+    },
+    /// Multicast DNS withdrew a node.
+    Withdrawn(NodeId),
+    /// A stream is open.
+    Opened {
+        /// Its number, never used before.
+        conn: ConnId,
+        /// The other end; for one begun here, the address that [`Action::Dial`] named.
+        address: SocketAddr,
+        /// Whether it was begun here.
+        dialed: bool,
+    },
+    /// An address could not be reached.
+    DialFailed(SocketAddr),
+    /// A stream ended, from the other side or by an error.
+    Closed(ConnId),
+    /// A message came; fragments and their acknowledgements do not pass here.
+    Message(ConnId, Message<'a>),
+    /// The versions that the peer's hello names are none of ours; the rest was not read.
+    Incompatible {
+        /// Which connection.
+        conn: ConnId,
+        /// Lowest and highest.
+        theirs: (u16, u16),
+    },
+    /// A frame came that says the peer lives, whatever it holds.
+    Heard(ConnId),
+    /// The data plane said something.
+    Data(ToControl),
+    /// A port of another program or device is there.
+    PortAppeared(BackendNo, PortIdentity, Direction, String),
+    /// It is gone.
+    PortVanished(BackendNo, PortIdentity, Direction),
+    /// Local programs began or ceased to use a mirror.
+    Listened(PortId, bool),
+    /// A program wants an app port; answered by [`Action::AppOpened`], then [`Action::AppReady`].
+    AppOpen {
+        /// Comes back in the answer.
+        request: u64,
+        /// For people.
+        name: String,
+        /// Which way MIDI flows.
+        direction: Direction,
+        /// Whether peers may know of it.
+        exported: bool,
+        /// What it is to be connected to.
+        wishes: Vec<Wish>,
+    },
+    /// A program closed its app port.
+    AppClose(PortId),
+    /// Somebody here pressed the panic button: everything silent, everywhere.
+    Panic,
+    /// The node stops: say farewell.
+    Stop,
+    /// Time passed.
+    Timeout,
+}
+
+/// What the control plane wants done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Begin a connection; answer with [`Input::Opened`] or [`Input::DialFailed`].
+    Dial(SocketAddr),
+    /// Send a message on a connection.
+    Send(ConnId, Message<'static>),
+    /// End a connection after what was sent has left.
+    Close(ConnId),
+    /// The connection is a link now: its bulk lane is open.
+    Linked(ConnId, LinkNo),
+    /// It is a link no more.
+    Unlinked(LinkNo),
+    /// Tell the data plane.
+    Data(ToData),
+    /// Connect to a port of another program or device.
+    Attach(BackendNo, PortId, PortIdentity, Direction),
+    /// End that.
+    Detach(BackendNo, PortId),
+    /// Make a virtual port.
+    Mirror(BackendNo, PortId, Direction, String),
+    /// Remove it.
+    Unmirror(BackendNo, PortId),
+    /// The answer to [`Input::AppOpen`]; `None` when there is no room.
+    AppOpened(u64, Option<PortId>),
+    /// All linked peers know the app port (or did not answer in time): its messages will reach
+    /// whoever wants them.
+    AppReady(u64),
+    /// Something for the log.
+    Note(Note),
+    /// Peers or ports have changed for those who look.
+    Changed,
+}
+
+/// What people should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// A link is up: node, display name, address.
+    Up(NodeId, String, SocketAddr),
+    /// A link is down: node, display name, why.
+    Down(NodeId, String, &'static str),
+    /// A peer speaks no version of ours: address, its lowest and highest.
+    Incompatible(SocketAddr, (u16, u16)),
+    /// No room for one more link: the peer's address.
+    LinksFull(SocketAddr),
+    /// No room for a mirror of this port.
+    MirrorsFull(String),
+    /// No room for a port of this name.
+    PortsFull(String),
+    /// Everything was silenced: by whom (`None`: here).
+    Panicked(Option<NodeId>),
+}
+
+/// How long an app port waits for peers to answer its announcement.
+const SETTLE_WITHIN: Span = Span::from_ms(1_000);
+
+/// Panics remembered, so that each silences once.
+const PANICS_KEPT: usize = 32;
+
+/// The control plane of a node.
+#[derive(Debug)]
+pub struct Control {
+    identity: Identity,
+    config: Config,
+    random: Random,
+    bus: Bus,
+    discovery: Discovery,
+    handshakes: BTreeMap<ConnId, Handshake>,
+    links: BTreeMap<ConnId, Linked>,
+    /// Peers that are not linked, and why, for people.
+    absent: BTreeMap<NodeId, peers::Absent>,
+    settling: Vec<(u64, u32, LocalTime)>,
+    panics: VecDeque<u64>,
+    stopping: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Control {
+    /// A control plane that knows nobody. `seed` makes ids and pauses differ between nodes.
+    #[must_use]
+    pub fn new(identity: Identity, rules: BusRules, config: Config, seed: u64) -> Self {
+        Self {
+            bus: Bus::new(rules, &config),
+            identity,
+            config,
+            random: Random::new(seed),
+            discovery: Discovery::default(),
+            handshakes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            settling: Vec::new(),
+            panics: VecDeque::new(),
+            stopping: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The ports and routes, to look at.
+    #[must_use]
+    pub const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn app_open(
+        &mut self,
+        now: LocalTime,
+        (request, name, direction): (u64, String, Direction),
+        exported: bool,
+        wishes: Vec<Wish>,
+    ) {
+        let id = self.bus.app_opened(name.clone(), direction, exported, wishes);
+        self.actions.push_back(Action::AppOpened(request, id));
+        if id.is_none() {
+            self.actions.push_back(Action::Note(Note::PortsFull(name)));
+        }
+        self.settling.push((request, self.bus.devices_version(), now + SETTLE_WITHIN));
+    }
+
+    fn settle(&mut self, now: LocalTime) {
+        let bus = &self.bus;
+        let actions = &mut self.actions;
+        self.settling.retain(|(request, version, deadline)| {
+            let ready = now >= *deadline || bus.settled(*version);
+            if ready {
+                actions.push_back(Action::AppReady(*request));
+            }
+            !ready
+        });
+    }
+
+    fn port_appeared(
+        &mut self,
+        backend: BackendNo,
+        identity: PortIdentity,
+        direction: Direction,
+        name: String,
+    ) {
+        if self.bus.appeared(backend, identity, direction, name.clone()).is_none() {
+            self.actions.push_back(Action::Note(Note::PortsFull(name)));
+        }
+    }
+
+    /// Everything silent here, and at all peers.
+    fn panic(&mut self) {
+        let id = self.random.next_u64();
+        self.silence(id, None);
+        let conns: Vec<ConnId> = self.links.keys().copied().collect();
+        for conn in conns {
+            self.actions.push_back(Action::Send(conn, Message::Panic(Panic { id })));
+        }
+    }
+
+    fn silence(&mut self, id: u64, from: Option<NodeId>) {
+        if self.panics.contains(&id) {
+            return;
+        }
+        if self.panics.len() >= PANICS_KEPT {
+            self.panics.pop_front();
+        }
+        self.panics.push_back(id);
+        self.actions.push_back(Action::Data(ToData::Silence));
+        self.actions.push_back(Action::Note(Note::Panicked(from)));
+    }
+
+    fn stop(&mut self, now: LocalTime) {
+        self.stopping = true;
+        let conns: Vec<ConnId> = self.links.keys().copied().collect();
+        for conn in conns {
+            self.farewell(conn, ByeReason::Stopping, "the node stops");
+            self.unlink(now, conn, true, "this node stops");
+        }
+    }
+
+    fn farewell(&mut self, conn: ConnId, reason: ByeReason, text: &str) {
+        let bye = Message::Bye(Bye { reason, text: text.to_owned() });
+        self.actions.push_back(Action::Send(conn, bye));
+        self.actions.push_back(Action::Close(conn));
+    }
+
+    /// Hands on what the bus wants.
+    fn drain_bus(&mut self) {
+        while let Some(action) = self.bus.poll() {
+            let action = match action {
+                BusAction::Data(data) => Action::Data(data),
+                BusAction::Devices(node, devices) => match self.conn_of(node) {
+                    Some(conn) => Action::Send(conn, Message::Devices(devices)),
+                    None => continue,
+                },
+                BusAction::Subscribe(node, subscribe) => match self.conn_of(node) {
+                    Some(conn) => Action::Send(conn, Message::Subscribe(subscribe)),
+                    None => continue,
+                },
+                BusAction::Attach(backend, id, identity, direction) => {
+                    Action::Attach(backend, id, identity, direction)
+                }
+                BusAction::Detach(backend, id) => Action::Detach(backend, id),
+                BusAction::Mirror(backend, id, direction, name) => {
+                    Action::Mirror(backend, id, direction, name)
+                }
+                BusAction::Unmirror(backend, id) => Action::Unmirror(backend, id),
+                BusAction::MirrorsFull(name) => Action::Note(Note::MirrorsFull(name)),
+                BusAction::Changed => Action::Changed,
+            };
+            self.actions.push_back(action);
+        }
+    }
+}
+
+impl stage::Stage for Control {
+    type Input<'a> = Input<'a>;
+    type Action = Action;
+
+    fn handle(&mut self, now: LocalTime, input: Input<'_>) {
+        match input {
+            Input::Found { address, node, via } => {
+                if node != Some(self.identity.node) {
+                    self.discovery.found(now, address, node, via);
+                }
+            }
+            Input::Withdrawn(node) => self.discovery.withdrawn(node),
+            Input::Opened { conn, address, dialed } => self.opened(now, conn, address, dialed),
+            Input::DialFailed(address) => {
+                self.discovery.ended(now, address, &self.config, &mut self.random);
+            }
+            Input::Closed(conn) => self.closed(now, conn),
+            Input::Message(conn, message) => self.message(now, conn, message),
+            Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
+            Input::Heard(conn) => {
+                if let Some(linked) = self.links.get_mut(&conn) {
+                    linked.heartbeat.heard(now);
+                }
+            }
+            Input::Data(ToControl::Alive { link }) => {
+                if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
+                    linked.heartbeat.heard(now);
+                }
+            }
+            Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(),
+            Input::Data(ToControl::BulkPlayed { .. }) => {}
+            Input::PortAppeared(backend, identity, direction, name) => {
+                self.port_appeared(backend, identity, direction, name);
+            }
+            Input::PortVanished(backend, identity, direction) => {
+                self.bus.vanished(backend, &identity, direction);
+            }
+            Input::Listened(id, listened) => self.bus.listened(id, listened),
+            Input::AppOpen { request, name, direction, exported, wishes } => {
+                self.app_open(now, (request, name, direction), exported, wishes);
+            }
+            Input::AppClose(id) => self.bus.app_closed(id),
+            Input::Stop => self.stop(now),
+            Input::Timeout => self.timeout(now),
+        }
+        self.drain_bus();
+        self.settle(now);
+        self.dial(now);
+    }
+
+    fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn wake_at(&self) -> LocalTime {
+        let hello = self.handshakes.values().map(|h| h.deadline);
+        let beats = self.links.values().map(|l| l.heartbeat.wake_at());
+        let settling = self.settling.iter().map(|(_, _, deadline)| *deadline);
+        let dial = self.discovery.wake_at(|node| self.conn_of(node).is_some());
+        hello
+            .chain(beats)
+            .chain(settling)
+            .chain([self.bus.wake_at(), if self.stopping { LocalTime::MAX } else { dial }])
+            .min()
+            .unwrap_or(LocalTime::MAX)
+    }
+}

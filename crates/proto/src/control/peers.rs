@@ -1,0 +1,405 @@
+//! Connections becoming links, and links ending: the part of [`Control`] that deals with peers.
+
+use std::net::SocketAddr;
+
+use super::discovery::{Standing, Via};
+use super::heartbeat::{Heartbeat, Pulse};
+use super::lifecycle::{Survivor, survivor};
+use super::{Action, ConnId, Control, Handshake, LinkState, Linked, Note};
+use crate::bridge::ToData;
+use crate::config::LINKS_MAX;
+use crate::id::{LinkId, LinkNo, NodeId};
+use crate::time::LocalTime;
+use crate::wire::{
+    ByeReason, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, PeerHint, VersionMismatch, hello,
+    negotiate,
+};
+
+/// A peer that is not linked.
+#[derive(Clone, Debug)]
+pub(super) struct Absent {
+    name: String,
+    address: SocketAddr,
+    why: &'static str,
+}
+
+/// A peer as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its id; `None` while an address has not said who it is.
+    pub node: Option<NodeId>,
+    /// How it is shown; the address while nothing better is known.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How things stand.
+    pub state: LinkState,
+    /// The link's number, while connected.
+    pub link: Option<LinkNo>,
+    /// The protocol version both speak, while connected.
+    pub version: Option<u16>,
+    /// Since when it is connected.
+    pub since: Option<LocalTime>,
+    /// When it was last heard.
+    pub last_heard: Option<LocalTime>,
+    /// Why it is not connected.
+    pub why: Option<&'static str>,
+}
+
+const VERSIONS: (u16, u16) = (MIN_VERSION, PROTOCOL_VERSION);
+
+impl Control {
+    /// All peers: linked ones, and others that are known.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerView> {
+        let linked = self.links.values().map(|l| PeerView {
+            node: Some(l.node),
+            name: self.bus.display(l.node).unwrap_or(&l.name).to_owned(),
+            address: l.address,
+            state: LinkState::Connected,
+            link: Some(l.link),
+            version: Some(l.version),
+            since: Some(l.since),
+            last_heard: Some(l.heartbeat.last_heard()),
+            why: None,
+        });
+        let absent = self.absent.iter().map(|(node, a)| PeerView {
+            node: Some(*node),
+            name: a.name.clone(),
+            address: a.address,
+            state: self.standing(*node),
+            link: None,
+            version: None,
+            since: None,
+            last_heard: None,
+            why: Some(a.why),
+        });
+        let known = |node: NodeId| self.conn_of(node).is_some() || self.absent.contains_key(&node);
+        let unknown =
+            self.discovery.iter().filter_map(move |(address, node, standing, failures)| {
+                if node.is_some_and(known) || matches!(standing, Standing::Own | Standing::Open) {
+                    return None;
+                }
+                let state = match standing {
+                    Standing::Dialing => LinkState::Connecting,
+                    _ if failures > 0 => LinkState::Backoff,
+                    _ => LinkState::Disconnected,
+                };
+                Some(PeerView {
+                    node,
+                    name: address.to_string(),
+                    address,
+                    state,
+                    link: None,
+                    version: None,
+                    since: None,
+                    last_heard: None,
+                    why: (failures > 0).then_some("nothing answers at this address"),
+                })
+            });
+        linked.chain(absent).chain(unknown).collect()
+    }
+
+    fn standing(&self, node: NodeId) -> LinkState {
+        let standings = self.discovery.iter().filter(|(_, n, ..)| *n == Some(node));
+        standings
+            .map(|(_, _, standing, failures)| match standing {
+                Standing::Dialing | Standing::Open => LinkState::Connecting,
+                Standing::Due(_) if failures > 0 => LinkState::Backoff,
+                Standing::Due(_) | Standing::Own => LinkState::Failed,
+            })
+            .next()
+            .unwrap_or(LinkState::Failed)
+    }
+
+    pub(super) fn conn_of(&self, node: NodeId) -> Option<ConnId> {
+        self.links.iter().find(|(_, l)| l.node == node).map(|(conn, _)| *conn)
+    }
+
+    /// Dials whatever is due.
+    pub(super) fn dial(&mut self, now: LocalTime) {
+        if self.stopping {
+            return;
+        }
+        let links = &self.links;
+        while let Some(address) =
+            self.discovery.dial(now, |node| links.values().any(|l| l.node == node))
+        {
+            self.actions.push_back(Action::Dial(address));
+        }
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        address: SocketAddr,
+        dialed: bool,
+    ) {
+        if dialed {
+            self.discovery.opened(address);
+        }
+        let local_link = self.new_link_id();
+        let deadline = now + self.config.hello_within;
+        self.handshakes.insert(conn, Handshake { address, dialed, local_link, deadline });
+        let identity = &self.identity;
+        let hello = Hello {
+            version_min: MIN_VERSION,
+            version_max: PROTOCOL_VERSION,
+            features: 0,
+            node: identity.node,
+            boot: identity.boot,
+            link: local_link,
+            udp_port: identity.udp_port,
+            tcp_port: identity.tcp_port,
+            name: identity.name.clone(),
+            domains: identity.domains.iter().take(hello::DOMAINS_MAX).cloned().collect(),
+            peers: self.hints(),
+        };
+        self.actions.push_back(Action::Send(conn, Message::Hello(hello)));
+    }
+
+    pub(super) fn closed(&mut self, now: LocalTime, conn: ConnId) {
+        if let Some(handshake) = self.handshakes.remove(&conn) {
+            self.dialed_ended(now, handshake.dialed, handshake.address);
+        }
+        self.unlink(now, conn, false, "the connection ended");
+    }
+
+    pub(super) fn message(&mut self, now: LocalTime, conn: ConnId, message: Message<'_>) {
+        if let Message::Hello(hello) = message {
+            self.hello(now, conn, hello);
+            return;
+        }
+        let Some(linked) = self.links.get_mut(&conn) else {
+            // Before its hello a peer is nobody; what it says is not heard.
+            return;
+        };
+        linked.heartbeat.heard(now);
+        let node = linked.node;
+        match message {
+            Message::Devices(devices) => self.bus.devices(node, devices),
+            Message::Subscribe(subscribe) => self.bus.subscribe(node, subscribe),
+            Message::Panic(panic) => self.silence(panic.id, Some(node)),
+            Message::Bye(bye) => {
+                let farewell = bye.reason == ByeReason::Stopping;
+                let why = if farewell { "it stopped" } else { "it ended the link" };
+                self.actions.push_back(Action::Close(conn));
+                self.unlink(now, conn, farewell, why);
+            }
+            Message::Heartbeat(_) | Message::Fragment(_) | Message::BulkAck(_) => {}
+            _ => {}
+        }
+    }
+
+    pub(super) fn incompatible(&mut self, now: LocalTime, conn: ConnId, theirs: (u16, u16)) {
+        let Some(handshake) = self.handshakes.remove(&conn) else { return };
+        let mismatch = VersionMismatch { ours: VERSIONS, theirs };
+        self.farewell(conn, ByeReason::Version, &mismatch.to_string());
+        self.actions.push_back(Action::Note(Note::Incompatible(handshake.address, theirs)));
+        self.dialed_ended(now, handshake.dialed, handshake.address);
+    }
+
+    pub(super) fn timeout(&mut self, now: LocalTime) {
+        self.bus.timeout(now);
+        let late: Vec<ConnId> = self
+            .handshakes
+            .iter()
+            .filter(|(_, h)| h.deadline <= now)
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in late {
+            self.farewell(conn, ByeReason::ProtocolError, "no hello came in time");
+            self.closed(now, conn);
+        }
+        let pulses: Vec<(ConnId, Pulse)> =
+            self.links.iter_mut().map(|(c, l)| (*c, l.heartbeat.pulse(now))).collect();
+        for (conn, pulse) in pulses {
+            match pulse {
+                Pulse::Quiet => {}
+                Pulse::Beat => {
+                    let beat = crate::wire::Heartbeat { sent: now, echo: None };
+                    self.actions.push_back(Action::Send(conn, Message::Heartbeat(beat)));
+                }
+                Pulse::Dead => {
+                    self.actions.push_back(Action::Close(conn));
+                    self.unlink(now, conn, false, "nothing was heard of it");
+                }
+            }
+        }
+    }
+
+    /// Ends a link, if the connection is one.
+    pub(super) fn unlink(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        farewell: bool,
+        why: &'static str,
+    ) {
+        let Some(linked) = self.links.remove(&conn) else { return };
+        let name = self.bus.display(linked.node).unwrap_or(&linked.name).to_owned();
+        self.bus.peer_down(now, linked.node, farewell);
+        self.actions.push_back(Action::Data(ToData::LinkDown { link: linked.link }));
+        self.actions.push_back(Action::Unlinked(linked.link));
+        self.actions.push_back(Action::Note(Note::Down(linked.node, name.clone(), why)));
+        self.dialed_ended(now, linked.dialed, linked.address);
+        self.discovery.lost(now, linked.node, &self.config, &mut self.random);
+        let address = linked.listens;
+        if farewell {
+            self.absent.remove(&linked.node);
+        } else {
+            self.absent.insert(linked.node, Absent { name, address, why });
+            if !linked.dialed && address.port() != 0 {
+                // It dialled us; now we look for it too.
+                self.discovery.found(now, address, Some(linked.node), Via::Gossip);
+            }
+        }
+    }
+
+    fn hello(&mut self, now: LocalTime, conn: ConnId, hello: Hello) {
+        let Some(handshake) = self.handshakes.get(&conn).cloned() else {
+            // A second hello says nothing new.
+            return;
+        };
+        if handshake.dialed {
+            self.discovery.identified(handshake.address, hello.node);
+        }
+        if hello.node == self.identity.node {
+            self.handshakes.remove(&conn);
+            if handshake.dialed {
+                self.discovery.is_own(handshake.address);
+            }
+            self.farewell(conn, ByeReason::ToItself, "this is the node itself");
+            return;
+        }
+        let theirs = (hello.version_min, hello.version_max);
+        let Ok(version) = negotiate(VERSIONS, theirs) else {
+            self.incompatible(now, conn, theirs);
+            return;
+        };
+        self.handshakes.remove(&conn);
+        if !self.make_way(now, conn, &handshake, &hello) {
+            return;
+        }
+        let Some(link) = self.free_link() else {
+            self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
+            self.actions.push_back(Action::Note(Note::LinksFull(handshake.address)));
+            self.dialed_ended(now, handshake.dialed, handshake.address);
+            return;
+        };
+        self.link_up(now, conn, &handshake, hello, link, version);
+    }
+
+    /// Decides between this connection and an earlier one to the same peer; whether this one stays.
+    fn make_way(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        handshake: &Handshake,
+        hello: &Hello,
+    ) -> bool {
+        let Some(old) = self.conn_of(hello.node) else { return true };
+        let Some(linked) = self.links.get(&old) else { return true };
+        let (before, new) = ((linked.boot, linked.dialed), (hello.boot, handshake.dialed));
+        let loser = match survivor(self.identity.node, hello.node, before, new) {
+            Survivor::Old => conn,
+            Survivor::New => old,
+        };
+        self.farewell(loser, ByeReason::DuplicateLink, "there is another connection");
+        if loser == conn {
+            self.dialed_ended(now, handshake.dialed, handshake.address);
+            return false;
+        }
+        self.unlink(now, old, false, "another connection took its place");
+        true
+    }
+
+    fn link_up(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        handshake: &Handshake,
+        hello: Hello,
+        link: LinkNo,
+        version: u16,
+    ) {
+        let node = hello.node;
+        let with_port = |port| {
+            let mut address = handshake.address;
+            address.set_port(port);
+            address
+        };
+        let host = self.identity.domains.first();
+        self.actions.push_back(Action::Data(ToData::LinkUp {
+            link,
+            local_id: handshake.local_link,
+            remote_id: hello.link,
+            address: with_port(hello.udp_port),
+            same_host: host.is_some_and(|h| hello.domains.contains(h)),
+        }));
+        self.actions.push_back(Action::Linked(conn, link));
+        let linked = Linked {
+            node,
+            boot: hello.boot,
+            name: hello.name.clone(),
+            address: handshake.address,
+            listens: with_port(hello.tcp_port),
+            dialed: handshake.dialed,
+            link,
+            version,
+            since: now,
+            heartbeat: Heartbeat::new(now, &self.config),
+        };
+        self.links.insert(conn, linked);
+        self.absent.remove(&node);
+        self.bus.peer_up(node, &hello.name, hello.domains, link);
+        let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
+        self.actions.push_back(Action::Note(Note::Up(node, name, handshake.address)));
+        for hint in hello.peers {
+            if hint.node != self.identity.node {
+                self.discovery.found(now, hint.address, Some(hint.node), Via::Gossip);
+            }
+        }
+    }
+
+    fn dialed_ended(&mut self, now: LocalTime, dialed: bool, address: SocketAddr) {
+        if dialed {
+            self.discovery.ended(now, address, &self.config, &mut self.random);
+        }
+    }
+
+    /// Where our peers take connections, for a new peer to know.
+    fn hints(&self) -> Vec<PeerHint> {
+        self.links
+            .values()
+            .filter(|l| l.listens.port() != 0 && is_shareable(&l.listens))
+            .take(hello::PEERS_MAX)
+            .map(|l| PeerHint { node: l.node, address: l.listens })
+            .collect()
+    }
+
+    fn new_link_id(&mut self) -> LinkId {
+        loop {
+            let id = LinkId(self.random.next_u32());
+            // Zero is what a link has before it is open.
+            if id.0 != 0 && self.handshakes.values().all(|h| h.local_link != id) {
+                return id;
+            }
+        }
+    }
+
+    fn free_link(&self) -> Option<LinkNo> {
+        (1..u16::try_from(LINKS_MAX).unwrap_or(u16::MAX))
+            .map(LinkNo)
+            .find(|no| self.links.values().all(|l| l.link != *no))
+    }
+}
+
+/// Whether an address means the same at another node: not loopback, not bound to one interface.
+fn is_shareable(address: &SocketAddr) -> bool {
+    match address {
+        SocketAddr::V4(v4) => !v4.ip().is_unspecified(),
+        SocketAddr::V6(v6) => v6.scope_id() == 0 && !v6.ip().is_unspecified(),
+    }
+}

@@ -1,0 +1,1 @@
+//! A whole node on one thread, for simulation, WASM and tests.
