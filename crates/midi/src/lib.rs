@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod bytes;
+pub mod json;
 pub mod sysex7;
 pub mod ump;
 

@@ -177,6 +177,31 @@ impl Ump {
         [a.to_be_bytes(), b.to_be_bytes(), c.to_be_bytes(), d.to_be_bytes()]
     }
 
+    /// The packet as one number, its first bit on top; what it does not have is zero.
+    pub(crate) const fn bits(&self) -> u128 {
+        let [a, b, c, d] = self.words;
+        ((a as u128) << 96) | ((b as u128) << 64) | ((c as u128) << 32) | d as u128
+    }
+
+    /// The packet whose bits these are; those beyond its length are left out.
+    pub(crate) const fn from_bits(bits: u128) -> Self {
+        let b = bits.to_be_bytes();
+        let mut packet = Self {
+            words: [
+                u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
+                u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
+                u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
+                u32::from_be_bytes([b[12], b[13], b[14], b[15]]),
+            ],
+        };
+        let mut i = packet.word_count();
+        while i < 4 {
+            packet.words[i] = 0;
+            i += 1;
+        }
+        packet
+    }
+
     /// A MIDI 1.0 channel voice message: `status` 80–EF, data bytes of 7 bits, `group` 0–15 as on
     /// the wire. Data bits above the seventh are cut off; an unused second data byte should be 0.
     #[must_use]
