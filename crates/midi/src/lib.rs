@@ -12,6 +12,7 @@ extern crate std;
 pub mod bytes;
 pub mod json;
 pub mod sysex7;
+pub mod translate;
 pub mod ump;
 
 pub use ump::{MessageType, Ump, UmpError};
