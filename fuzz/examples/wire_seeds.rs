@@ -1,0 +1,146 @@
+//! Writes the first seeds of the targets `datagram` and `frame`: one of each message, as the vectors
+//! in `crates/proto/src/wire` have them. Run from `fuzz/`: `cargo run --example wire_seeds`.
+
+use std::fs;
+use std::path::Path;
+
+use midip2p_proto::id::{BootId, LinkId, NodeId, PortId};
+use midip2p_proto::midi::Ump;
+use midip2p_proto::seal::Unsealed;
+use midip2p_proto::seq::SeqNo;
+use midip2p_proto::time::LocalTime;
+use midip2p_proto::wire::frame::{Frame, encode, encode_message};
+use midip2p_proto::wire::{
+    Ack, BulkAck, BulkState, Bye, ByeReason, DATAGRAM_MAX, DatagramBuilder, DevicePort, Devices,
+    Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, Message, Panic, PeerHint, Subscribe,
+    Times, WireEvent,
+};
+
+fn main() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    for (target, seeds) in [("datagram", datagrams()), ("frame", frames())] {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder)?;
+        for (name, bytes) in seeds {
+            fs::write(folder.join(name), bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn datagram(counter: u64, fill: impl FnOnce(&mut DatagramBuilder<'_>)) -> Vec<u8> {
+    let mut buf = [0; DATAGRAM_MAX];
+    let header = Header { epoch: 2, link: LinkId(0x0A0B_0C0D), counter };
+    let mut datagram = DatagramBuilder::new(&mut buf, header).unwrap();
+    fill(&mut datagram);
+    let length = datagram.finish(&mut Unsealed);
+    buf[..length].to_vec()
+}
+
+fn event(from: u16, to: u16, after_bulk: u32, offset_us: i32, words: &[u32]) -> WireEvent {
+    let message = Ump::from_words(words).unwrap();
+    WireEvent { from: PortId(from), to: PortId(to), after_bulk, offset_us, message }
+}
+
+fn datagrams() -> Vec<(&'static str, Vec<u8>)> {
+    let sent = LocalTime::from_ns(1_000_000_000);
+    let echo = Echo { sent: LocalTime::from_ns(-1), received: LocalTime::from_ns(999_000_000) };
+    let events = [
+        event(1, 0, 0, -100, &[0x2090_3C64]),
+        event(1, 0, 0, -100, &[0x2090_4064]),
+        event(1, 2, 0, 250, &[0x4090_4300, 0x8000_0000]),
+        event(1, 2, 5, 250, &[0x10F8_0000]),
+        event(7, 2, 5, 0, &[0xB000_0000, 1, 2]),
+        event(7, 2, 5, 0, &[0xD010_0000, 3, 4, 5]),
+    ];
+    vec![
+        ("empty", datagram(1, |_| ())),
+        ("times", datagram(2, |d| d.times(&Times { sent, echo: None }).unwrap())),
+        ("echo", datagram(3, |d| d.times(&Times { sent, echo: Some(echo) }).unwrap())),
+        ("ack", datagram(4, |d| d.ack(&Ack { contiguous: 258, mask: 1 << 63 | 5 }).unwrap())),
+        (
+            "all",
+            datagram(u64::MAX, |d| {
+                d.times(&Times { sent, echo: Some(echo) }).unwrap();
+                d.ack(&Ack { contiguous: 7, mask: 1 }).unwrap();
+                for first in [u64::from(u32::MAX), 3] {
+                    let mut field = d.events(SeqNo::new(first));
+                    assert!(events.iter().all(|event| field.push(event)));
+                }
+            }),
+        ),
+        (
+            "full",
+            datagram(6, |d| {
+                let mut field = d.events(SeqNo::new(1));
+                while field.push(&events[0]) {}
+            }),
+        ),
+    ]
+}
+
+fn frames() -> Vec<(&'static str, Vec<u8>)> {
+    let sent = LocalTime::from_ns(0x0102_0304_0506_0708);
+    let flags = FragmentFlags { last: true, cancelled: false };
+    let (from, to) = (PortId(3), PortId(4));
+    let data = [0x30, 0x16, 0x7E, 0x7F, 0x09, 0x01, 0, 0];
+    let fragment = Fragment { from, to, number: 2, after: 513, index: 1, flags, data: &data };
+    let cancelled = FragmentFlags { last: false, cancelled: true };
+    let messages = [
+        ("hello", Message::Hello(hello())),
+        ("heartbeat", Message::Heartbeat(Heartbeat { sent, echo: None })),
+        ("heartbeat_echo", Message::Heartbeat(Heartbeat { sent, echo: Some(sent) })),
+        ("devices", Message::Devices(Devices { version: 7, ports: vec![port(1), port(258)] })),
+        ("fragment", Message::Fragment(fragment)),
+        ("cancelled", Message::Fragment(Fragment { flags: cancelled, data: &[], ..fragment })),
+        ("bulk_ack", Message::BulkAck(BulkAck { from, number: 258, state: BulkState::Done })),
+        ("bye", Message::Bye(Bye { reason: ByeReason::Stopping, text: "Ctrl-C".into() })),
+        ("subscribe", Message::Subscribe(Subscribe { devices_version: 7, ports: vec![from, to] })),
+        ("panic", Message::Panic(Panic { id: 0x0102_0304_0506_0708 })),
+    ];
+    let mut seeds = Vec::new();
+    let mut conversation = Vec::new();
+    for ((name, message), sequence) in messages.into_iter().zip(1..) {
+        let mut bytes = Vec::new();
+        encode_message(&message, 1_000_000, 1, &mut bytes).unwrap();
+        seeds.push((name, bytes));
+        encode_message(&message, 1_000_000, sequence, &mut conversation).unwrap();
+    }
+    let extension = Frame { kind: 0x8000_0001, mesh_us: 0, sequence: 11, payload: b"audio" };
+    encode(&extension, &mut conversation).unwrap();
+    seeds.push(("conversation", conversation));
+    // A frame that says it is 64 KiB too long, and one whose length is none.
+    seeds.push(("too_long", [&[0, 2, 0, 0][..], &[0x55; 40]].concat()));
+    seeds.push(("broken", vec![0, 0, 0, 19, 0, 0, 0, 2]));
+    seeds
+}
+
+fn hello() -> Hello {
+    let hint = |byte, address: &str| PeerHint {
+        node: NodeId([byte; 32]),
+        address: address.parse().unwrap(),
+    };
+    Hello {
+        version_min: 1,
+        version_max: 3,
+        features: 0,
+        node: NodeId([0xAA; 32]),
+        boot: BootId(0x0102_0304_0506_0708),
+        link: LinkId(9),
+        udp_port: 5004,
+        tcp_port: 5005,
+        name: "studio".into(),
+        domains: vec!["alsa".into()],
+        peers: vec![hint(0xBB, "192.168.1.7:5005"), hint(0xCC, "[2001:db8::1]:5005")],
+    }
+}
+
+fn port(id: u16) -> DevicePort {
+    DevicePort {
+        id: PortId(id),
+        source: id == 1,
+        destination: id != 1,
+        name: "Keys".into(),
+        identity: "alsa:K".into(),
+    }
+}
