@@ -331,6 +331,35 @@ fn tempo_of_any_track_counts_for_all_and_pieces_in_turn_have_their_own() {
 }
 
 #[test]
+fn the_longest_track_ends_the_piece_wherever_it_stands() {
+    let of = |beats: u32| track(&[(beats * 96, Item::Meta(1, vec![]))], false);
+    for beats in [[1, 2, 3], [3, 2, 1], [1, 3, 2]] {
+        let tracks = beats.map(of);
+        let song =
+            Song::parse("test", &file(1, 96, &tracks.each_ref().map(Vec::as_slice))).unwrap();
+        assert_eq!(song.duration(), Span::from_ms(1_500));
+    }
+}
+
+#[test]
+fn a_sysex_without_its_end_stays_before_what_follows_it() {
+    let open = [0, 0xF0, 2, 0x7D, 1];
+    let note = [10, 0x90, 60, 1];
+    let sysex = [10, 0xF0, 3, 0x7D, 2, 0xF7];
+    let whole = |tick, data: &[u8]| (tick, Body::SysEx(data.into()));
+    let message = (10, Body::Message(Ump::midi1(0, 0x90, 60, 1)));
+    for (next, after) in
+        [(&note[..], Some(message)), (&sysex, Some(whole(10, &[0x7D, 2]))), (&[], None)]
+    {
+        let track = [&open, next, &END].concat();
+        let song = Song::parse("test", &file(0, 96, &[&track])).unwrap();
+        let found: Vec<_> = song.events().iter().map(|e| (e.tick, e.body.clone())).collect();
+        let expected: Vec<_> = [Some(whole(0, &[0x7D, 1])), after].into_iter().flatten().collect();
+        assert_eq!((found, song.counts().unterminated_sysex), (expected, 1));
+    }
+}
+
+#[test]
 fn a_piece_of_years_is_refused() {
     let rests: Vec<_> = (0..20).map(|_| (0xFFF_FFFF, Item::Meta(1, vec![]))).collect();
     let bytes = file(0, 1, &[&track(&rests, false)]);
