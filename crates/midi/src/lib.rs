@@ -14,5 +14,7 @@ pub mod json;
 pub mod sysex7;
 pub mod translate;
 pub mod ump;
+pub mod view;
 
 pub use ump::{MessageType, Ump, UmpError};
+pub use view::View;

@@ -103,7 +103,7 @@ impl Row {
     }
 
     /// The bits that are the same for all messages of this form.
-    pub(super) const fn pattern(&self) -> u128 {
+    pub(crate) const fn pattern(&self) -> u128 {
         self.pattern
     }
 
@@ -127,7 +127,7 @@ impl Field {
     }
 
     /// The bits that this key says.
-    pub(super) const fn mask(&self) -> u128 {
+    pub(crate) const fn mask(&self) -> u128 {
         let all = if self.width == 128 { u128::MAX } else { (1 << self.width) - 1 };
         match self.kind {
             Kind::LsbFirst => 0x7F7F << self.shift(),
