@@ -80,7 +80,7 @@ fn each(targets: &[String], work: impl Fn(&str) -> Result<()>) -> Result<()> {
 
 /// Runs every input of the committed corpus once.
 fn replay(target: &str) -> Result<()> {
-    call(fuzzer(target)?.arg("-runs=0").arg(corpus(target)))
+    hear(fuzzer(target)?.arg("-runs=0").arg(corpus(target)))
 }
 
 /// Looks for new inputs; what it finds beyond the corpus goes to the first folder named.
@@ -88,8 +88,21 @@ fn search(target: &str, seconds: u64) -> Result<()> {
     let found = fuzz_dir().join("found").join(target);
     std::fs::create_dir_all(&found)?;
     let mut command = fuzzer(target)?;
-    command.arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=0");
-    call(command.arg(&found).arg(corpus(target)))
+    command.arg(format!("-max_total_time={seconds}"));
+    hear(command.arg(&found).arg(corpus(target)))
+}
+
+/// Runs a fuzzer and passes on its last word, or all it said when it found something.
+fn hear(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        println!("{said}");
+        bail!("{}; the input that did it is named above", output.status);
+    }
+    let done = said.lines().rev().find(|l| l.starts_with("Done ") || l.contains(" DONE "));
+    println!("{}", done.unwrap_or("no word from libFuzzer"));
+    Ok(())
 }
 
 fn fuzzer(target: &str) -> Result<Command> {
@@ -97,7 +110,7 @@ fn fuzzer(target: &str) -> Result<Command> {
     std::fs::create_dir_all(&bad)?;
     let program = built(target)?;
     let mut command = Command::new(program);
-    command.current_dir(root()).arg("-verbosity=0").arg(format!("-timeout={INPUT_SECONDS}"));
+    command.current_dir(root()).arg(format!("-timeout={INPUT_SECONDS}"));
     // A crash leaves its input here, and libFuzzer prints the path.
     command.arg(format!("-artifact_prefix={}/{target}-", bad.display()));
     Ok(command)
