@@ -145,9 +145,9 @@ impl<'a> Events<'a> {
             return Err(WireError::Missing { reading: "events" });
         }
         let bytes = r.remaining();
-        let mut context = Context::default();
         for _ in 0..count {
-            context = Context::of(&context.read(&mut r)?);
+            // What an event inherits changes neither its length nor whether it may be.
+            Context::default().read(&mut r)?;
         }
         r.finish()?;
         Ok(Self { first, count, bytes })
