@@ -66,6 +66,20 @@ pub const PROBE_FAST: Span = Span::from_ms(20);
 /// See [`PROBE_FAST`].
 pub const PROBE_FIRST: u32 = 10;
 
+/// Bulk messages that may wait for one link. One more is dropped.
+pub const BULK_QUEUED_MAX: usize = 4096;
+
+/// Words of bulk messages that may wait for one link: when there are as many, one more message is
+/// dropped, so that a peer that does not read costs 32 MiB and a message.
+pub const BULK_QUEUED_WORDS: usize = 2 * BULK_WORDS_MAX;
+
+/// Words of whole bulk messages that wait to be played on this node: 64 MiB. One more message is
+/// dropped.
+pub const BULK_WAITING_WORDS: usize = 4 * BULK_WORDS_MAX;
+
+/// Words of unfinished bulk messages from one link: 32 MiB. A fragment beyond drops its message.
+pub const BULK_OPEN_WORDS: usize = 2 * BULK_WORDS_MAX;
+
 /// What a user may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -303,6 +303,12 @@ impl Bus {
         }
     }
 
+    /// Whether this is a port in this node, for a program that talks to it.
+    #[must_use]
+    pub fn is_app(&self, id: PortId) -> bool {
+        self.locals.get(&id).is_some_and(|l| l.port.home == Home::App)
+    }
+
     /// The version of our device list now, and whether all linked peers have answered it.
     #[must_use]
     pub fn settled(&self, version: u32) -> bool {

@@ -3,8 +3,10 @@
 //! ```text
 //! sender.rs    pieces ▸ whole message ▸ fragments of 1 KiB
 //! receiver.rs  fragments ▸ whole message ▸ playout
+//! lane.rs      both, for all links of a node, with their acknowledgements
 //! ```
 
+pub mod lane;
 pub mod receiver;
 pub mod sender;
 

@@ -120,6 +120,13 @@ impl Sender {
         true
     }
 
+    /// How many messages wait for this link, and how many words they have together.
+    #[must_use]
+    pub fn queued(&self, link: LinkNo) -> (usize, usize) {
+        let Some(queue) = self.links.get(&link) else { return (0, 0) };
+        (queue.len(), queue.iter().map(|o| o.message.words.len()).sum())
+    }
+
     /// The link is gone, and what waited for it.
     pub fn drop_link(&mut self, link: LinkNo) {
         self.links.remove(&link);

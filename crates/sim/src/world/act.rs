@@ -1,0 +1,212 @@
+//! What scenarios do, and what nodes want done to ports.
+
+use midip2p_proto::control::bus::Wish;
+use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
+use midip2p_proto::control::{Action, Input};
+use midip2p_proto::id::PortId;
+use midip2p_proto::midi::{MessageType, Ump, sysex7};
+use midip2p_proto::node::NodeInput;
+
+use super::{Mutant, World};
+use crate::checkers::Place;
+use crate::host::Port;
+
+const BACKEND: BackendNo = BackendNo(0);
+
+impl World {
+    /// A device is plugged in, or a program opens a port.
+    pub fn plug(&mut self, host: usize, name: &str, direction: Direction) {
+        let identity = PortIdentity(format!("dev:{name}"));
+        let port = Port { identity, direction, attached: None };
+        self.hosts[host].ports.insert(name.to_owned(), port);
+        self.port_appears(host, name);
+    }
+
+    /// It is unplugged.
+    pub fn unplug(&mut self, host: usize, name: &str) {
+        let Some(port) = self.hosts[host].ports.remove(name) else { return };
+        self.checkers.may_be_cut(host);
+        let input = Input::PortVanished(BACKEND, port.identity, port.direction);
+        self.tell(host, NodeInput::Control(input));
+    }
+
+    pub(super) fn port_appears(&mut self, host: usize, name: &str) {
+        let Some(port) = self.hosts[host].ports.get(name).cloned() else { return };
+        let input = Input::PortAppeared(BACKEND, port.identity, port.direction, name.to_owned());
+        self.tell(host, NodeInput::Control(input));
+    }
+
+    /// A program opens a port in the node; it is there at once, and known to peers a little later.
+    pub fn open_app(&mut self, host: usize, name: &str, direction: Direction, wishes: Vec<Wish>) {
+        let request = self.random.next_u64();
+        self.hosts[host].requests.insert(request, name.to_owned());
+        let exported = direction == Direction::Source;
+        let name = name.to_owned();
+        let input = Input::AppOpen { request, name, direction, exported, wishes };
+        self.tell(host, NodeInput::Control(input));
+    }
+
+    /// The program closes it.
+    pub fn close_app(&mut self, host: usize, name: &str) {
+        self.hosts[host].ready.remove(name);
+        let Some(id) = self.hosts[host].apps.remove(name) else { return };
+        self.tell(host, NodeInput::Control(Input::AppClose(id)));
+    }
+
+    /// Programs begin or cease to use a mirror; `false` when there is none of this name.
+    pub fn listen(&mut self, host: usize, name: &str, listened: bool) -> bool {
+        let Some(id) = self.hosts[host].mirror(name) else { return false };
+        self.tell(host, NodeInput::Control(Input::Listened(id, listened)));
+        true
+    }
+
+    /// A source (or a program that plays on a mirror) gives a packet to the node; `false` when the
+    /// node does not listen to it.
+    pub fn send(&mut self, host: usize, name: &str, message: Ump) -> bool {
+        let Some(port) = self.hosts[host].source(name) else { return false };
+        if self.hosts[host].node.is_none() {
+            return false;
+        }
+        let at = self.hosts[host].clock.read(self.now);
+        self.checkers.sent(&message);
+        self.tell(host, NodeInput::Midi { port, at, message });
+        true
+    }
+
+    /// A source gives a whole SysEx, without F0 and F7.
+    pub fn sysex(&mut self, host: usize, name: &str, group: u8, data: &[u8]) -> bool {
+        sysex7::packets(group, data).all(|packet| self.send(host, name, packet))
+    }
+
+    /// A node is stopped as it should be.
+    pub fn stop(&mut self, host: usize) {
+        self.tell(host, NodeInput::Control(Input::Stop));
+        self.die(host, false);
+    }
+
+    /// A node ends without a word; `silently`: so does its system, and streams just stay open.
+    pub fn die(&mut self, host: usize, silently: bool) {
+        self.abandon_streams(host, silently);
+        let h = &mut self.hosts[host];
+        h.node = None;
+        h.appointment += 1;
+        h.mirrors.clear();
+        h.apps.clear();
+        h.ready.clear();
+        h.ports.values_mut().for_each(|p| p.attached = None);
+        self.checkers.may_be_cut(host);
+    }
+
+    /// Two hosts do not reach each other any more.
+    pub fn part(&mut self, a: usize, b: usize) {
+        self.network.part(a, b);
+    }
+
+    /// They do again.
+    pub fn join(&mut self, a: usize, b: usize) {
+        self.network.join(a, b);
+        self.release_streams(a, b);
+    }
+
+    /// Whether two nodes have a link and each knows the other's ports.
+    #[must_use]
+    pub fn linked(&self, a: usize, b: usize) -> bool {
+        let has = |x: usize, y: usize| {
+            self.hosts[x].node.as_ref().is_some_and(|n| {
+                n.control()
+                    .peers()
+                    .iter()
+                    .any(|p| p.node == Some(self.hosts[y].id) && p.link.is_some())
+            })
+        };
+        has(a, b) && has(b, a)
+    }
+
+    pub(super) fn act(&mut self, host: usize, action: Action) {
+        let h = &mut self.hosts[host];
+        match action {
+            Action::Attach(_, id, identity, _) => {
+                if let Some(port) = h.ports.values_mut().find(|p| p.identity == identity) {
+                    port.attached = Some(id);
+                }
+            }
+            Action::Detach(_, id) => {
+                let port = h.ports.values_mut().find(|p| p.attached == Some(id));
+                port.into_iter().for_each(|p| p.attached = None);
+            }
+            Action::Mirror(_, id, direction, name) => self.mirror_made(host, id, direction, name),
+            Action::Unmirror(_, id) => {
+                h.mirrors.remove(&id);
+                self.checkers.may_be_cut(host);
+            }
+            Action::AppOpened(request, id) => {
+                if let (Some(name), Some(id)) = (h.requests.get(&request), id) {
+                    h.apps.insert(name.clone(), id);
+                }
+            }
+            Action::AppReady(request) => {
+                if let Some(name) = h.requests.remove(&request) {
+                    h.ready.insert(name);
+                }
+            }
+            Action::Note(note) => h.notes.push(note),
+            _ => {}
+        }
+    }
+
+    /// Holds that no two nodes of one backend mirror each other, nor one name stands for two ports.
+    fn mirror_made(&mut self, host: usize, id: PortId, direction: Direction, name: String) {
+        let ours = self.hosts[host].domains.last().cloned();
+        let of_neighbour = self.hosts.iter().enumerate().find(|(n, other)| {
+            *n != host
+                && other.domains.last() == ours.as_ref()
+                && name.ends_with(&format!(" @ {}", other.name))
+        });
+        if let Some((_, other)) = of_neighbour {
+            let what =
+                format!("host {host} mirrors {name}, a port of its neighbour {}", other.name);
+            self.fail(what);
+        }
+        let mirrors = &mut self.hosts[host].mirrors;
+        let twin = mirrors.insert(id, (direction, name.clone())).is_some()
+            || mirrors.values().filter(|m| **m == (direction, name.clone())).count() > 1;
+        if twin {
+            self.fail(format!("host {host} has {name} twice"));
+        }
+    }
+
+    /// An output plays a message, as it is or as a planted bug has it.
+    pub(super) fn sound(&mut self, place: Place, message: Ump) {
+        let status = message.status() >> 4;
+        let voice = message.message_type() == MessageType::Midi1Voice;
+        let is_last = sysex7::payload(&message).is_some_and(|(part, _)| part == sysex7::Part::End);
+        let concerned = match self.mutant {
+            None => false,
+            Some(Mutant::DropNoteOff) => voice && status == 8,
+            Some(Mutant::PlayTwice | Mutant::Swap) => voice && status == 9,
+            Some(Mutant::CutSysEx | Mutant::ChangeSysEx) => is_last,
+        };
+        self.mutations += u32::from(concerned);
+        let bitten = concerned && (is_last || self.mutations.is_multiple_of(10));
+        let now = self.now;
+        match (bitten, self.mutant) {
+            (true, Some(Mutant::DropNoteOff | Mutant::CutSysEx)) => {}
+            (true, Some(Mutant::Swap)) => self.held_back = Some((place, message)),
+            (true, Some(Mutant::PlayTwice)) => {
+                self.checkers.heard(now, &place, &message);
+                self.checkers.heard(now, &place, &message);
+            }
+            (true, Some(Mutant::ChangeSysEx)) => {
+                let [first, second] = [message.words()[0], message.words()[1]];
+                let changed = Ump::from_words(&[first ^ 1, second]).unwrap_or(message);
+                self.checkers.heard(now, &place, &changed);
+            }
+            _ => {
+                self.checkers.heard(now, &place, &message);
+                if let Some((place, message)) = self.held_back.take() {
+                    self.checkers.heard(now, &place, &message);
+                }
+            }
+        }
+    }
+}
