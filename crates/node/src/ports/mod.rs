@@ -17,6 +17,25 @@
 //! node: the mirror of a source is a port that local programs read from, so the driver writes to it;
 //! the mirror of a destination is a port that local programs write to, so the driver reads from it.
 
+#[cfg(all(feature = "alsa", target_os = "linux"))]
+pub mod alsa;
+#[cfg(feature = "jack")]
+pub mod jack;
+pub mod loopback;
+#[cfg(any(target_os = "macos", target_os = "windows"))]
+pub mod midir;
+
+#[cfg(any(
+    all(feature = "alsa", target_os = "linux"),
+    feature = "jack",
+    target_os = "macos",
+    target_os = "windows"
+))]
+mod midi1;
+mod names;
+mod table;
+
+#[cfg(unix)]
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -24,19 +43,7 @@ use midip2p_midi::Ump;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 
-/// Which way MIDI flows through a port, seen from the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Direction {
-    /// Gives MIDI to the mesh: a keyboard, a sequencer's output.
-    Source,
-    /// Takes MIDI from the mesh: a synthesizer, a sequencer's input.
-    Destination,
-}
-
-/// What stays the same when a device is unplugged and comes back, or its node restarts:
-/// backend, client and port name, and a counter for twins. Never a number that the system hands out.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PortIdentity(pub String);
+pub use midip2p_proto::control::port::{Direction, PortIdentity};
 
 /// Where two nodes that name the same domain see the same ports: one ALSA sequencer, one JACK server.
 /// Nodes in one domain do not mirror each other there.
@@ -135,6 +142,15 @@ pub enum PortError {
     },
 }
 
+/// What a backend could not deliver since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times that messages came faster than they were read and some were lost.
+    pub input_overruns: u64,
+    /// Messages that the system refused for good, or that the backend cannot express.
+    pub messages_not_written: u64,
+}
+
 /// The half of a backend on the ports stage. Its calls may take milliseconds.
 pub trait Backend: Send {
     /// "alsa", "jack", "coremidi", "winmm", "app": the first part of its port identities.
@@ -145,6 +161,9 @@ pub trait Backend: Send {
 
     /// From now on the port's messages are read (source) or may be written (destination), under `id`.
     /// The connection is made now, not when the port appears: nobody is sent what nobody asked for.
+    ///
+    /// An attachment outlives its port: until [`Backend::detach`], the backend connects it again each
+    /// time the port comes back. A second one of the same port and direction replaces the first.
     ///
     /// # Errors
     /// When the port is gone or the system refuses.
@@ -168,9 +187,15 @@ pub trait Backend: Send {
 
     /// Removes a mirror; unknown ids are ignored.
     fn unmirror(&mut self, id: PortId);
+
+    /// What was lost so far.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
 }
 
-/// The output takes no more right now: try again at the next wake-up. Nothing was written.
+/// The output takes no more right now. Nothing was written: try again at the next wake-up, or after a
+/// millisecond when none comes (a sequencer paces itself by the clock and wakes nobody).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputFull;
 
@@ -179,12 +204,21 @@ pub trait Driver: Send {
     /// Descriptors that become readable when there is something to `service`; asked once.
     ///
     /// Realtime-safe: no
+    #[cfg(unix)]
     fn descriptors(&self) -> Vec<RawFd> {
         Vec::new()
     }
 
+    /// Whether its sources can wait while a long SysEx makes its way (programs can, cables cannot).
+    ///
+    /// Realtime-safe: yes
+    fn can_wait(&self) -> bool {
+        false
+    }
+
     /// Carries out what the backend half asked for and reads all messages that are there, oldest
     /// first, each with its port and the moment it came (as exact as the system gives it, else `now`).
+    /// A SysEx that begins before the one before it has ended makes that one void: a sender broke off.
     ///
     /// Realtime-safe: yes
     fn service(&mut self, now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump));
