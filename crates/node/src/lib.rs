@@ -1,6 +1,23 @@
-//! midip2p: the I/O shell around the sans-IO core.
+//! midip2p: MIDI between machines as if they were one studio.
+//!
+//! This is the I/O shell around the sans-IO core ([`midip2p_proto`]): sockets, threads, MIDI devices,
+//! the HTTP interface and the command line. It decides nothing about the protocol.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-pub mod os;
-pub mod ports;
+pub mod node;
+pub mod options;
 pub mod smf;
+
+pub mod ports;
+pub mod transport;
+
+pub mod bulk;
+pub mod realtime;
+pub mod stages;
+pub mod tunnels;
+
+pub mod http;
+pub mod metrics;
+pub mod view;
+
+pub mod os;

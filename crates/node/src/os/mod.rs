@@ -2,3 +2,9 @@
 
 pub mod clock;
 pub mod host;
+pub mod interfaces;
+pub mod priority;
+pub mod registry;
+pub mod state;
+pub mod timer;
+pub mod wake;

@@ -19,6 +19,7 @@
 
 #[cfg(all(feature = "alsa", target_os = "linux"))]
 pub mod alsa;
+pub mod app;
 #[cfg(feature = "jack")]
 pub mod jack;
 pub mod loopback;
@@ -152,6 +153,8 @@ pub struct Counters {
 }
 
 /// The half of a backend on the ports stage. Its calls may take milliseconds.
+///
+/// Realtime-safe: no
 pub trait Backend: Send {
     /// "alsa", "jack", "coremidi", "winmm", "app": the first part of its port identities.
     fn kind(&self) -> &'static str;

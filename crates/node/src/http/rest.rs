@@ -1,0 +1,197 @@
+//! Answers to plain requests. Everything is read from snapshots and counters.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use midip2p_proto::control::bus::{PortView, Reach};
+use midip2p_proto::control::port::{BackendNo, Home};
+use midip2p_proto::data::counters::{Histogram, LinkCounters};
+use midip2p_proto::time::Span;
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::node::NodeInfo;
+use crate::stages::control::{ControlInput, since};
+
+type App = State<Arc<Context>>;
+
+/// An error as JSON.
+pub(super) fn error(status: StatusCode, why: &str) -> impl IntoResponse + use<> {
+    (status, Json(json!({ "error": why })))
+}
+
+pub(super) async fn not_found() -> impl IntoResponse {
+    let paths = "/node/info, /network/mesh, /midi/devices, /metrics/midi, /panic, /ws";
+    error(StatusCode::NOT_FOUND, &format!("there is nothing here; there are {paths}"))
+}
+
+pub(super) async fn node_info(State(context): App) -> Json<Value> {
+    let info = &context.info;
+    let backends: Vec<Value> = info
+        .backends
+        .iter()
+        .map(|b| json!({ "kind": b.kind, "available": b.available, "reason": b.reason }))
+        .collect();
+    Json(json!({
+        "id": info.id.to_string(),
+        "short": info.id.short().to_string(),
+        "name": info.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocol": midip2p_proto::wire::PROTOCOL_VERSION,
+        "pid": std::process::id(),
+        "udp": info.udp_port,
+        "tcp": info.tcp_port,
+        "http": info.http.to_string(),
+        "realtime": info.realtime,
+        "trust": "open",
+        "backends": backends,
+    }))
+}
+
+pub(super) async fn mesh(State(context): App) -> Json<Value> {
+    let view = context.shared.view.load();
+    let peers: Vec<Value> = view
+        .peers
+        .iter()
+        .map(|(peer, counters)| {
+            let mut object = json!({
+                "id": peer.node.map(|n| n.to_string()),
+                "name": peer.name,
+                "address": peer.address.to_string(),
+                "state": peer.state.as_str(),
+                "version": peer.version,
+                "connected_ms": peer.since.map(|at| millis(since(at))),
+                "why": peer.why,
+            });
+            if let (Some(object), Some(counters)) = (object.as_object_mut(), counters)
+                && let Value::Object(more) = link(counters)
+            {
+                object.extend(more);
+            }
+            object
+        })
+        .collect();
+    Json(json!({
+        "id": context.info.id.to_string(),
+        "name": context.info.name,
+        "peers": peers,
+    }))
+}
+
+fn link(counters: &LinkCounters) -> Value {
+    json!({
+        "rtt_us": counters.round_trip.read().map(Span::as_us),
+        "clock_offset_us": counters.clock_offset.read().map(Span::as_us),
+        "events_sent": counters.events_sent.read(),
+        "events_repeated": counters.events_repeated.read(),
+        "events_acked": counters.events_acked.read(),
+        "events_lost": counters.events_lost.read(),
+        "events_received": counters.events_received.read(),
+        "events_recovered": counters.recovered.read(),
+        "duplicates": counters.duplicates.read(),
+        "given_up": counters.given_up.read(),
+        "late_dropped": counters.late_dropped.read(),
+        "bulk_received": counters.bulk_received.read(),
+        "bulk_wait_expired": counters.bulk_wait_expired.read(),
+        "datagrams_sent": counters.datagrams_sent.read(),
+        "datagrams_received": counters.datagrams_received.read(),
+        "one_way_us": histogram(&counters.one_way),
+    })
+}
+
+#[allow(clippy::cast_precision_loss)] // latencies in µs, far below 2^53
+fn histogram(histogram: &Histogram) -> Value {
+    let us = |span: Option<Span>| span.map(|s| s.as_ns() as f64 / 1000.0);
+    json!({
+        "count": histogram.count(),
+        "p50": us(histogram.quantile(0.5)),
+        "p99": us(histogram.quantile(0.99)),
+        "max": us(histogram.max()),
+    })
+}
+
+pub(super) async fn devices(State(context): App) -> Json<Value> {
+    let view = context.shared.view.load();
+    let ports: Vec<Value> = view.ports.iter().map(|p| port(p, &context.info)).collect();
+    Json(json!({ "ports": ports }))
+}
+
+/// A port as the interface and `up --json` show it.
+#[must_use]
+pub(crate) fn port(port: &PortView, info: &NodeInfo) -> Value {
+    let (local, node, kind) = match &port.reach {
+        Reach::Local(home) => (true, info.name.as_str(), home_kind(*home, info)),
+        Reach::Remote { display, .. } => (false, display.as_str(), "remote"),
+    };
+    json!({
+        "name": port.name,
+        "direction": port.direction.as_str(),
+        "local": local,
+        "node": node,
+        "kind": kind,
+        "identity": port.identity.0,
+        "exported": port.exported,
+        "routes": port.routes,
+    })
+}
+
+fn home_kind(home: Home, info: &NodeInfo) -> &'static str {
+    match home {
+        Home::App => "app",
+        Home::Backend(BackendNo(number)) => info
+            .backends
+            .iter()
+            .filter(|b| b.available)
+            .nth(usize::from(number))
+            .map_or("midi", |b| b.kind),
+    }
+}
+
+pub(super) async fn metrics(State(context): App) -> Json<Value> {
+    let view = context.shared.view.load();
+    let (plane, tunnels) = (&context.shared.counters, &context.shared.tunnels);
+    let links: Vec<_> = view.peers.iter().filter_map(|(_, counters)| counters.clone()).collect();
+    let sum = |of: fn(&LinkCounters) -> u64| links.iter().map(|l| of(l)).sum::<u64>();
+    let received = sum(|l| l.events_received.read());
+    let dropped = sum(|l| l.late_dropped.read() + l.given_up.read()) + plane.output_overflow.read();
+    let rate =
+        if received + dropped == 0 { 0.0 } else { dropped as f64 / (received + dropped) as f64 };
+    Json(json!({
+        "realtime_sent": sum(|l| l.events_sent.read()),
+        "realtime_received": received,
+        "realtime_dropped": dropped,
+        "realtime_drop_rate": rate,
+        "realtime_repeated": sum(|l| l.events_repeated.read()),
+        "realtime_recovered": sum(|l| l.recovered.read()),
+        "realtime_duplicates": sum(|l| l.duplicates.read()),
+        "nonrealtime_received": sum(|l| l.bulk_received.read()),
+        "datagrams_bad": plane.datagrams_bad.read(),
+        "datagrams_unknown_link": plane.datagrams_unknown_link.read(),
+        "datagram_fields_skipped": sum(|l| l.fields_skipped.read()),
+        "frames_received": tunnels.frames_received.read(),
+        "frames_skipped": tunnels.frames_skipped.read(),
+        "frames_broken": tunnels.broken.read(),
+        "frame_sequence_errors": tunnels.sequence_errors.read(),
+        "connections_stuck": tunnels.stuck.read(),
+        "taken": plane.taken.read(),
+        "played": plane.played.read(),
+        "output_overflow": plane.output_overflow.read(),
+        "bulk_overflow": plane.bulk_overflow.read(),
+        "not_exported": plane.not_exported.read(),
+        "resets_refused": plane.resets_refused.read(),
+    }))
+}
+
+pub(super) async fn panic(State(context): App) -> StatusCode {
+    match context.shared.control.send(ControlInput::Panic).await {
+        Ok(()) => StatusCode::NO_CONTENT,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,496 @@
+//! A node: options in, threads, rings and stages out; and their end.
+//!
+//! | thread | runs |
+//! |---|---|
+//! | `midip2p-rt` | [`crate::realtime`]: data plane, datagrams, MIDI drivers |
+//! | `midip2p-ports` | [`crate::stages::ports`]: MIDI backends |
+//! | `midip2p-mdns` | [`crate::stages::discovery`] |
+//! | the caller's runtime | [`crate::stages::control`], [`crate::bulk`], tunnels, HTTP |
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use midip2p_proto::config::Config;
+use midip2p_proto::control::bus::BusRules;
+use midip2p_proto::control::discovery::Via;
+use midip2p_proto::control::port::{BackendNo, Direction};
+use midip2p_proto::control::{Control, Identity};
+use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
+use midip2p_proto::data::plane::Plane;
+use midip2p_proto::id::{BootId, NodeId};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::bulk::{self, Bulk};
+use crate::http::{self, Http};
+use crate::metrics::TunnelCounters;
+use crate::options::Options;
+use crate::os::priority::Priority;
+use crate::os::registry::{self, Entry, Registered};
+use crate::os::state::{State, StateError, entropy};
+use crate::os::wake::{Signal, bell};
+use crate::os::{host, interfaces};
+use crate::ports::app::{self, AppPorts};
+use crate::ports::{self, BackendContext, BackendEvent, Opened, PortError};
+use crate::realtime;
+use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
+use crate::stages::discovery::{Announcement, Discovery};
+use crate::stages::host_wake::HostWake;
+use crate::stages::ports::PortsStage;
+use crate::transport::{Acceptor, Transport, lan};
+use crate::tunnels::Inboxes;
+use crate::view::View;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No network.
+    #[error(transparent)]
+    Lan(#[from] lan::LanError),
+    /// The interface asked for is not there.
+    #[error("{0}")]
+    Interface(String),
+    /// No HTTP interface.
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
+    /// The system refused something else.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What a backend came to.
+#[derive(Clone, Debug)]
+pub struct BackendInfo {
+    /// "alsa", "jack".
+    pub kind: &'static str,
+    /// Whether it is there.
+    pub available: bool,
+    /// Why not, and what to do; empty when it is.
+    pub reason: String,
+}
+
+/// Who a node is and where it can be reached.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its datagram port.
+    pub udp_port: u16,
+    /// Its stream port.
+    pub tcp_port: u16,
+    /// Its HTTP interface.
+    pub http: SocketAddr,
+    /// Its MIDI backends.
+    pub backends: Vec<BackendInfo>,
+    /// Whether the real-time thread has real-time priority.
+    pub realtime: bool,
+}
+
+/// What the HTTP interface and the library share with a node.
+pub struct Shared {
+    /// Peers and ports.
+    pub view: Arc<ArcSwap<View>>,
+    /// What the data plane counts.
+    pub counters: Arc<PlaneCounters>,
+    /// The same for each port.
+    pub ports: Arc<[PortCounters]>,
+    /// What connections count.
+    pub tunnels: Arc<TunnelCounters>,
+    /// The control stage.
+    pub control: mpsc::Sender<ControlInput>,
+    /// App ports.
+    pub apps: AppPorts,
+    /// Wakes from the real-time thread.
+    pub host: HostWake,
+}
+
+/// A running node. Stop it with [`Node::stop`]; dropped without, its peers notice by its silence.
+pub struct Node {
+    info: NodeInfo,
+    shared: Arc<Shared>,
+    discovery: Option<Discovery>,
+    _http: Http,
+    _state: State,
+    _registered: Option<Registered>,
+}
+
+/// How long a node may take to end: farewells and last note-offs on their way.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Backends announce their ports within this long after they were opened; then a node says it is
+/// ready. A port that comes later is simply announced later.
+const PORTS_WITHIN: Duration = Duration::from_millis(150);
+
+impl Node {
+    /// Starts a node. Must be called inside a tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// When something that the options ask for cannot be had; what is merely missing (a sound system,
+    /// multicast, real-time priority) is not an error but said in [`NodeInfo`] or the log.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let addresses = match &options.interface {
+            Some(name) => interfaces::addresses_of(name).map_err(StartError::Interface)?,
+            None => Vec::new(),
+        };
+        let state = State::open(options.state.as_deref())?;
+        let listen =
+            lan::Listen { udp: options.udp, tcp: options.tcp, addresses: addresses.clone() };
+        let transport = lan::open(&listen)?;
+        let name = options.name.clone().unwrap_or_else(host_name);
+        let config = Config {
+            mirrors_max: options.mirrors,
+            accept_reset: options.accept_reset,
+            ..Config::default()
+        };
+        let started = start_planes(&options, &state, &name, config, transport)?;
+        let Started { shared, backends, udp_port, tcp_port, realtime, acceptor } = started;
+        tokio::spawn(accept(acceptor, shared.control.clone()));
+        let mut info = NodeInfo {
+            id: state.id,
+            name,
+            udp_port,
+            tcp_port,
+            http: SocketAddr::new(options.http_address, 0),
+            backends,
+            realtime,
+        };
+        let http = http::start(&options, &mut info, Arc::clone(&shared)).await?;
+        let registered = enter_registry(&info);
+        let announcement =
+            Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
+        let discovery = if options.discovery {
+            find_local(&info, &shared.control).await;
+            discover(&announcement, &shared.control)
+        } else {
+            None
+        };
+        for peer in &options.peers {
+            tokio::spawn(resolve(peer.clone(), shared.control.clone()));
+        }
+        let node =
+            Self { info, shared, discovery, _http: http, _state: state, _registered: registered };
+        node.open_app_ports(&options.app_ports).await;
+        let _ = node.shared.control.send(ControlInput::PanicOn(options.panic_on)).await;
+        if node.info.backends.iter().any(|b| b.available) {
+            // So that the line that says "ready" can name the ports that are there.
+            tokio::time::sleep(PORTS_WITHIN).await;
+        }
+        Ok(node)
+    }
+
+    /// Who the node is.
+    #[must_use]
+    pub const fn info(&self) -> &NodeInfo {
+        &self.info
+    }
+
+    /// Peers and ports as they are now.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.shared.view.load_full()
+    }
+
+    /// What else the node shares with those who look at it.
+    #[must_use]
+    pub const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Ends the node: peers are told, what sounds is released, virtual ports go.
+    pub async fn stop(mut self) {
+        if let Some(discovery) = self.discovery.take() {
+            // Withdrawing takes a moment; the farewell to peers does not wait for it.
+            tokio::task::spawn_blocking(move || drop(discovery));
+        }
+        let (stopped, done) = oneshot::channel();
+        if self.shared.control.send(ControlInput::Stop(stopped)).await.is_ok() {
+            let _ = tokio::time::timeout(STOP_WITHIN, done).await;
+        }
+        // The writers of the tunnels have the farewells; they need one more turn of the runtime.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    async fn open_app_ports(&self, names: &[String]) {
+        for name in names {
+            for direction in [Direction::Source, Direction::Destination] {
+                let (opened, done) = oneshot::channel();
+                let (ready, _) = oneshot::channel();
+                let request = AppRequest {
+                    name: name.clone(),
+                    direction,
+                    exported: true,
+                    wishes: Vec::new(),
+                    opened,
+                    ready,
+                };
+                if self.shared.control.send(ControlInput::AppOpen(request)).await.is_ok() {
+                    let _ = done.await;
+                }
+            }
+        }
+    }
+}
+
+struct Started {
+    shared: Arc<Shared>,
+    backends: Vec<BackendInfo>,
+    udp_port: u16,
+    tcp_port: u16,
+    realtime: bool,
+    acceptor: Box<dyn Acceptor>,
+}
+
+/// Both planes with their rings and inboxes.
+fn start_planes(
+    options: &Options,
+    state: &State,
+    name: &str,
+    config: Config,
+    transport: Transport,
+) -> Result<Started, StartError> {
+    let (control, inbox) = mpsc::channel(control::INBOX);
+    let wake = Signal::new()?;
+    let (host_bell, hearing) = bell()?;
+    let (apps, app_driver, sweep) = app::open(&wake);
+    let (backends, opened) = open_backends(options, name, &control, &wake);
+    let domains: Vec<Option<String>> =
+        opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
+    let (halves, drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+    let mut all_drivers: Vec<Box<dyn ports::Driver>> = vec![Box::new(app_driver)];
+    all_drivers.extend(drivers);
+
+    let identity = identity(state, name, &transport, &domains)?;
+    let Transport { datagrams, dialer, acceptor, udp_port, tcp_port } = transport;
+    let plane = Plane::new(config.clone());
+    let (counters, port_counters) = plane.counters();
+    let (handle, bulk_handle, priority) =
+        realtime::start(plane, datagrams, all_drivers, wake, host_bell)?;
+    let host = HostWake::spawn(hearing)?;
+
+    let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);
+    let drained = Arc::<Notify>::default();
+    let task = Bulk::new(bulk_handle, Arc::clone(&port_counters));
+    tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
+
+    let rules =
+        BusRules { export: options.export.clone(), import: options.import.clone(), domains };
+    let seed = u64::from_be_bytes(entropy()?);
+    let tunnels = Arc::<TunnelCounters>::default();
+    let view = Arc::<ArcSwap<View>>::default();
+    let hands = Hands {
+        realtime: handle,
+        ports: PortsStage::start(halves)?,
+        bulk: bulk.clone(),
+        dialer,
+        inboxes: Inboxes {
+            control: control.clone(),
+            bulk,
+            drained,
+            counters: Arc::clone(&tunnels),
+        },
+        sweep,
+        view: Arc::clone(&view),
+        config: config.clone(),
+    };
+    let stage = ControlStage::new(Control::new(identity, rules, config, seed), hands);
+    tokio::spawn(stage.run(inbox, host.clone()));
+    Ok(Started {
+        shared: Arc::new(Shared {
+            view,
+            counters,
+            ports: port_counters,
+            tunnels,
+            control,
+            apps,
+            host,
+        }),
+        backends,
+        udp_port,
+        tcp_port,
+        realtime: priority == Priority::Realtime,
+        acceptor,
+    })
+}
+
+/// What the node says of itself in its hello.
+fn identity(
+    state: &State,
+    name: &str,
+    transport: &Transport,
+    domains: &[Option<String>],
+) -> io::Result<Identity> {
+    Ok(Identity {
+        node: state.id,
+        boot: BootId(u64::from_be_bytes(entropy()?)),
+        name: name.to_owned(),
+        udp_port: transport.udp_port,
+        tcp_port: transport.tcp_port,
+        domains: host::boot_id()
+            .map(|id| format!("host:{id}"))
+            .into_iter()
+            .chain(domains.iter().flatten().cloned())
+            .collect(),
+    })
+}
+
+type OpenBackend = fn(BackendContext) -> Result<Opened, PortError>;
+
+/// Opens the backends that the options and the build allow.
+fn open_backends(
+    options: &Options,
+    name: &str,
+    control: &mpsc::Sender<ControlInput>,
+    wake: &Signal,
+) -> (Vec<BackendInfo>, Vec<Opened>) {
+    let mut kinds: Vec<(&'static str, OpenBackend)> = Vec::new();
+    #[cfg(all(feature = "alsa", target_os = "linux"))]
+    if options.alsa {
+        kinds.push(("alsa", ports::alsa::open));
+    }
+    #[cfg(feature = "jack")]
+    if options.jack {
+        kinds.push(("jack", ports::jack::open));
+    }
+    let (mut infos, mut opened) = (Vec::new(), Vec::new());
+    for (kind, open) in kinds {
+        let number = BackendNo(u8::try_from(opened.len()).unwrap_or(u8::MAX));
+        let (inbox, wake) = (control.clone(), wake.clone());
+        let context = BackendContext {
+            node_name: name.to_owned(),
+            events: Arc::new(move |event| forward(&inbox, number, event)),
+            wake: Arc::new(move || wake.set()),
+        };
+        match open(context) {
+            Ok(halves) => {
+                opened.push(halves);
+                infos.push(BackendInfo { kind, available: true, reason: String::new() });
+            }
+            Err(error) => {
+                tracing::debug!("{error}");
+                let reason = error.to_string();
+                infos.push(BackendInfo { kind, available: false, reason });
+            }
+        }
+    }
+    (infos, opened)
+}
+
+/// Hands a backend's event to the control stage. A backend's thread may wait; the runtime's may not.
+fn forward(inbox: &mpsc::Sender<ControlInput>, backend: BackendNo, event: BackendEvent) {
+    let input = ControlInput::Backend(backend, event);
+    if tokio::runtime::Handle::try_current().is_err() {
+        let _ = inbox.blocking_send(input);
+    } else if inbox.try_send(input).is_err() {
+        tracing::warn!("too many MIDI ports at once: one was left out");
+    }
+}
+
+async fn accept(mut acceptor: Box<dyn Acceptor>, control: mpsc::Sender<ControlInput>) {
+    loop {
+        match acceptor.accept().await {
+            Ok((stream, address)) => {
+                let opened = ControlInput::Opened { stream, address, dialed: false };
+                if control.send(opened).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: the next try may find some.
+                tracing::warn!("cannot take a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn enter_registry(info: &NodeInfo) -> Option<Registered> {
+    let entry = Entry {
+        pid: std::process::id(),
+        id: info.id.to_string(),
+        name: info.name.clone(),
+        http: info.http,
+        tcp: info.tcp_port,
+        network: registry::network(),
+    };
+    registry::register(&entry)
+        .inspect_err(|error| {
+            tracing::warn!("other programs will need --node {}: {error}", info.http);
+        })
+        .ok()
+}
+
+/// Nodes on this host, which need no network to be found.
+async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
+    let (own, network) = (info.id.to_string(), registry::network());
+    for entry in registry::list() {
+        if entry.id != own && entry.network == network {
+            let address = SocketAddr::from(([127, 0, 0, 1], entry.tcp));
+            let node = crate::stages::discovery::parse_id(&entry.id);
+            let found = ControlInput::Found(address, node, Via::Gossip);
+            let _ = control.send(found).await;
+        }
+    }
+}
+
+fn discover(
+    announcement: &Announcement,
+    control: &mpsc::Sender<ControlInput>,
+) -> Option<Discovery> {
+    Discovery::start(announcement, control.clone())
+        .inspect_err(|error| {
+            tracing::warn!("no multicast DNS here ({error}): name other nodes with --peer");
+        })
+        .ok()
+}
+
+/// Looks up a peer that the user named, until it is found.
+async fn resolve(peer: String, control: mpsc::Sender<ControlInput>) {
+    let mut said = false;
+    loop {
+        match lookup(&peer).await {
+            Ok(addresses) => {
+                for address in addresses {
+                    let _ = control.send(ControlInput::Found(address, None, Via::User)).await;
+                }
+                return;
+            }
+            Err(error) => {
+                if !said {
+                    tracing::warn!("--peer {peer}: {error}; trying again");
+                    said = true;
+                }
+                // A name that is not known yet: the other machine or the network may be starting.
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        }
+    }
+}
+
+async fn lookup(peer: &str) -> io::Result<Vec<SocketAddr>> {
+    let bare = peer.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<std::net::IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, lan::TCP_PORT)]);
+    }
+    let with_port = match peer.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => peer.to_owned(),
+        _ => format!("{peer}:{}", lan::TCP_PORT),
+    };
+    Ok(tokio::net::lookup_host(with_port).await?.collect())
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .map(|name| name.split('.').next().unwrap_or(&name).to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "midip2p".to_owned())
+}

@@ -1,0 +1,71 @@
+//! What a user may choose about a node. Every option has a default that works.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use midip2p_midi::Ump;
+use midip2p_proto::config::Config;
+use midip2p_proto::control::port::NameFilter;
+
+/// The options of a node.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name for people; the host's name when `None`.
+    pub name: Option<String>,
+    /// Its state directory; the first free one of the user's when `None`.
+    pub state: Option<PathBuf>,
+    /// Its datagram port; `None`: 5004, or a free one when that is taken; 0: a free one.
+    pub udp: Option<u16>,
+    /// Its stream port; `None`: 5005, or a free one when that is taken; 0: a free one.
+    pub tcp: Option<u16>,
+    /// Its HTTP port; `None`: 8080, or a free one when that is taken; 0: a free one.
+    pub http: Option<u16>,
+    /// Where it listens for HTTP.
+    pub http_address: IpAddr,
+    /// The only network interface to use, by name or address.
+    pub interface: Option<String>,
+    /// Nodes to link with, "HOST[:PORT]".
+    pub peers: Vec<String>,
+    /// App ports to open, each a source and a destination.
+    pub app_ports: Vec<String>,
+    /// Which local ports peers may know of.
+    pub export: NameFilter,
+    /// Which remote ports appear here.
+    pub import: NameFilter,
+    /// How many remote ports may appear here.
+    pub mirrors: usize,
+    /// Whether to announce the node and look for others: multicast DNS, and nodes on this host.
+    pub discovery: bool,
+    /// Whether to use the ALSA sequencer.
+    pub alsa: bool,
+    /// Whether to use JACK.
+    pub jack: bool,
+    /// The message of a local source that stands for the panic button.
+    pub panic_on: Option<Ump>,
+    /// Whether peers may send a system reset.
+    pub accept_reset: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: None,
+            state: None,
+            udp: None,
+            tcp: None,
+            http: None,
+            http_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            interface: None,
+            peers: Vec::new(),
+            app_ports: Vec::new(),
+            export: NameFilter::default(),
+            import: NameFilter::default(),
+            mirrors: Config::default().mirrors_max,
+            discovery: true,
+            alsa: true,
+            jack: true,
+            panic_on: None,
+            accept_reset: false,
+        }
+    }
+}

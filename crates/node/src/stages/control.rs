@@ -1,0 +1,412 @@
+//! Runs the control plane: one task that owns it, an inbox, and hands that carry out what it wants.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use midip2p_midi::Ump;
+use midip2p_proto::bridge::{ToControl, ToData};
+use midip2p_proto::config::Config;
+use midip2p_proto::control::bus::Wish;
+use midip2p_proto::control::discovery::Via;
+use midip2p_proto::control::lifecycle::ConnId;
+use midip2p_proto::control::port::{BackendNo, Direction};
+use midip2p_proto::control::stage::Stage;
+use midip2p_proto::control::{Action, Control, Input, Note};
+use midip2p_proto::data::counters::LinkCounters;
+use midip2p_proto::data::link::Link;
+use midip2p_proto::data::output::Output;
+use midip2p_proto::data::plane::Supply;
+use midip2p_proto::id::{LinkNo, NodeId, PortId};
+use midip2p_proto::time::LocalTime;
+use midip2p_proto::wire::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use super::host_wake::HostWake;
+use super::ports::{PortsCommand, PortsStage};
+use crate::bulk::BulkInput;
+use crate::os::clock;
+use crate::ports::BackendEvent;
+use crate::ports::app::AppSweep;
+use crate::realtime::{Command, Handle};
+use crate::transport::{Dialer, Stream};
+use crate::tunnels::{Inboxes, Tunnel, spawn};
+use crate::view::View;
+
+/// Inputs that may wait; then whoever has one more waits.
+pub const INBOX: usize = 1024;
+
+/// The app driver's place among the real-time thread's drivers; backends follow it.
+pub const APP_DRIVER: u8 = 0;
+
+/// What the stage is told.
+pub enum ControlInput {
+    /// A node may be there.
+    Found(SocketAddr, Option<NodeId>, Via),
+    /// Multicast DNS withdrew a node.
+    Withdrawn(NodeId),
+    /// A stream is open.
+    Opened {
+        /// The stream.
+        stream: Box<dyn Stream>,
+        /// The other end, or what was dialled.
+        address: SocketAddr,
+        /// Whether it was begun here.
+        dialed: bool,
+    },
+    /// An address could not be reached.
+    DialFailed(SocketAddr),
+    /// A stream ended.
+    Closed(ConnId),
+    /// A message came.
+    Message(ConnId, Message<'static>),
+    /// A hello of another version came.
+    Incompatible(ConnId, (u16, u16)),
+    /// Something came.
+    Heard(ConnId),
+    /// A backend said something.
+    Backend(BackendNo, BackendEvent),
+    /// A program wants an app port.
+    AppOpen(AppRequest),
+    /// It is done with it.
+    AppClose(PortId),
+    /// Everything silent, everywhere.
+    Panic,
+    /// Which message of a local source stands for the panic button.
+    PanicOn(Option<Ump>),
+    /// Say farewell and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A program's wish for an app port.
+pub struct AppRequest {
+    /// For people.
+    pub name: String,
+    /// Which way MIDI flows.
+    pub direction: Direction,
+    /// Whether peers may know of it.
+    pub exported: bool,
+    /// What it is to be connected to.
+    pub wishes: Vec<Wish>,
+    /// The port; `None` when there is no room.
+    pub opened: oneshot::Sender<Option<PortId>>,
+    /// All peers know of it.
+    pub ready: oneshot::Sender<()>,
+}
+
+/// What the stage works with.
+pub struct Hands {
+    /// The real-time thread.
+    pub realtime: Handle,
+    /// The MIDI backends.
+    pub ports: PortsStage,
+    /// The bulk task.
+    pub bulk: mpsc::Sender<BulkInput>,
+    /// Begins connections.
+    pub dialer: Arc<dyn Dialer>,
+    /// For new connections.
+    pub inboxes: Inboxes,
+    /// Frees what app ports leave.
+    pub sweep: AppSweep,
+    /// What others may look at.
+    pub view: Arc<ArcSwap<View>>,
+    /// For the memory of links.
+    pub config: Config,
+}
+
+/// The stage.
+pub struct ControlStage {
+    control: Control,
+    hands: Hands,
+    tunnels: BTreeMap<ConnId, Tunnel>,
+    drivers: BTreeMap<PortId, u8>,
+    counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
+    opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
+    settling: BTreeMap<u64, oneshot::Sender<()>>,
+    conns: u64,
+    requests: AtomicU64,
+    changed: bool,
+    stopped: Option<oneshot::Sender<()>>,
+}
+
+impl ControlStage {
+    /// A stage for a control plane that was told nothing yet.
+    #[must_use]
+    pub fn new(control: Control, hands: Hands) -> Self {
+        Self {
+            control,
+            hands,
+            tunnels: BTreeMap::new(),
+            drivers: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            conns: 0,
+            requests: AtomicU64::new(0),
+            changed: true,
+            stopped: None,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<ControlInput>, host: HostWake) {
+        self.publish();
+        loop {
+            let woken = host.next();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            self.take_words().await;
+            let pause = (self.control.wake_at() - clock::now()).to_duration();
+            tokio::select! {
+                input = inbox.recv() => match input {
+                    Some(input) => self.take(input).await,
+                    None => return,
+                },
+                () = woken => {}
+                // Until the control plane wants to be called, and no longer.
+                () = tokio::time::sleep(pause) => self.tell(Input::Timeout).await,
+            }
+            if std::mem::take(&mut self.changed) {
+                self.publish();
+            }
+            if let Some(stopped) = self.stopped.take() {
+                self.end().await;
+                let _ = stopped.send(());
+                return;
+            }
+        }
+    }
+
+    async fn take_words(&mut self) {
+        while self.hands.realtime.discards.pop().is_ok() {}
+        self.hands.sweep.sweep();
+        while let Ok(word) = self.hands.realtime.words.pop() {
+            if let ToControl::BulkPlayed { source, number } = word {
+                let _ = self.hands.bulk.send(BulkInput::Played(source, number)).await;
+            } else {
+                self.tell(Input::Data(word)).await;
+            }
+        }
+    }
+
+    async fn take(&mut self, input: ControlInput) {
+        match input {
+            ControlInput::Found(address, node, via) => {
+                self.tell(Input::Found { address, node, via }).await;
+            }
+            ControlInput::Withdrawn(node) => self.tell(Input::Withdrawn(node)).await,
+            ControlInput::Opened { stream, address, dialed } => {
+                self.conns += 1;
+                let conn = ConnId(self.conns);
+                let tunnel = spawn(conn, stream, self.hands.inboxes.clone());
+                self.tunnels.insert(conn, tunnel);
+                self.tell(Input::Opened { conn, address, dialed }).await;
+            }
+            ControlInput::DialFailed(address) => self.tell(Input::DialFailed(address)).await,
+            ControlInput::Closed(conn) => {
+                self.tunnels.remove(&conn);
+                self.tell(Input::Closed(conn)).await;
+            }
+            ControlInput::Message(conn, message) => {
+                self.tell(Input::Message(conn, message)).await;
+            }
+            ControlInput::Incompatible(conn, theirs) => {
+                self.tell(Input::Incompatible { conn, theirs }).await;
+            }
+            ControlInput::Heard(conn) => self.tell(Input::Heard(conn)).await,
+            ControlInput::Backend(backend, event) => self.backend(backend, event).await,
+            ControlInput::AppOpen(request) => self.app_open(request).await,
+            ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
+            ControlInput::Panic => self.tell(Input::Panic).await,
+            ControlInput::PanicOn(message) => self.data(ToData::PanicOn(message)).await,
+            ControlInput::Stop(stopped) => {
+                self.tell(Input::Stop).await;
+                self.stopped = Some(stopped);
+            }
+        }
+    }
+
+    async fn backend(&mut self, backend: BackendNo, event: BackendEvent) {
+        match event {
+            BackendEvent::Appeared { identity, direction, name } => {
+                self.tell(Input::PortAppeared(backend, identity, direction, name)).await;
+            }
+            BackendEvent::Vanished { identity, direction } => {
+                self.tell(Input::PortVanished(backend, identity, direction)).await;
+            }
+            BackendEvent::Listened { id, listened } => {
+                self.tell(Input::Listened(id, listened)).await;
+            }
+            BackendEvent::Lost { reason } => tracing::warn!("{reason}"),
+            BackendEvent::Back => tracing::info!("the MIDI system is there again"),
+        }
+    }
+
+    async fn app_open(&mut self, request: AppRequest) {
+        let number = self.requests.fetch_add(1, Relaxed);
+        let AppRequest { name, direction, exported, wishes, opened, ready } = request;
+        self.opening.insert(number, opened);
+        self.settling.insert(number, ready);
+        self.tell(Input::AppOpen { request: number, name, direction, exported, wishes }).await;
+    }
+
+    /// Tells the control plane something and carries out what it wants.
+    async fn tell(&mut self, input: Input<'_>) {
+        self.control.handle(clock::now(), input);
+        while let Some(action) = self.control.poll() {
+            self.carry_out(action).await;
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Dial(address) => self.dial(address),
+            Action::Send(conn, message) => self.send(conn, message),
+            Action::Close(conn) => {
+                self.tunnels.remove(&conn);
+            }
+            Action::Linked(conn, link) => {
+                if let Some(tunnel) = self.tunnels.get(&conn).cloned() {
+                    let _ = self.hands.bulk.send(BulkInput::Linked(conn, link, tunnel)).await;
+                }
+            }
+            Action::Unlinked(link) => {
+                self.counters.remove(&link);
+                let _ = self.hands.bulk.send(BulkInput::Unlinked(link)).await;
+            }
+            Action::Data(data) => self.data(data).await,
+            Action::Attach(backend, id, identity, direction) => {
+                self.drivers.insert(id, driver_of(backend));
+                self.hands.ports.tell(PortsCommand::Attach(backend, id, identity, direction));
+            }
+            Action::Detach(backend, id) => {
+                self.hands.ports.tell(PortsCommand::Detach(backend, id));
+            }
+            Action::Mirror(backend, id, direction, name) => {
+                self.drivers.insert(id, driver_of(backend));
+                self.hands.ports.tell(PortsCommand::Mirror(backend, id, direction, name));
+            }
+            Action::Unmirror(backend, id) => {
+                self.hands.ports.tell(PortsCommand::Unmirror(backend, id));
+            }
+            Action::AppOpened(request, id) => {
+                if let Some(id) = id {
+                    self.drivers.insert(id, APP_DRIVER);
+                }
+                if let Some(opened) = self.opening.remove(&request) {
+                    let _ = opened.send(id);
+                }
+            }
+            Action::AppReady(request) => {
+                if let Some(ready) = self.settling.remove(&request) {
+                    let _ = ready.send(());
+                }
+            }
+            Action::Note(note) => log(&note),
+            Action::Changed => self.changed = true,
+            _ => {}
+        }
+    }
+
+    fn dial(&self, address: SocketAddr) {
+        let (opening, inbox) =
+            (self.hands.dialer.dial(address), self.hands.inboxes.control.clone());
+        tokio::spawn(async move {
+            let input = match opening.await {
+                Ok(stream) => ControlInput::Opened { stream, address, dialed: true },
+                Err(error) => {
+                    tracing::debug!(%address, %error, "no connection");
+                    ControlInput::DialFailed(address)
+                }
+            };
+            let _ = inbox.send(input).await;
+        });
+    }
+
+    fn send(&mut self, conn: ConnId, message: Message<'static>) {
+        let Some(tunnel) = self.tunnels.get(&conn) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = tunnel.messages.try_send(message) {
+            // The peer has not read for a thousand messages; its end is reported by the reader.
+            self.hands.inboxes.counters.stuck.add_one();
+            self.tunnels.remove(&conn);
+        }
+    }
+
+    async fn data(&mut self, data: ToData) {
+        match data {
+            ToData::LinkUp { link, .. } => {
+                let counters = Arc::<LinkCounters>::default();
+                self.counters.insert(link, Arc::clone(&counters));
+                let memory = Box::new(Link::new(&self.hands.config, counters));
+                self.command(Command::Supply(Supply::Link(memory))).await;
+            }
+            ToData::OutputOpen { port, exported } => {
+                let driver = self.drivers.get(&port).copied().unwrap_or(APP_DRIVER);
+                let memory = Box::new(Output::new(exported, driver != APP_DRIVER));
+                self.command(Command::Driver { port, driver }).await;
+                self.command(Command::Supply(Supply::Output(memory))).await;
+            }
+            _ => {}
+        }
+        self.command(Command::Data(data)).await;
+    }
+
+    async fn command(&mut self, command: Command) {
+        let mut command = command;
+        // The real-time thread empties the ring in microseconds; this task has nothing better to do.
+        while let Err(refused) = self.hands.realtime.tell(command) {
+            command = refused;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn publish(&self) {
+        let view = View::of(&self.control, &self.counters);
+        self.hands.view.store(Arc::new(view));
+    }
+
+    async fn end(&mut self) {
+        // Farewells leave as the writers' channels close.
+        self.tunnels.clear();
+        self.command(Command::Data(ToData::Silence)).await;
+        self.command(Command::Stop).await;
+        self.hands.realtime.join();
+        self.hands.ports.stop();
+    }
+}
+
+fn driver_of(backend: BackendNo) -> u8 {
+    backend.0.saturating_add(APP_DRIVER + 1)
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::Up(_, name, address) => tracing::info!("linked with {name} at {address}"),
+        Note::Down(_, name, why) => tracing::info!("link with {name} ended: {why}"),
+        Note::Incompatible(address, (low, high)) => tracing::warn!(
+            "the node at {address} speaks protocol {low} to {high}, this one {} to {}: update the older",
+            midip2p_proto::wire::MIN_VERSION,
+            midip2p_proto::wire::PROTOCOL_VERSION
+        ),
+        Note::LinksFull(address) => {
+            tracing::warn!("no room for a link with {address}: this node has all it takes");
+        }
+        Note::MirrorsFull(name) => tracing::warn!(
+            "no room for {name:?} and perhaps others: raise --mirrors, or leave ports out with --no-import"
+        ),
+        Note::PortsFull(name) => tracing::warn!("no room for the port {name:?}"),
+        Note::Panicked(Some(node)) => {
+            tracing::info!("everything silenced, as {} asked", node.short());
+        }
+        Note::Panicked(None) => tracing::info!("everything silenced"),
+        _ => {}
+    }
+}
+
+/// The time since a moment of the local clock, for views.
+#[must_use]
+pub fn since(moment: LocalTime) -> std::time::Duration {
+    (clock::now() - moment).to_duration()
+}

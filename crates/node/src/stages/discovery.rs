@@ -1,0 +1,205 @@
+//! Multicast DNS: announces this node as `_midip2p._tcp`, and hears of others.
+//!
+//! The announcement carries the node's name, its stream port, and its id in the text record, so that a
+//! node that is linked already is not dialled again.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use midip2p_proto::control::discovery::Via;
+use midip2p_proto::id::NodeId;
+use tokio::sync::mpsc;
+
+use super::control::ControlInput;
+
+/// The service type.
+pub const SERVICE: &str = "_midip2p._tcp.local.";
+
+/// What to announce, and where.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// This node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it takes connections.
+    pub tcp_port: u16,
+    /// Addresses of the only interface to use; none: all interfaces.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The stage; dropping it withdraws the announcement.
+pub struct Discovery {
+    daemon: ServiceDaemon,
+    fullname: String,
+}
+
+impl Discovery {
+    /// Announces the node, and tells the control stage of others until it is dropped.
+    ///
+    /// # Errors
+    /// When there is no multicast on this machine; the message says why.
+    pub fn start(
+        announcement: &Announcement,
+        inbox: mpsc::Sender<ControlInput>,
+    ) -> Result<Self, mdns_sd::Error> {
+        let daemon = ServiceDaemon::new()?;
+        if !announcement.addresses.is_empty() {
+            daemon.disable_interface(IfKind::All)?;
+            for address in &announcement.addresses {
+                daemon.enable_interface(IfKind::Addr(*address))?;
+            }
+        }
+        let id = announcement.node.to_string();
+        let host = format!("midip2p-{}.local.", announcement.node.short());
+        let properties = [("id", id.as_str()), ("v", "1")];
+        let info = ServiceInfo::new(
+            SERVICE,
+            &instance_name(&announcement.name),
+            &host,
+            "",
+            announcement.tcp_port,
+            &properties[..],
+        )?
+        .enable_addr_auto();
+        let fullname = info.get_fullname().to_owned();
+        daemon.register(info)?;
+        let found = daemon.browse(SERVICE)?;
+        let own = announcement.node;
+        std::thread::Builder::new()
+            .name("midip2p-mdns".into())
+            .spawn(move || {
+                let mut nodes = HashMap::new();
+                // Ends when the daemon is shut down.
+                while let Ok(event) = found.recv() {
+                    if hear(own, event, &mut nodes, &inbox).is_err() {
+                        return;
+                    }
+                }
+            })
+            .map_err(|e| mdns_sd::Error::Msg(e.to_string()))?;
+        Ok(Self { daemon, fullname })
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        let wait = std::time::Duration::from_millis(200);
+        if let Ok(done) = self.daemon.unregister(&self.fullname) {
+            let _ = done.recv_timeout(wait);
+        }
+        if let Ok(done) = self.daemon.shutdown() {
+            let _ = done.recv_timeout(wait);
+        }
+    }
+}
+
+/// Nodes remembered by their announcements; beyond, a withdrawal is not understood.
+const NODES_MAX: usize = 1024;
+
+/// The control stage is gone.
+struct Ended;
+
+fn hear(
+    own: NodeId,
+    event: ServiceEvent,
+    nodes: &mut HashMap<String, NodeId>,
+    inbox: &mpsc::Sender<ControlInput>,
+) -> Result<(), Ended> {
+    match event {
+        ServiceEvent::ServiceResolved(service) => {
+            let node = node_of(&service);
+            if node == Some(own) {
+                return Ok(());
+            }
+            if let Some(node) = node
+                && nodes.len() < NODES_MAX
+            {
+                nodes.insert(service.fullname.clone(), node);
+            }
+            for address in addresses_of(&service) {
+                let found = ControlInput::Found(address, node, Via::Multicast);
+                inbox.blocking_send(found).map_err(|_| Ended)?;
+            }
+        }
+        ServiceEvent::ServiceRemoved(_, fullname) => {
+            if let Some(node) = nodes.remove(&fullname) {
+                inbox.blocking_send(ControlInput::Withdrawn(node)).map_err(|_| Ended)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The addresses of a service, those first that most likely work: IPv4, then routable IPv6, then
+/// link-local IPv6 with its interface.
+fn addresses_of(service: &ResolvedService) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = service
+        .addresses
+        .iter()
+        .filter_map(|address| match address {
+            ScopedIp::V4(v4) => Some(SocketAddr::new(IpAddr::V4(*v4.addr()), service.port)),
+            ScopedIp::V6(v6) => {
+                let local = v6.addr().is_unicast_link_local();
+                let scope = if local { v6.scope_id().index } else { 0 };
+                Some(SocketAddr::V6(SocketAddrV6::new(*v6.addr(), service.port, 0, scope)))
+            }
+            _ => None,
+        })
+        .collect();
+    addresses.sort_by_key(|address| match address {
+        SocketAddr::V4(_) => (0, *address),
+        SocketAddr::V6(v6) if v6.scope_id() == 0 => (1, *address),
+        SocketAddr::V6(_) => (2, *address),
+    });
+    addresses
+}
+
+fn node_of(service: &ResolvedService) -> Option<NodeId> {
+    parse_id(service.get_property_val_str("id")?)
+}
+
+/// A node's id from its 64 hex digits.
+#[must_use]
+pub fn parse_id(text: &str) -> Option<NodeId> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut id = NodeId::default();
+    for (byte, pair) in id.0.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(id)
+}
+
+/// At most 63 bytes, as DNS-SD asks (RFC 6763 § 4.1.1), and no control characters.
+fn instance_name(name: &str) -> String {
+    let clean: String = name.chars().filter(|c| !c.is_control()).collect();
+    let end = (0..=clean.len().min(63)).rev().find(|i| clean.is_char_boundary(*i)).unwrap_or(0);
+    if end == 0 { "midip2p".to_owned() } else { clean[..end].to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_back_and_nothing_else_is() {
+        let id = NodeId(std::array::from_fn(|i| u8::try_from(i * 7 % 256).unwrap()));
+        assert_eq!(parse_id(&id.to_string()), Some(id));
+        assert_eq!(parse_id(""), None);
+        assert_eq!(parse_id(&"zz".repeat(32)), None);
+        assert_eq!(parse_id(&"ä".repeat(32)), None);
+    }
+
+    #[test]
+    fn instance_names_fit_their_label() {
+        assert_eq!(instance_name("studio"), "studio");
+        assert_eq!(instance_name(&"ä".repeat(40)).len(), 62);
+        assert_eq!(instance_name("\n"), "midip2p");
+    }
+}

@@ -1,0 +1,104 @@
+//! The ports stage: owns the MIDI backends and makes what the bus wants of them.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
+use midip2p_proto::id::PortId;
+
+use crate::ports::{Backend, PortError};
+
+/// Commands that may wait: several for each port that a node can have.
+const INBOX: usize = 2048;
+
+/// What the stage is told.
+pub enum PortsCommand {
+    /// See [`Backend::attach`].
+    Attach(BackendNo, PortId, PortIdentity, Direction),
+    /// See [`Backend::detach`].
+    Detach(BackendNo, PortId),
+    /// See [`Backend::mirror`].
+    Mirror(BackendNo, PortId, Direction, String),
+    /// See [`Backend::unmirror`].
+    Unmirror(BackendNo, PortId),
+}
+
+/// The stage, for those who tell it something.
+pub struct PortsStage {
+    inbox: Option<SyncSender<PortsCommand>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PortsStage {
+    /// Starts the stage on a thread of its own: backends may take milliseconds for a call.
+    ///
+    /// # Errors
+    /// When the system has no more threads.
+    pub fn start(backends: Vec<Box<dyn Backend>>) -> std::io::Result<Self> {
+        let (inbox, commands) = sync_channel(INBOX);
+        let thread = std::thread::Builder::new()
+            .name("midip2p-ports".into())
+            .spawn(move || run(backends, &commands))?;
+        Ok(Self { inbox: Some(inbox), thread: Some(thread) })
+    }
+
+    /// Tells the stage something; what finds no room is refused and said.
+    pub fn tell(&self, command: PortsCommand) {
+        let Some(inbox) = &self.inbox else { return };
+        if let Err(TrySendError::Full(_)) = inbox.try_send(command) {
+            tracing::warn!("the MIDI system is too slow: a change of ports was left out");
+        }
+    }
+
+    /// Ends the stage and with it the backends: their virtual ports go.
+    pub fn stop(&mut self) {
+        self.inbox = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut backends: Vec<Box<dyn Backend>>, commands: &Receiver<PortsCommand>) {
+    while let Ok(command) = commands.recv() {
+        let (backend, result) = match command {
+            PortsCommand::Attach(backend, id, identity, direction) => {
+                (backend, on(&mut backends, backend, |b| b.attach(id, &identity, direction)))
+            }
+            PortsCommand::Mirror(backend, id, mirrored, name) => {
+                (backend, on(&mut backends, backend, |b| b.mirror(id, mirrored, &name)))
+            }
+            PortsCommand::Detach(backend, id) => {
+                let done = on(&mut backends, backend, |b| {
+                    b.detach(id);
+                    Ok(())
+                });
+                (backend, done)
+            }
+            PortsCommand::Unmirror(backend, id) => {
+                let done = on(&mut backends, backend, |b| {
+                    b.unmirror(id);
+                    Ok(())
+                });
+                (backend, done)
+            }
+        };
+        match result {
+            Ok(()) => {}
+            // It vanished in the same moment: its disappearance is on its way.
+            Err(error @ PortError::NoSuchPort(_)) => tracing::debug!("{error}"),
+            Err(error) => tracing::warn!(backend = backend.0, "{error}"),
+        }
+    }
+}
+
+fn on(
+    backends: &mut [Box<dyn Backend>],
+    backend: BackendNo,
+    what: impl FnOnce(&mut dyn Backend) -> Result<(), PortError>,
+) -> Result<(), PortError> {
+    match backends.get_mut(usize::from(backend.0)) {
+        Some(backend) => what(backend.as_mut()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,74 @@
+//! How bytes travel: one datagram path and one reliable stream. Nothing above knows which.
+//!
+//! | transport | datagrams | streams |
+//! |---|---|---|
+//! | [`lan`] | UDP | TCP |
+//! | [`memory`] | a queue | a queue |
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub mod lan;
+pub mod memory;
+
+/// Sends and receives datagrams, on the real-time thread. Nothing here waits.
+pub trait Datagrams: Send {
+    /// Descriptors that become readable when a datagram is there; asked once.
+    ///
+    /// Realtime-safe: no
+    fn descriptors(&self) -> Vec<RawFd>;
+
+    /// The next datagram: its length in `buf`, and where it came from; `None` when there is none.
+    ///
+    /// Realtime-safe: yes
+    fn receive(&mut self, buf: &mut [u8]) -> Option<(usize, SocketAddr)>;
+
+    /// Sends a datagram; whether the system took it. One that it did not take is as good as lost on
+    /// the way, and is repeated as such.
+    ///
+    /// Realtime-safe: yes
+    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> bool;
+}
+
+/// A stream, whatever carries it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream that is being opened.
+pub type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
+
+/// A stream that another node may begin.
+pub type Accepting<'a> =
+    Pin<Box<dyn Future<Output = io::Result<(Box<dyn Stream>, SocketAddr)>> + Send + 'a>>;
+
+/// Begins streams.
+pub trait Dialer: Send + Sync {
+    /// Begins a stream to an address.
+    fn dial(&self, to: SocketAddr) -> Opening;
+}
+
+/// Takes streams that other nodes begin.
+pub trait Acceptor: Send {
+    /// Waits for one. May be dropped and called again: none is lost.
+    fn accept(&mut self) -> Accepting<'_>;
+}
+
+/// Both paths of a node, and where they can be reached.
+pub struct Transport {
+    /// For the real-time thread.
+    pub datagrams: Box<dyn Datagrams>,
+    /// For the bulk task.
+    pub dialer: Arc<dyn Dialer>,
+    /// For the bulk task.
+    pub acceptor: Box<dyn Acceptor>,
+    /// The port of the datagram path.
+    pub udp_port: u16,
+    /// The port of the streams.
+    pub tcp_port: u16,
+}

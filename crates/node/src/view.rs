@@ -1,0 +1,34 @@
+//! What others may look at: a snapshot of peers and ports, swapped whole. Never half of anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use midip2p_proto::control::bus::PortView;
+use midip2p_proto::control::{Control, PeerView};
+use midip2p_proto::data::counters::LinkCounters;
+use midip2p_proto::id::LinkNo;
+
+/// A snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Peers, linked or known, each with its link's counters.
+    pub peers: Vec<(PeerView, Option<Arc<LinkCounters>>)>,
+    /// Ports, local ones first.
+    pub ports: Vec<PortView>,
+}
+
+impl View {
+    /// The control plane as it is now.
+    #[must_use]
+    pub fn of(control: &Control, counters: &BTreeMap<LinkNo, Arc<LinkCounters>>) -> Self {
+        let peers = control
+            .peers()
+            .into_iter()
+            .map(|peer| {
+                let counters = peer.link.and_then(|link| counters.get(&link).cloned());
+                (peer, counters)
+            })
+            .collect();
+        Self { peers, ports: control.bus().view() }
+    }
+}

@@ -1,0 +1,140 @@
+//! Two whole nodes in one process, on real loopback sockets: threads, rings, stages and all.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says so
+
+use std::time::Duration;
+
+use midip2p::node::Node;
+use midip2p::options::Options;
+use midip2p::os::clock;
+use midip2p::stages::control::{AppRequest, ControlInput};
+use midip2p_midi::{Ump, sysex7};
+use midip2p_proto::control::bus::Wish;
+use midip2p_proto::control::lifecycle::LinkState;
+use midip2p_proto::control::port::Direction;
+use midip2p_proto::id::PortId;
+use tokio::sync::oneshot;
+
+/// Long enough for the slowest machine; only a test that fails waits for it.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn options(dir: &std::path::Path, name: &str) -> Options {
+    Options {
+        name: Some(name.to_owned()),
+        state: Some(dir.join(name)),
+        udp: Some(0),
+        tcp: Some(0),
+        http: Some(0),
+        discovery: false,
+        alsa: false,
+        jack: false,
+        ..Options::default()
+    }
+}
+
+/// Two linked nodes.
+async fn pair(dir: &std::path::Path) -> (Node, Node) {
+    let a = Node::start(options(dir, "a")).await.unwrap();
+    let mut to_a = options(dir, "b");
+    to_a.peers = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
+    let b = Node::start(to_a).await.unwrap();
+    for node in [&a, &b] {
+        until(|| node.view().peers.iter().any(|(p, _)| p.state == LinkState::Connected)).await;
+    }
+    (a, b)
+}
+
+async fn until(mut done: impl FnMut() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waited).await.expect("it happens in time");
+}
+
+async fn app_port(node: &Node, direction: Direction, wishes: Vec<Wish>) -> PortId {
+    let (opened, is_open) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel();
+    let request = AppRequest {
+        name: "keys".to_owned(),
+        direction,
+        exported: direction == Direction::Source,
+        wishes,
+        opened,
+        ready,
+    };
+    node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
+    let port = is_open.await.unwrap().unwrap();
+    is_ready.await.unwrap();
+    port
+}
+
+#[tokio::test]
+async fn what_one_node_plays_the_other_hears_once_in_order_and_unchanged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = pair(dir.path()).await;
+    let hearing = app_port(&b, Direction::Destination, vec![Wish::All]).await;
+    let mut sink = b.shared().apps.sink(hearing).unwrap();
+    let playing = app_port(&a, Direction::Source, vec![]).await;
+    let mut source = a.shared().apps.source(playing).unwrap();
+
+    let gm_on = [0x7E, 0x7F, 0x09, 0x01];
+    let long: Vec<u8> = (0..5000u32).map(|n| u8::try_from(n % 128).unwrap()).collect();
+    let mut sent: Vec<Ump> = sysex7::packets(0, &gm_on).collect();
+    for n in 0..1000u32 {
+        let low = u8::try_from(n % 128).unwrap();
+        sent.push(Ump::midi1(0, 0xC0, low, 0));
+        sent.push(Ump::midi1(0, 0x90, low, 100));
+        sent.push(Ump::midi1(0, 0x80, low, 0));
+        if n % 250 == 100 {
+            sent.extend(sysex7::packets(0, &long));
+        }
+    }
+    let mut got = Vec::new();
+    let mut next = 0;
+    until(|| {
+        let under_way = a.shared().ports[usize::from(playing.0)].in_flight.read();
+        while next < sent.len() && under_way < 512 && source.push(clock::now(), sent[next]) {
+            next += 1;
+        }
+        source.flush();
+        got.extend(std::iter::from_fn(|| sink.pop()).map(|m| m.message));
+        got.len() >= sent.len()
+    })
+    .await;
+    assert!(got == sent, "order or content changed");
+    assert_eq!(sink.lost(), 0);
+    until(|| a.shared().ports[usize::from(playing.0)].in_flight.read() == 0).await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_closed_leaves_nothing_sounding_at_the_far_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = pair(dir.path()).await;
+    let hearing = app_port(&b, Direction::Destination, vec![Wish::All]).await;
+    let mut sink = b.shared().apps.sink(hearing).unwrap();
+    let playing = app_port(&a, Direction::Source, vec![]).await;
+    let mut source = a.shared().apps.source(playing).unwrap();
+    source.push(clock::now(), Ump::midi1(0, 0xB0, 64, 127));
+    source.push(clock::now(), Ump::midi1(0, 0x90, 60, 100));
+    source.flush();
+    let mut got = Vec::new();
+    until(|| {
+        got.extend(std::iter::from_fn(|| sink.pop()).map(|m| m.message));
+        got.len() == 2
+    })
+    .await;
+    drop(source);
+    a.shared().control.send(ControlInput::AppClose(playing)).await.ok().unwrap();
+    until(|| {
+        got.extend(std::iter::from_fn(|| sink.pop()).map(|m| m.message));
+        got.len() == 4
+    })
+    .await;
+    assert_eq!(got[2..], [Ump::midi1(0, 0xB0, 64, 0), Ump::midi1(0, 0x80, 60, 64)]);
+    a.stop().await;
+    until(|| b.view().peers.iter().all(|(p, _)| p.state != LinkState::Connected)).await;
+    b.stop().await;
+}
