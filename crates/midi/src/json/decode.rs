@@ -21,7 +21,8 @@ const COMMON: [&str; 4] = ["type", "time", "port", "from"];
 pub fn decode<'a>(text: &'a [u8], scratch: &'a mut [u8]) -> Result<Record<'a>, DecodeError> {
     let mut scanner = Scanner::new(text, 0);
     scanner.skip_space();
-    let members = scanner.object()?;
+    let mut members = Members::new();
+    scanner.object(&mut members)?;
     if !scanner.at_end() {
         return Err(scanner.fault(Reason::Trailing));
     }

@@ -3,7 +3,7 @@
 use super::Record;
 use super::decode::record;
 use super::error::{DecodeError, Reason};
-use super::scan::Scanner;
+use super::scan::{Members, Scanner};
 
 /// Reads records one after the other from lines of JSON (NDJSON), from an array, or from both mixed.
 ///
@@ -57,27 +57,33 @@ impl<'a> Reader<'a> {
         'a: 's,
     {
         let mut scanner = Scanner::new(self.text, self.at);
-        let found = self.advance(&mut scanner);
-        self.at = scanner.at;
-        match found {
-            Ok(None) => None,
-            // A record that stands right is passed, whatever it says.
-            Ok(Some(members)) => Some(record(&members, scratch)),
+        let mut members = Members::new();
+        match self.advance(&mut scanner, &mut members) {
+            Ok(found) => {
+                // A record that stands right is passed, whatever it says.
+                self.at = scanner.at;
+                found.then(|| record(&members, scratch))
+            }
             Err(error) => {
-                self.skip_line(error.offset);
+                self.skip_line();
                 Some(Err(error))
             }
         }
     }
 
+    /// Goes to the next object and reads it; answers whether there was one.
     fn advance(
         &mut self,
         scanner: &mut Scanner<'a>,
-    ) -> Result<Option<super::scan::Members<'a>>, DecodeError> {
+        members: &mut Members<'a>,
+    ) -> Result<bool, DecodeError> {
         loop {
-            if scanner.at_end() {
+            let ended = scanner.at_end();
+            // Where the record begins, or what stands in its place.
+            self.at = scanner.at;
+            if ended {
                 let whole = self.place == Place::Outside;
-                return if whole { Ok(None) } else { Err(scanner.fault(Reason::EndOfText)) };
+                return if whole { Ok(false) } else { Err(scanner.fault(Reason::EndOfText)) };
             }
             match (self.place, scanner.peek()) {
                 (Place::Outside, Some(b'[')) => {
@@ -91,23 +97,25 @@ impl<'a> Reader<'a> {
                 (Place::Within, Some(b',')) => {
                     scanner.at += 1;
                     scanner.skip_space();
-                    return scanner.object().map(Some);
+                    self.at = scanner.at;
+                    return scanner.object(members).map(|()| true);
                 }
                 (Place::Within, _) => return Err(scanner.expected("a comma or a closing bracket")),
                 (Place::Opened, _) => {
                     self.place = Place::Within;
-                    return scanner.object().map(Some);
+                    return scanner.object(members).map(|()| true);
                 }
-                (Place::Outside, _) => return scanner.object().map(Some),
+                (Place::Outside, _) => return scanner.object(members).map(|()| true),
             }
         }
     }
 
-    /// Goes on behind the line that holds the fault; what array it stood in is then unknown.
-    fn skip_line(&mut self, fault: usize) {
-        let from = fault.max(self.at).min(self.text.len());
-        let line = self.text[from..].iter().position(|b| *b == b'\n');
-        self.at = line.map_or(self.text.len(), |line| from + line + 1);
+    /// Goes on behind the line in which the faulty record began, not behind the one in which the fault
+    /// was seen: an object that was never closed is noticed only on the line after it, and that line
+    /// may be right. What array the record stood in is then unknown.
+    fn skip_line(&mut self) {
+        let line = self.text[self.at..].iter().position(|b| *b == b'\n');
+        self.at = line.map_or(self.text.len(), |line| self.at + line + 1);
         self.place = Place::Outside;
     }
 }

@@ -128,6 +128,12 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    pub(super) const fn new() -> Self {
+        let none =
+            Member { key: Text { raw: "", escaped: false }, key_at: 0, value: Json::Null, at: 0 };
+        Self { all: [none; MAX_MEMBERS], len: 0, end: 0 }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member<'a>> {
         self.all[..self.len].iter()
     }
@@ -165,17 +171,15 @@ impl<'a> Scanner<'a> {
         self.at >= self.text.len()
     }
 
-    /// The object that begins here.
-    pub(super) fn object(&mut self) -> Result<Members<'a>, DecodeError> {
+    /// Reads the object that begins here. `members` is filled in place: it is too large to be moved
+    /// about for every message.
+    pub(super) fn object(&mut self, members: &mut Members<'a>) -> Result<(), DecodeError> {
         self.take(b'{', "an object in braces")?;
-        let none =
-            Member { key: Text { raw: "", escaped: false }, key_at: 0, value: Json::Null, at: 0 };
-        let mut members = Members { all: [none; MAX_MEMBERS], len: 0, end: 0 };
         self.skip_space();
         if self.peek() != Some(b'}') {
             loop {
                 let member = self.member()?;
-                self.add(&mut members, member)?;
+                self.add(members, member)?;
                 self.skip_space();
                 match self.peek() {
                     Some(b',') => self.at += 1,
@@ -184,8 +188,7 @@ impl<'a> Scanner<'a> {
             }
         }
         members.end = self.at;
-        self.take(b'}', "a comma or a closing brace")?;
-        Ok(members)
+        self.take(b'}', "a comma or a closing brace")
     }
 
     fn add(&self, members: &mut Members<'a>, member: Member<'a>) -> Result<(), DecodeError> {

@@ -210,6 +210,20 @@ fn a_batch_is_an_array_or_lines() {
     }
 }
 
+#[test]
+fn a_line_that_is_cut_off_does_not_take_the_next_one_with_it() {
+    let whole = r#"{"type":"clock","group":2,"port":"a"}"#;
+    for cut in 1..whole.len() {
+        let text = std::format!("{whole}\n{}\n{whole}\n{whole}", &whole[..cut]);
+        let mut reader = Reader::new(text.as_bytes());
+        let mut seen = Vec::new();
+        while let Some(record) = reader.next(&mut []) {
+            seen.push(record.is_ok());
+        }
+        assert_eq!(seen, [true, false, true, true], "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_fault_in_one_line_costs_one_line(
