@@ -275,20 +275,14 @@ proptest! {
 }
 
 #[test]
-fn the_examples_of_the_format_are_canonical() {
-    let lines = [
-        r#"{"type":"noteOn","channel":1,"note":60,"velocity":100}"#,
-        r#"{"type":"noteOn","midi":2,"channel":1,"note":60,"velocity":51492,"attributeType":3,"attribute":31232}"#,
-        r#"{"type":"controlChange","channel":10,"controller":74,"value":64,"time":1234567}"#,
-        r#"{"type":"assignablePerNoteController","midi":2,"group":2,"channel":3,"note":60,"index":7,"value":4294967295}"#,
-        r#"{"type":"sysex","data":"411042031201"}"#,
-        r#"{"type":"sysex7","part":"start","data":"410203040506"}"#,
-        r#"{"type":"ump","words":"10f40000"}"#,
-        r#"{"type":"bytes","data":"3c40","running":true}"#,
-    ];
-    for line in lines {
-        let mut scratch = [0; 64];
+fn the_examples_of_the_documentation_are_canonical() {
+    let page = include_str!("../../../../../docs/jsonmidi.md");
+    let mut seen = 0;
+    for line in page.lines().filter(|line| line.starts_with('{')) {
+        let mut scratch = std::vec![0; line.len()];
         let record = decode(line.as_bytes(), &mut scratch).unwrap();
         assert_eq!(text(&record), line);
+        seen += 1;
     }
+    assert!(seen > 30, "{seen} examples: has the page lost some?");
 }
