@@ -312,6 +312,7 @@ impl Node {
             let message = match event {
                 Event::Message(message) => message,
                 Event::Unknown => return control.handle(now, Input::Heard(conn)),
+                Event::BadHello => return control.handle(now, Input::BadHello(conn)),
                 Event::Broken => return control.handle(now, Input::Closed(conn)),
                 Event::Incompatible(theirs) => {
                     return control.handle(now, Input::Incompatible { conn, theirs });

@@ -19,4 +19,6 @@ pub mod world;
 
 pub mod checkers;
 pub mod device;
+
+pub mod scenario;
 pub mod seeds;

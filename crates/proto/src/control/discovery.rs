@@ -30,6 +30,12 @@ pub const GOSSIP_TRIES: u32 = 6;
 /// Addresses known at the same time; one more from the network is refused.
 pub const CANDIDATES_MAX: usize = 512;
 
+/// Of these, addresses that peers told of: they must not crowd out what multicast finds.
+pub const GOSSIP_MAX: usize = CANDIDATES_MAX / 2;
+
+/// Connections that are being made at the same time.
+pub const DIALS_MAX: usize = 64;
+
 /// How things stand with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -62,7 +68,9 @@ impl Discovery {
     pub fn found(&mut self, now: LocalTime, address: SocketAddr, node: Option<NodeId>, via: Via) {
         if let Some(known) = self.candidates.get_mut(&address) {
             known.via = known.via.min(via);
-            if node.is_some() && known.node != node {
+            // What a peer heard of an address does not count against what is known of it.
+            let believed = via != Via::Gossip || known.node.is_none() && known.via == Via::Gossip;
+            if believed && node.is_some() && known.node != node {
                 known.node = node;
                 // Another node lives there now: whatever was learnt of the address is void.
                 if known.standing == Standing::Own {
@@ -77,18 +85,28 @@ impl Discovery {
             }
             return;
         }
-        if self.candidates.len() < CANDIDATES_MAX || via == Via::User {
+        let gossip = self.candidates.values().filter(|c| c.via == Via::Gossip).count();
+        let has_room = match via {
+            Via::User => true,
+            Via::Multicast => self.candidates.len() < CANDIDATES_MAX,
+            Via::Gossip => self.candidates.len() < CANDIDATES_MAX && gossip < GOSSIP_MAX,
+        };
+        if has_room {
             let standing = Standing::Due(now);
             self.candidates.insert(address, Candidate { node, via, standing, failures: 0 });
         }
     }
 
-    /// Multicast DNS withdrew a node: its addresses from there are forgotten, unless in use.
+    /// Multicast DNS withdrew a node: its addresses from there are forgotten, those in use as soon as
+    /// they fail a few times.
     pub fn withdrawn(&mut self, node: NodeId) {
         self.candidates.retain(|_, c| {
-            c.node != Some(node)
-                || c.via != Via::Multicast
-                || matches!(c.standing, Standing::Open | Standing::Dialing)
+            let withdrawn = c.node == Some(node) && c.via == Via::Multicast;
+            let in_use = matches!(c.standing, Standing::Open | Standing::Dialing);
+            if withdrawn {
+                c.via = Via::Gossip;
+            }
+            !withdrawn || in_use
         });
     }
 
@@ -100,6 +118,9 @@ impl Discovery {
         connected: impl Fn(NodeId) -> bool,
     ) -> Option<SocketAddr> {
         let busy = self.busy();
+        if self.dialing() >= DIALS_MAX {
+            return None;
+        }
         let (address, candidate) = self.candidates.iter_mut().find(|(_, c)| {
             matches!(c.standing, Standing::Due(at) if at <= now)
                 && c.node.is_none_or(|n| !connected(n) && !busy.contains(&n))
@@ -163,6 +184,9 @@ impl Discovery {
     /// When [`Discovery::dial`] should be asked again.
     #[must_use]
     pub fn wake_at(&self, connected: impl Fn(NodeId) -> bool) -> LocalTime {
+        if self.dialing() >= DIALS_MAX {
+            return LocalTime::MAX; // the end of one of them brings the next
+        }
         let busy = self.busy();
         self.candidates
             .values()
@@ -173,6 +197,10 @@ impl Discovery {
             })
             .min()
             .unwrap_or(LocalTime::MAX)
+    }
+
+    fn dialing(&self) -> usize {
+        self.candidates.values().filter(|c| c.standing == Standing::Dialing).count()
     }
 
     /// Nodes to which a connection is being made or was made from here.

@@ -62,6 +62,8 @@ pub struct Handshake {
     pub local_link: LinkId,
     /// When the hello must have come.
     pub deadline: LocalTime,
+    /// Which other nodes our hello told of.
+    pub told: Vec<NodeId>,
 }
 
 /// A connection that is a link.
@@ -81,6 +83,8 @@ pub struct Linked {
     pub dialed: bool,
     /// Our number for the link.
     pub link: LinkNo,
+    /// What we asked the peer to write on its datagrams.
+    pub local_link: LinkId,
     /// The version both speak.
     pub version: u16,
     /// Since when.

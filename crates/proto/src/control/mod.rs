@@ -82,6 +82,8 @@ pub enum Input<'a> {
         /// Lowest and highest.
         theirs: (u16, u16),
     },
+    /// The payload of a hello could not be read.
+    BadHello(ConnId),
     /// A frame came that says the peer lives, whatever it holds.
     Heard(ConnId),
     /// The data plane said something.
@@ -173,8 +175,19 @@ pub enum Note {
 /// How long an app port waits for peers to answer its announcement.
 const SETTLE_WITHIN: Span = Span::from_ms(1_000);
 
-/// Panics remembered, so that each silences once.
-const PANICS_KEPT: usize = 32;
+/// How long a panic is remembered, so that it silences once and is passed on once, however many ways
+/// it comes: longer than it can travel.
+const PANIC_KEPT_FOR: Span = Span::from_s(10);
+
+/// Panics remembered. One more from a peer is not heard: to forget an earlier one could send it round
+/// the mesh for ever.
+const PANICS_KEPT: usize = 64;
+
+/// Connections that have not said hello yet; one more that comes in is closed.
+const HANDSHAKES_MAX: usize = 128;
+
+/// Peers that are remembered although they are not linked, for people to see.
+const ABSENT_MAX: usize = 256;
 
 /// The control plane of a node.
 #[derive(Debug)]
@@ -189,7 +202,10 @@ pub struct Control {
     /// Peers that are not linked, and why, for people.
     absent: BTreeMap<NodeId, peers::Absent>,
     settling: Vec<(u64, u32, LocalTime)>,
-    panics: VecDeque<u64>,
+    panics: VecDeque<(LocalTime, u64)>,
+    /// The number of the newest link: the next one is another, so that what is late for an old link
+    /// does not reach a new one.
+    newest_link: LinkNo,
     stopping: bool,
     actions: VecDeque<Action>,
 }
@@ -200,7 +216,7 @@ impl Control {
     pub fn new(identity: Identity, rules: BusRules, config: Config, seed: u64) -> Self {
         Self {
             bus: Bus::new(rules, &config),
-            identity,
+            identity: peers::sayable(identity),
             config,
             random: Random::new(seed),
             discovery: Discovery::default(),
@@ -209,6 +225,7 @@ impl Control {
             absent: BTreeMap::new(),
             settling: Vec::new(),
             panics: VecDeque::new(),
+            newest_link: LinkNo::LOCAL,
             stopping: false,
             actions: VecDeque::new(),
         }
@@ -266,25 +283,28 @@ impl Control {
     }
 
     /// Everything silent here, and at all peers.
-    fn panic(&mut self) {
+    fn panic(&mut self, now: LocalTime) {
         let id = self.random.next_u64();
-        self.silence(id, None);
-        let conns: Vec<ConnId> = self.links.keys().copied().collect();
-        for conn in conns {
-            self.actions.push_back(Action::Send(conn, Message::Panic(Panic { id })));
-        }
+        self.silence(now, id, None);
     }
 
-    fn silence(&mut self, id: u64, from: Option<NodeId>) {
-        if self.panics.contains(&id) {
+    /// Silences everything here, once for each panic, and passes it on to all peers but the one it
+    /// came from (`docs/protocol.md` § 6.8): not every node is linked with every other.
+    fn silence(&mut self, now: LocalTime, id: u64, from: Option<(ConnId, NodeId)>) {
+        self.panics.retain(|(at, _)| now - *at < PANIC_KEPT_FOR);
+        let is_known = self.panics.iter().any(|(_, known)| *known == id);
+        if is_known || from.is_some() && self.panics.len() >= PANICS_KEPT {
             return;
         }
         if self.panics.len() >= PANICS_KEPT {
             self.panics.pop_front();
         }
-        self.panics.push_back(id);
+        self.panics.push_back((now, id));
         self.actions.push_back(Action::Data(ToData::Silence));
-        self.actions.push_back(Action::Note(Note::Panicked(from)));
+        self.actions.push_back(Action::Note(Note::Panicked(from.map(|(_, node)| node))));
+        for conn in self.links.keys().filter(|conn| from.is_none_or(|(f, _)| f != **conn)) {
+            self.actions.push_back(Action::Send(*conn, Message::Panic(Panic { id })));
+        }
     }
 
     fn stop(&mut self, now: LocalTime) {
@@ -293,6 +313,9 @@ impl Control {
         for conn in conns {
             self.farewell(conn, ByeReason::Stopping, "the node stops");
             self.unlink(now, conn, true, "this node stops");
+        }
+        for conn in std::mem::take(&mut self.handshakes).into_keys() {
+            self.farewell(conn, ByeReason::Stopping, "the node stops");
         }
     }
 
@@ -350,6 +373,7 @@ impl stage::Stage for Control {
             Input::Closed(conn) => self.closed(now, conn),
             Input::Message(conn, message) => self.message(now, conn, message),
             Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
+            Input::BadHello(conn) => self.bad_hello(now, conn),
             Input::Heard(conn) => {
                 if let Some(linked) = self.links.get_mut(&conn) {
                     linked.heartbeat.heard(now);
@@ -360,7 +384,7 @@ impl stage::Stage for Control {
                     linked.heartbeat.heard(now);
                 }
             }
-            Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(),
+            Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
             Input::Data(ToControl::BulkPlayed { .. }) => {}
             Input::PortAppeared(backend, identity, direction, name) => {
                 self.port_appeared(backend, identity, direction, name);

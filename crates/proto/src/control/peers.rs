@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 
+use super::bus::cut;
 use super::discovery::{Standing, Via};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::{Survivor, survivor};
-use super::{Action, ConnId, Control, Handshake, LinkState, Linked, Note};
+use super::{
+    ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, LinkState, Linked,
+    Note,
+};
 use crate::bridge::ToData;
 use crate::config::LINKS_MAX;
 use crate::id::{LinkId, LinkNo, NodeId};
@@ -136,12 +140,22 @@ impl Control {
         address: SocketAddr,
         dialed: bool,
     ) {
+        if self.stopping || !dialed && self.handshakes.len() >= HANDSHAKES_MAX {
+            self.actions.push_back(Action::Close(conn));
+            return;
+        }
         if dialed {
             self.discovery.opened(address);
         }
         let local_link = self.new_link_id();
         let deadline = now + self.config.hello_within;
-        self.handshakes.insert(conn, Handshake { address, dialed, local_link, deadline });
+        let peers = self.hints(address);
+        let told = peers.iter().map(|hint| hint.node).collect();
+        self.handshakes.insert(conn, Handshake { address, dialed, local_link, deadline, told });
+        self.say_hello(conn, local_link, peers);
+    }
+
+    fn say_hello(&mut self, conn: ConnId, local_link: LinkId, peers: Vec<PeerHint>) {
         let identity = &self.identity;
         let hello = Hello {
             version_min: MIN_VERSION,
@@ -154,7 +168,7 @@ impl Control {
             tcp_port: identity.tcp_port,
             name: identity.name.clone(),
             domains: identity.domains.iter().take(hello::DOMAINS_MAX).cloned().collect(),
-            peers: self.hints(),
+            peers,
         };
         self.actions.push_back(Action::Send(conn, Message::Hello(hello)));
     }
@@ -180,7 +194,7 @@ impl Control {
         match message {
             Message::Devices(devices) => self.bus.devices(node, devices),
             Message::Subscribe(subscribe) => self.bus.subscribe(node, subscribe),
-            Message::Panic(panic) => self.silence(panic.id, Some(node)),
+            Message::Panic(panic) => self.silence(now, panic.id, Some((conn, node))),
             Message::Bye(bye) => {
                 let farewell = bye.reason == ByeReason::Stopping;
                 let why = if farewell { "it stopped" } else { "it ended the link" };
@@ -197,6 +211,12 @@ impl Control {
         let mismatch = VersionMismatch { ours: VERSIONS, theirs };
         self.farewell(conn, ByeReason::Version, &mismatch.to_string());
         self.actions.push_back(Action::Note(Note::Incompatible(handshake.address, theirs)));
+        self.dialed_ended(now, handshake.dialed, handshake.address);
+    }
+
+    pub(super) fn bad_hello(&mut self, now: LocalTime, conn: ConnId) {
+        let Some(handshake) = self.handshakes.remove(&conn) else { return };
+        self.farewell(conn, ByeReason::ProtocolError, "the hello cannot be read");
         self.dialed_ended(now, handshake.dialed, handshake.address);
     }
 
@@ -249,6 +269,9 @@ impl Control {
         if farewell {
             self.absent.remove(&linked.node);
         } else {
+            if self.absent.len() >= ABSENT_MAX {
+                self.absent.pop_first();
+            }
             self.absent.insert(linked.node, Absent { name, address, why });
             if !linked.dialed && address.port() != 0 {
                 // It dialled us; now we look for it too.
@@ -259,7 +282,10 @@ impl Control {
 
     fn hello(&mut self, now: LocalTime, conn: ConnId, hello: Hello) {
         let Some(handshake) = self.handshakes.get(&conn).cloned() else {
-            // A second hello says nothing new.
+            // A second one says nothing new, but for nodes that its sender has met since the first.
+            if self.links.get(&conn).is_some_and(|l| l.node == hello.node) {
+                self.take_hints(now, hello.peers);
+            }
             return;
         };
         if handshake.dialed {
@@ -347,6 +373,7 @@ impl Control {
             listens: with_port(hello.tcp_port),
             dialed: handshake.dialed,
             link,
+            local_link: handshake.local_link,
             version,
             since: now,
             heartbeat: Heartbeat::new(now, &self.config),
@@ -356,10 +383,25 @@ impl Control {
         self.bus.peer_up(node, &hello.name, hello.domains, link);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
         self.actions.push_back(Action::Note(Note::Up(node, name, handshake.address)));
-        for hint in hello.peers {
-            if hint.node != self.identity.node {
-                self.discovery.found(now, hint.address, Some(hint.node), Via::Gossip);
-            }
+        self.take_hints(now, hello.peers);
+        self.introduce(conn, &handshake.told);
+    }
+
+    fn take_hints(&mut self, now: LocalTime, hints: Vec<PeerHint>) {
+        for hint in hints.into_iter().filter(|hint| hint.node != self.identity.node) {
+            self.discovery.found(now, hint.address, Some(hint.node), Via::Gossip);
+        }
+    }
+
+    /// Tells a new peer of those that became peers while its hello was on its way: of two nodes that
+    /// came to a third at the same time, neither would hear of the other.
+    fn introduce(&mut self, conn: ConnId, told: &[NodeId]) {
+        let Some(linked) = self.links.get(&conn) else { return };
+        let (node, local_link) = (linked.node, linked.local_link);
+        let mut peers = self.hints(linked.address);
+        peers.retain(|hint| hint.node != node && !told.contains(&hint.node));
+        if !peers.is_empty() {
+            self.say_hello(conn, local_link, peers);
         }
     }
 
@@ -369,11 +411,13 @@ impl Control {
         }
     }
 
-    /// Where our peers take connections, for a new peer to know.
-    fn hints(&self) -> Vec<PeerHint> {
+    /// Where our peers take connections, for a new peer at `to` to know.
+    fn hints(&self, to: SocketAddr) -> Vec<PeerHint> {
         self.links
             .values()
             .filter(|l| l.listens.port() != 0 && is_shareable(&l.listens))
+            // On another machine this machine's loopback would lead astray.
+            .filter(|l| to.ip().is_loopback() || !l.listens.ip().is_loopback())
             .take(hello::PEERS_MAX)
             .map(|l| PeerHint { node: l.node, address: l.listens })
             .collect()
@@ -383,20 +427,38 @@ impl Control {
         loop {
             let id = LinkId(self.random.next_u32());
             // Zero is what a link has before it is open.
-            if id.0 != 0 && self.handshakes.values().all(|h| h.local_link != id) {
+            let is_free = self.handshakes.values().all(|h| h.local_link != id)
+                && self.links.values().all(|l| l.local_link != id);
+            if id.0 != 0 && is_free {
                 return id;
             }
         }
     }
 
-    fn free_link(&self) -> Option<LinkNo> {
-        (1..u16::try_from(LINKS_MAX).unwrap_or(u16::MAX))
+    fn free_link(&mut self) -> Option<LinkNo> {
+        let max = u16::try_from(LINKS_MAX).unwrap_or(u16::MAX);
+        let newest = self.newest_link.0;
+        let free = (newest + 1..max)
+            .chain(1..=newest)
             .map(LinkNo)
-            .find(|no| self.links.values().all(|l| l.link != *no))
+            .find(|no| self.links.values().all(|l| l.link != *no))?;
+        self.newest_link = free;
+        Some(free)
     }
 }
 
-/// Whether an address means the same at another node: not loopback, not bound to one interface.
+/// An identity that a hello can carry: one that breaks a limit of the wire would never be sent.
+pub(super) fn sayable(mut identity: Identity) -> Identity {
+    identity.name = cut(&identity.name, hello::NAME_MAX);
+    if identity.name.is_empty() {
+        identity.name = identity.node.short().to_string();
+    }
+    identity.domains.iter_mut().for_each(|d| *d = cut(d, hello::DOMAIN_MAX));
+    identity.domains.retain(|d| !d.is_empty());
+    identity
+}
+
+/// Whether an address means the same at another node: not bound to one interface.
 fn is_shareable(address: &SocketAddr) -> bool {
     match address {
         SocketAddr::V4(v4) => !v4.ip().is_unspecified(),

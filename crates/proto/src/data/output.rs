@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::classify::may_interrupt_bulk;
-use super::state::Holders;
+use super::state::{Holders, is_ending};
 use crate::config::OUTPUT_QUEUE;
 use crate::id::LinkNo;
 use crate::midi::Ump;
@@ -63,7 +63,7 @@ pub struct Output {
     refused: Option<Play>,
 }
 
-/// The queue was full: the oldest message went. If it was a bulk message, its slot.
+/// The queue was full: the oldest message went that ends nothing. If it was a bulk message, its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow(pub Option<BulkSlot>);
 
@@ -181,7 +181,11 @@ impl Output {
     fn push_item(&mut self, item: Item) -> Result<(), Overflow> {
         let mut result = Ok(());
         if self.queue.len() >= OUTPUT_QUEUE {
-            result = Err(Overflow(match self.queue.pop_front() {
+            // Not one that ends something: it would sound for ever. The search is long only when
+            // nearly all that waits are endings.
+            let spared = |i: &Item| matches!(i, Item::Message(p) if is_ending(&p.message));
+            let at = self.queue.iter().position(|i| !spared(i)).unwrap_or(0);
+            result = Err(Overflow(match self.queue.remove(at) {
                 Some(Item::Bulk(slot, _)) => {
                     self.bulk_waiting = self.bulk_waiting.saturating_sub(1);
                     Some(slot)

@@ -7,7 +7,7 @@ use super::counters::{PlaneCounters, PortCounters};
 use super::output::{BulkSlot, Next, Output, Play};
 use super::state::Verdict;
 use crate::bridge::Endpoint;
-use crate::config::{BULK_WAITING, OUTPUTS_MAX, PORTS_MAX};
+use crate::config::{BULK_WAITING, BULK_WAITING_WORDS, OUTPUTS_MAX, PORTS_MAX};
 use crate::id::{LinkNo, PortId};
 use crate::midi::Ump;
 use crate::time::{LocalTime, Span};
@@ -15,6 +15,12 @@ use crate::time::{LocalTime, Span};
 /// After a driver took no more, it is tried again this much later: 31 bytes at DIN speed take 10 ms,
 /// so one millisecond loses little and costs little.
 const RETRY: Span = Span::from_ms(1);
+
+/// Packets of bulk messages that leave in one go, and how long the next ones wait then: a driver that
+/// takes everything must not keep the thread from notes and sockets for the length of a SysEx.
+const BULK_BURST: u32 = 64;
+/// See [`BULK_BURST`]: 64 packets every 100 µs are 3.8 MB/s, a thousand times what a cable carries.
+const BULK_PAUSE: Span = Span::from_us(100);
 
 /// A message for a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +61,11 @@ pub struct Outputs {
     listed: Vec<bool>,
     blocked: VecDeque<PortId>,
     blocked_until: LocalTime,
+    /// Packets of bulk messages that left since the last pause.
+    burst: u32,
     store: Vec<Option<Stored>>,
+    /// Words of all that is stored.
+    stored_words: usize,
     finished: VecDeque<Finished>,
     counters: Arc<PlaneCounters>,
     ports: Arc<[PortCounters]>,
@@ -72,7 +82,9 @@ impl Outputs {
             listed: vec![false; PORTS_MAX],
             blocked: VecDeque::with_capacity(PORTS_MAX),
             blocked_until: LocalTime::MAX,
+            burst: 0,
             store: (0..BULK_WAITING).map(|_| None).collect(),
+            stored_words: 0,
             finished: VecDeque::with_capacity(BULK_WAITING),
             counters,
             ports,
@@ -106,6 +118,23 @@ impl Outputs {
         Some(output)
     }
 
+    /// Whether there is an output of that port.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_open(&self, port: PortId) -> bool {
+        self.get(port).is_some()
+    }
+
+    /// Says of an open output whether peers may address it.
+    ///
+    /// Realtime-safe: yes
+    pub fn set_exported(&mut self, port: PortId, exported: bool) {
+        if let Some(output) = self.get_mut(port) {
+            output.exported = exported;
+        }
+    }
+
     /// Whether there is an output that peers may address.
     ///
     /// Realtime-safe: yes
@@ -126,7 +155,10 @@ impl Outputs {
         }
     }
 
-    /// Keeps a bulk message until its outputs are done with it; `None` when there is no room.
+    /// Keeps a bulk message until its outputs are done with it.
+    ///
+    /// # Errors
+    /// The words, when there is no room.
     ///
     /// Realtime-safe: yes
     pub fn keep(
@@ -135,12 +167,14 @@ impl Outputs {
         number: u32,
         words: Arc<[u32]>,
     ) -> Result<BulkSlot, Arc<[u32]>> {
+        let all = self.stored_words + words.len();
         match self.store.iter().position(Option::is_none) {
-            Some(at) => {
+            Some(at) if all <= BULK_WAITING_WORDS => {
+                self.stored_words = all;
                 self.store[at] = Some(Stored { source, number, words, readers: 0 });
                 Ok(BulkSlot(u16::try_from(at).unwrap_or(u16::MAX)))
             }
-            None => Err(words),
+            Some(_) | None => Err(words),
         }
     }
 
@@ -215,6 +249,7 @@ impl Outputs {
     pub fn next(&mut self, now: LocalTime) -> Option<Due> {
         if now >= self.blocked_until {
             self.blocked_until = LocalTime::MAX;
+            self.burst = 0;
             self.ready.append(&mut self.blocked);
         }
         while let Some(port) = self.ready.front().copied() {
@@ -224,6 +259,7 @@ impl Outputs {
             };
             match output.pop() {
                 Next::Message(play) => return Some(Due { port, play, bulk: false }),
+                Next::BulkAt(..) if self.burst >= BULK_BURST => self.block(now + BULK_PAUSE),
                 Next::BulkAt(slot, word, link) => {
                     if let Some(due) = self.bulk_packet(port, slot, word, link) {
                         return Some(due);
@@ -239,10 +275,11 @@ impl Outputs {
     ///
     /// Realtime-safe: yes
     pub fn written(&mut self, due: &Due) {
-        if due.bulk
-            && let Some(output) = self.get_mut(due.port)
-        {
-            output.bulk_advance(due.play.message.word_count());
+        if due.bulk {
+            self.burst += 1;
+            if let Some(output) = self.get_mut(due.port) {
+                output.bulk_advance(due.play.message.word_count());
+            }
         }
         self.counters.played.add_one();
         if let Some(port) = self.ports.get(usize::from(due.port.0)) {
@@ -260,9 +297,7 @@ impl Outputs {
             output.put_back(due.play);
         }
         if self.ready.front() == Some(&due.port) {
-            self.ready.pop_front();
-            self.blocked.push_back(due.port);
-            self.blocked_until = self.blocked_until.min(now + RETRY);
+            self.block(now + RETRY);
         }
     }
 
@@ -279,6 +314,14 @@ impl Outputs {
     /// Realtime-safe: yes
     pub fn finished(&mut self) -> Option<Finished> {
         self.finished.pop_front()
+    }
+
+    /// The output whose turn it is waits until then.
+    fn block(&mut self, until: LocalTime) {
+        if let Some(port) = self.ready.pop_front() {
+            self.blocked.push_back(port);
+            self.blocked_until = self.blocked_until.min(until);
+        }
     }
 
     fn bulk_packet(
@@ -310,9 +353,9 @@ impl Outputs {
             if only.is_some_and(|o| o != port) {
                 continue;
             }
-            loop {
-                let Some(output) = self.get_mut(port) else { break };
-                let Some(source) = output.holders.sources().find(|s| which(*s)) else { break };
+            while let Some(source) =
+                self.get(port).and_then(|o| o.holders.sources().find(|s| which(*s)))
+            {
                 while let Some(message) = self.get_mut(port).and_then(|o| o.holders.release(source))
                 {
                     self.push(port, own(message));
@@ -360,6 +403,7 @@ impl Outputs {
     fn finish(&mut self, slot: BulkSlot) {
         if let Some(stored) = self.store.get_mut(usize::from(slot.0)).and_then(Option::take) {
             let Stored { source, number, words, .. } = stored;
+            self.stored_words -= words.len();
             self.finished.push_back(Finished { source, number, words });
         }
     }

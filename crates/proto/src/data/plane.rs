@@ -86,6 +86,7 @@ pub enum Output {
 }
 
 /// The data plane of a node.
+#[allow(clippy::vec_box)] // what is handed on stays where it is
 pub struct Plane {
     config: Config,
     counters: Arc<PlaneCounters>,
@@ -172,7 +173,11 @@ impl Plane {
             }
             ToData::LinkDown { link } => self.link_down(link),
             ToData::OutputOpen { port, exported } => {
-                if let Some(mut output) = self.spare_outputs.pop() {
+                if self.outputs.is_open(port) {
+                    // What sounds on it goes on sounding.
+                    self.outputs.set_exported(port, exported);
+                    self.discards.extend(self.spare_outputs.pop().map(Discard::Output));
+                } else if let Some(mut output) = self.spare_outputs.pop() {
                     output.exported = exported;
                     let left_over = self.outputs.open(port, output);
                     self.discards.extend(left_over.map(Discard::Output));
@@ -276,6 +281,7 @@ impl Plane {
                     _ => &mut self.local,
                 };
                 if playout.bulk(now, bulk).is_err() {
+                    self.counters.bulk_overflow.add_one();
                     self.outputs.seal_bulk(slot);
                 }
                 self.play_ready(now, link);
@@ -497,7 +503,11 @@ impl Plane {
         let cut = *open & mask;
         *open &= !mask;
         for group in (0..=16u8).filter(|g| cut >> g & 1 == 1) {
-            self.pieces.push_back(BulkPiece::End { from, group });
+            // Without its end the rest of a message is forgotten when the next one begins; and there
+            // is room unless nobody has taken pieces for long.
+            if self.pieces.len() < BULK_PIECES {
+                self.pieces.push_back(BulkPiece::End { from, group });
+            }
         }
     }
 
@@ -508,7 +518,11 @@ impl Plane {
             match delivered {
                 Delivered::GaveUp(lost) => {
                     link.counters.given_up.add(lost);
-                    // One of them may have been a note-off.
+                    // One of them may have been a note-off; also of a note that still waits for the
+                    // SysEx before it.
+                    while let Some(event) = self.waiting_event(number) {
+                        self.dispatch(number, &event);
+                    }
                     self.outputs.release_link(number);
                 }
                 Delivered::Event { number: seq, event, born, late_by } => {
@@ -532,6 +546,10 @@ impl Plane {
             }
         }
         self.play_ready(now, number);
+    }
+
+    fn waiting_event(&mut self, number: LinkNo) -> Option<playout::Event> {
+        self.links.get_mut(usize::from(number.0))?.as_mut()?.playout.give_up_event()
     }
 
     fn play_ready(&mut self, now: LocalTime, number: LinkNo) {

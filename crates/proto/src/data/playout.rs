@@ -144,6 +144,13 @@ impl Playout {
             .or_else(|| self.next_event(now).map(Ready::Event))
     }
 
+    /// Takes out the oldest event that waits, whatever it waits for.
+    ///
+    /// Realtime-safe: yes
+    pub fn give_up_event(&mut self) -> Option<Event> {
+        self.events.pop_front().map(|(_, event)| event)
+    }
+
     /// How many events were played without the bulk message before them, since the last call.
     ///
     /// Realtime-safe: yes
@@ -157,8 +164,9 @@ impl Playout {
     #[must_use]
     pub fn wake_at(&self) -> LocalTime {
         let event = self.events.front().map_or(LocalTime::MAX, |(at, _)| *at + self.bulk_wait);
-        let bulk = self.bulk.front().map_or(LocalTime::MAX, |(at, _)| *at + self.gap_limit);
-        event.min(bulk)
+        // One that is behind an event goes when the event goes, and not before.
+        let free = self.bulk.iter().find(|(_, b)| !self.is_behind_event(b));
+        event.min(free.map_or(LocalTime::MAX, |(at, _)| *at + self.gap_limit))
     }
 
     /// Whether a message waits.
@@ -181,10 +189,8 @@ impl Playout {
         for at in 0..self.bulk.len() {
             let (since, bulk) = self.bulk[at];
             let has_come = bulk.after <= delivered || now - since >= self.gap_limit;
-            let behind_event =
-                self.events.iter().any(|(_, e)| e.from == bulk.from && e.number <= bulk.after);
-            let behind_bulk = self.bulk.iter().take(at).any(|(_, b)| b.from == bulk.from);
-            if has_come && !behind_event && !behind_bulk {
+            let behind_bulk = || self.bulk.iter().take(at).any(|(_, b)| b.from == bulk.from);
+            if has_come && !self.is_behind_event(&bulk) && !behind_bulk() {
                 self.bulk.remove(at);
                 self.set_done(bulk.from, bulk.number);
                 return Some(bulk);
@@ -194,9 +200,10 @@ impl Playout {
     }
 
     fn next_event(&mut self, now: LocalTime) -> Option<Event> {
+        let mut seen = Seen::default();
         for at in 0..self.events.len() {
             let (since, event) = self.events[at];
-            if self.events.iter().take(at).any(|(_, e)| e.from == event.from) {
+            if seen.again(event.from) {
                 continue;
             }
             let done = self.bulk_is_done(&event);
@@ -213,8 +220,13 @@ impl Playout {
         None
     }
 
+    fn is_behind_event(&self, bulk: &Bulk) -> bool {
+        self.events.iter().any(|(_, e)| e.from == bulk.from && e.number <= bulk.after)
+    }
+
     fn bulk_is_done(&self, event: &Event) -> bool {
-        let done = self.done.get(usize::from(event.from.0)).copied().unwrap_or(u32::MAX);
+        // A port of such a number sends no bulk messages that would be taken.
+        let Some(done) = self.done.get(usize::from(event.from.0)).copied() else { return true };
         // By wrapping distance: a source that sent four thousand million SysEx goes on.
         event.after_bulk.wrapping_sub(done).cast_signed() <= 0
     }
@@ -225,6 +237,22 @@ impl Playout {
         {
             *done = number;
         }
+    }
+}
+
+/// Which sources have been met on the way through a queue, so that a long one is gone through once
+/// and not once for each of its events. Sources that no node has share a place, and wait for each
+/// other.
+#[derive(Default)]
+struct Seen([u64; PORTS_MAX / 64]);
+
+impl Seen {
+    const fn again(&mut self, from: PortId) -> bool {
+        let at = from.0 as usize % PORTS_MAX;
+        let bit = 1 << (at % 64);
+        let again = self.0[at / 64] & bit != 0;
+        self.0[at / 64] |= bit;
+        again
     }
 }
 

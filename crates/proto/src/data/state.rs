@@ -24,7 +24,7 @@ pub enum Verdict {
     Write,
     /// Another source still holds the note or pedal: the device hears nothing.
     Held,
-    /// A note-on of one more source than an output keeps apart: it could never be let go safely.
+    /// A note-on or a pedal of one more source than an output keeps apart: it could never be let go safely.
     Refuse,
 }
 
@@ -83,11 +83,14 @@ impl Holders {
                 self.slots.push(Slot::new(source, group));
                 self.slots.len() - 1
             }
-            None if matches!(meaning, Meaning::NoteOn(..)) => return Verdict::Refuse,
-            None => return Verdict::Write,
+            // A bend that is not centred in the end is heard; what hangs is worse.
+            None if matches!(meaning, Meaning::Bend(..)) => return Verdict::Write,
+            None => return Verdict::Refuse,
         };
         let slot = &mut self.slots[at];
-        slot.midi2 = message.message_type() == MessageType::Midi2Voice;
+        if meaning != Meaning::Nothing {
+            slot.midi2 = message.message_type() == MessageType::Midi2Voice;
+        }
         slot.apply(meaning);
         if slot.is_empty() {
             self.slots.swap_remove(at);
@@ -205,6 +208,22 @@ impl Slot {
             return Some(Meaning::Bend(channel as usize, false));
         }
         None
+    }
+}
+
+/// Whether a message ends something that would go on without it: a note, a pedal, a bend.
+///
+/// Realtime-safe: yes
+#[must_use]
+pub fn is_ending(message: &Ump) -> bool {
+    match meaning(message) {
+        Meaning::NoteOff(..)
+        | Meaning::Pedal(_, _, false)
+        | Meaning::Bend(_, false)
+        | Meaning::AllOff(_)
+        | Meaning::ResetControllers(_) => true,
+        Meaning::NoteOn(..) | Meaning::Pedal(_, _, true) | Meaning::Bend(_, true) => false,
+        Meaning::Nothing => false,
     }
 }
 
@@ -358,6 +377,16 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_between_notes_does_not_change_the_protocol_of_their_release() {
+        let mut holders = Holders::new(true);
+        let on = Ump::from_words(&[0x4092_3C00, 0x8000_0000]).unwrap();
+        holders.take(source(1), &on);
+        holders.take(source(1), &Ump::system(0, 0xF8, 0, 0));
+        let off = Ump::from_words(&[0x4082_3C00, 0x8000_0000]).unwrap();
+        assert_eq!(holders.release(source(1)), Some(off));
+    }
+
+    #[test]
     fn one_source_too_many_is_refused_its_note_and_nothing_else() {
         let mut holders = Holders::new(true);
         let on = Ump::midi1(0, 0x90, 60, 1);
@@ -366,6 +395,7 @@ mod tests {
             assert_eq!(holders.take(s, &on), Verdict::Write);
         }
         assert_eq!(holders.take(source(999), &on), Verdict::Refuse);
+        assert_eq!(holders.take(source(999), &Ump::midi1(0, 0xB0, 64, 127)), Verdict::Refuse);
         assert_eq!(holders.take(source(999), &Ump::midi1(0, 0xC0, 1, 0)), Verdict::Write);
         assert_eq!(holders.take(source(999), &Ump::midi1(0, 0x80, 60, 0)), Verdict::Held);
         assert_eq!(holders.notes_held() as usize, HOLDERS_MAX);

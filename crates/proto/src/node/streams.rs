@@ -30,6 +30,8 @@ pub(super) enum Event<'a> {
     Message(Message<'a>),
     /// A hello of versions that this node does not speak.
     Incompatible((u16, u16)),
+    /// A hello that cannot be read.
+    BadHello,
     /// Nothing that this version knows: a sign of life all the same.
     Unknown,
     /// Not a frame: the stream is of no use any more.
@@ -176,7 +178,7 @@ fn event<'a>(kind: u32, payload: &'a [u8], counters: &mut StreamCounters) -> Opt
         }
         Err(_) => {
             counters.malformed += 1;
-            None
+            (kind == FrameKind::Hello.to_wire()).then_some(Event::BadHello)
         }
     }
 }

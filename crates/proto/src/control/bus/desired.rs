@@ -47,7 +47,10 @@ impl RemotePort<'_> {
     }
 
     fn endpoint(&self) -> Option<Endpoint> {
-        self.remote.link.map(|link| Endpoint::remote(link, self.port.id))
+        self.remote
+            .link
+            .filter(|_| self.remote.devices_known)
+            .map(|link| Endpoint::remote(link, self.port.id))
     }
 
     fn is_wished_by(&self, local: &Local) -> bool {
@@ -79,21 +82,33 @@ impl Bus {
         })
     }
 
-    /// Gives an id to every mirror that should be and has none.
-    pub(super) fn update_mirror_ids(&mut self) {
-        let missing: Vec<MirrorKey> = self
+    /// Says which mirrors are shown, and gives an id to each. When there are too many, those that are
+    /// there already stay, then those come that were there before.
+    pub(super) fn choose_mirrors(&mut self) {
+        let keys: BTreeSet<MirrorKey> = self
             .remote_ports()
             .filter(|p| self.rules.import.lets(&p.name()))
             .flat_map(|p| self.foreign_backends(p.remote).map(move |b| p.key(b)))
-            .filter(|key| !self.mirrors.contains_key(key))
             .collect();
-        for key in missing {
-            match self.new_id() {
-                Some(id) => {
-                    self.mirrors.insert(key, Mirror { id, listened: false });
-                }
-                None => break,
+        let mut ranked: Vec<(u8, MirrorKey)> = keys
+            .into_iter()
+            .map(|key| match self.mirrors.get(&key) {
+                Some(m) if self.applied.mirrors.contains_key(&m.id) => (0, key),
+                Some(_) => (1, key),
+                None => (2, key),
+            })
+            .collect();
+        ranked.sort();
+        self.mirrors.values_mut().for_each(|m| m.shown = false);
+        ranked.truncate(self.mirrors_max);
+        for (_, key) in &ranked {
+            if let Some(mirror) = self.mirrors.get_mut(key) {
+                mirror.shown = true;
             }
+        }
+        for (_, key) in ranked.into_iter().filter(|(rank, _)| *rank == 2) {
+            let Some(id) = self.new_id() else { break };
+            self.mirrors.insert(key, Mirror { id, listened: false, shown: true });
         }
     }
 
@@ -123,14 +138,11 @@ impl Bus {
                 continue;
             }
             for backend in self.foreign_backends(port.remote) {
-                let Some(mirror) = self.mirrors.get(&port.key(backend)) else {
+                let mirror = self.mirrors.get(&port.key(backend));
+                let Some(mirror) = mirror.filter(|m| m.shown) else {
                     left_out = Some(name.clone());
                     continue;
                 };
-                if wanted.mirrors.len() >= self.mirrors_max {
-                    left_out = Some(name.clone());
-                    continue;
-                }
                 wanted.mirrors.insert(mirror.id, (backend, port.direction(), name.clone()));
                 if port.direction() == Direction::Source {
                     wanted.outputs.insert(mirror.id, false);

@@ -18,13 +18,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};
 use crate::bridge::{Endpoint, Route, ToData};
-use crate::config::{Config, PORTS_MAX};
+use crate::config::{Config, LINKS_MAX, PORTS_MAX};
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::time::LocalTime;
 use crate::wire::{DevicePort, Devices, Subscribe};
 
 pub use desired::Wanted;
+pub(super) use names::cut;
 pub use view::{PortView, Reach};
+
+/// Bytes of a port in a device list, apart from its name and identity, and some to spare.
+const DEVICE_FIXED: usize = 8;
 
 /// What an app port wants to be connected to, for as long as it lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,9 @@ struct Remote {
     link: Option<LinkNo>,
     devices: Vec<DevicePort>,
     devices_version: u32,
+    /// Whether it said since the link is up which ports it has. Until then its ports have no numbers:
+    /// if it restarted, they are others.
+    devices_known: bool,
     /// What it wants of us.
     subscribed: BTreeSet<PortId>,
     /// The version of our list that it has answered.
@@ -92,6 +99,8 @@ struct MirrorKey {
 struct Mirror {
     id: PortId,
     listened: bool,
+    /// Whether it should be there.
+    shown: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -206,7 +215,9 @@ impl Bus {
     ) -> Option<PortId> {
         let id = self.new_id()?;
         let identity = self.app_identity(&name, direction);
-        let exported = exported && self.rules.export.lets(&name);
+        // A destination that wishes for all gets all: what a peer addressed to it would come twice.
+        let has_all = direction == Direction::Destination && wishes.contains(&Wish::All);
+        let exported = exported && !has_all && self.rules.export.lets(&name);
         let port = LocalPort { id, direction, name, identity, home: Home::App, exported };
         self.locals.insert(id, Local { port, present: true, wishes });
         self.update();
@@ -253,6 +264,7 @@ impl Bus {
                 // What it had before stands until it says anew, so that mirrors do not flicker.
                 devices,
                 devices_version: 0,
+                devices_known: false,
                 subscribed: BTreeSet::new(),
                 answered: 0,
                 gone_since: None,
@@ -273,7 +285,22 @@ impl Bus {
         if farewell {
             self.remotes.remove(&node);
         }
+        self.forget_some();
         self.update();
+    }
+
+    /// Of too many nodes that are gone, forgets those that went first.
+    fn forget_some(&mut self) {
+        let gone = |remotes: &BTreeMap<NodeId, Remote>| {
+            let gone = remotes.iter().filter_map(|(node, r)| r.gone_since.map(|at| (at, *node)));
+            gone.collect::<Vec<_>>()
+        };
+        while let gone = gone(&self.remotes)
+            && gone.len() > LINKS_MAX
+            && let Some((_, first)) = gone.iter().min()
+        {
+            self.remotes.remove(first);
+        }
     }
 
     /// A peer said which ports it has. It is always answered.
@@ -281,6 +308,7 @@ impl Bus {
         let Some(remote) = self.remotes.get_mut(&node) else { return };
         remote.devices = devices.ports;
         remote.devices_version = devices.version;
+        remote.devices_known = true;
         self.subscriptions.remove(&node);
         self.update();
     }
@@ -358,7 +386,8 @@ impl Bus {
             self.locals.remove(&id);
             return Some(id);
         }
-        let idle = self.mirrors.iter().find(|(_, m)| !self.applied.mirrors.contains_key(&m.id));
+        let is_idle = |m: &Mirror| !m.shown && !self.applied.mirrors.contains_key(&m.id);
+        let idle = self.mirrors.iter().find(|(_, m)| is_idle(m));
         let key = idle.map(|(key, _)| key.clone())?;
         self.mirrors.remove(&key).map(|m| m.id)
     }
@@ -373,7 +402,7 @@ impl Bus {
     /// Makes what is as it should be.
     fn update(&mut self) {
         self.update_devices();
-        self.update_mirror_ids();
+        self.choose_mirrors();
         let wanted = self.desired();
         let applied = core::mem::take(&mut self.applied);
         // First what new routes need, then the routes; away in the other order.
@@ -387,10 +416,14 @@ impl Bus {
             }
         }
         for (id, (backend, identity, direction)) in &wanted.attached {
-            if !applied.attached.contains_key(id) {
-                let attach = BusAction::Attach(*backend, *id, identity.clone(), *direction);
-                self.actions.push_back(attach);
+            let wanted = (*backend, identity.clone(), *direction);
+            match applied.attached.get(id) {
+                Some(before) if *before == wanted => continue,
+                Some((backend, ..)) => self.actions.push_back(BusAction::Detach(*backend, *id)),
+                None => {}
             }
+            let attach = BusAction::Attach(*backend, *id, identity.clone(), *direction);
+            self.actions.push_back(attach);
         }
         for (port, exported) in &wanted.outputs {
             if applied.outputs.get(port) != Some(exported) {
@@ -426,6 +459,7 @@ impl Bus {
     }
 
     fn update_devices(&mut self) {
+        let mut room = crate::wire::PAYLOAD_MAX - Devices::FIXED_LEN;
         let ports: Vec<DevicePort> = self
             .locals
             .values()
@@ -434,8 +468,15 @@ impl Bus {
                 id: l.port.id,
                 source: l.port.direction == Direction::Source,
                 destination: l.port.direction == Direction::Destination,
-                name: names::cut(&l.port.name, crate::wire::devices::NAME_MAX),
-                identity: names::cut(&l.port.identity.0, crate::wire::devices::IDENTITY_MAX),
+                name: cut(&l.port.name, crate::wire::devices::NAME_MAX),
+                identity: cut(&l.port.identity.0, crate::wire::devices::IDENTITY_MAX),
+            })
+            // A list that one frame does not carry would reach nobody.
+            .take_while(|port| {
+                let takes = DEVICE_FIXED + port.name.len() + port.identity.len();
+                let fits = room >= takes;
+                room = room.saturating_sub(takes);
+                fits
             })
             .collect();
         if ports == self.devices.ports {
@@ -449,7 +490,7 @@ impl Bus {
 
     fn update_subscriptions(&mut self) {
         for (node, remote) in &self.remotes {
-            let Some(link) = remote.link else { continue };
+            let Some(link) = remote.link.filter(|_| remote.devices_known) else { continue };
             let wanted: BTreeSet<PortId> = self
                 .applied
                 .routes

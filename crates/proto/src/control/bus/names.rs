@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::id::NodeId;
 use crate::wire::DevicePort;
 
+/// Nodes whose names are remembered; one more is always shown with a piece of its id.
+const NAMES_MAX: usize = 1024;
+
 /// How each node that was ever seen is shown. The first of a name has it plain, later ones with a
 /// piece of their id; nobody's name changes because another came.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ impl Displays {
             return display.clone();
         }
         let taken = self.names.iter().any(|(n, (_, display))| *n != node && *display == name);
+        let is_new = !self.names.contains_key(&node);
+        if is_new && self.names.len() >= NAMES_MAX {
+            return format!("{name} ({})", node.short());
+        }
         let display = if taken { format!("{name} ({})", node.short()) } else { name.clone() };
         self.names.insert(node, (name, display.clone()));
         display
@@ -46,7 +53,7 @@ fn printable(text: &str) -> String {
 }
 
 /// At most so many bytes of a text, cut between characters.
-pub(super) fn cut(text: &str, max: usize) -> String {
+pub(in crate::control) fn cut(text: &str, max: usize) -> String {
     let end = (0..=max.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     text[..end].to_owned()
 }

@@ -18,7 +18,7 @@ const FRAGMENT_WORDS: usize = FRAGMENT_DATA_MAX / 4;
 pub struct Sender {
     /// What each source (and group) is in the middle of.
     building: BTreeMap<(PortId, u8), Building>,
-    links: BTreeMap<LinkNo, VecDeque<Outgoing>>,
+    links: BTreeMap<LinkNo, Queue>,
     /// Messages that were longer than [`BULK_WORDS_MAX`] and dropped.
     pub too_long: u64,
 }
@@ -28,6 +28,14 @@ struct Building {
     words: Vec<u32>,
     whole: Option<Arc<[u32]>>,
     too_long: bool,
+}
+
+/// What waits for one link.
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Outgoing>,
+    /// All their words together.
+    words: usize,
 }
 
 #[derive(Debug)]
@@ -73,7 +81,8 @@ impl Sender {
                     return Some(message);
                 }
                 let queue = self.links.entry(sink.link).or_default();
-                queue.push_back(Outgoing { message, next_word: 0 });
+                queue.words += message.words.len();
+                queue.messages.push_back(Outgoing { message, next_word: 0 });
                 None
             }
             BulkPiece::End { from, group } => {
@@ -88,13 +97,13 @@ impl Sender {
     /// Whether there is a fragment for this link.
     #[must_use]
     pub fn has_fragment(&self, link: LinkNo) -> bool {
-        self.links.get(&link).is_some_and(|q| !q.is_empty())
+        self.links.get(&link).is_some_and(|q| !q.messages.is_empty())
     }
 
     /// Calls `send` with the next fragment for this link; `false` when there is none.
     pub fn next_fragment(&mut self, link: LinkNo, send: impl FnOnce(&Fragment<'_>)) -> bool {
         let Some(queue) = self.links.get_mut(&link) else { return false };
-        let Some(outgoing) = queue.front_mut() else { return false };
+        let Some(outgoing) = queue.messages.front_mut() else { return false };
         let words = &outgoing.message.words;
         let start = outgoing.next_word.min(words.len());
         let end = (start + FRAGMENT_WORDS).min(words.len());
@@ -114,8 +123,8 @@ impl Sender {
             data: &data[..filled],
         });
         outgoing.next_word = end;
-        if last {
-            queue.pop_front();
+        if last && let Some(gone) = queue.messages.pop_front() {
+            queue.words -= gone.message.words.len();
         }
         true
     }
@@ -123,8 +132,7 @@ impl Sender {
     /// How many messages wait for this link, and how many words they have together.
     #[must_use]
     pub fn queued(&self, link: LinkNo) -> (usize, usize) {
-        let Some(queue) = self.links.get(&link) else { return (0, 0) };
-        (queue.len(), queue.iter().map(|o| o.message.words.len()).sum())
+        self.links.get(&link).map_or((0, 0), |q| (q.messages.len(), q.words))
     }
 
     /// The link is gone, and what waited for it.

@@ -178,8 +178,9 @@ impl Sender {
                     break;
                 }
                 match entry.first_sent {
-                    Some(_) => {
-                        entry.repeats += 1;
+                    Some(first) => {
+                        // A node that slept does not make up for the repeats it missed.
+                        entry.repeats = repeats_until(sent - first).max(entry.repeats + 1);
                         counters.events_repeated.add_one();
                     }
                     None => {
@@ -216,13 +217,25 @@ fn repeat_offset(repeats: u32) -> Span {
         return *offset;
     }
     let last = REPEAT_OFFSETS[REPEAT_OFFSETS.len() - 1];
-    let beyond = i64::from(repeats) - REPEAT_OFFSETS.len() as i64 + 1;
+    let beyond = i64::try_from(n - REPEAT_OFFSETS.len()).unwrap_or(i64::MAX).saturating_add(1);
     let fast = (REPEAT_FAST_FOR - last).as_ns() / REPEAT_EVERY.as_ns();
     if beyond <= fast {
         last + REPEAT_EVERY * beyond
     } else {
         REPEAT_FAST_FOR + REPEAT_SLOW_EVERY * (beyond - fast)
     }
+}
+
+/// How many repeats were due in the time since the first sending: the next one is still to come.
+fn repeats_until(age: Span) -> u32 {
+    let last = REPEAT_OFFSETS[REPEAT_OFFSETS.len() - 1];
+    if age < last {
+        return REPEAT_OFFSETS.iter().map(|offset| u32::from(*offset <= age)).sum();
+    }
+    let fast = (age.min(REPEAT_FAST_FOR) - last).as_ns() / REPEAT_EVERY.as_ns();
+    let slow = (age - age.min(REPEAT_FAST_FOR)).as_ns() / REPEAT_SLOW_EVERY.as_ns();
+    let offsets = u32::try_from(REPEAT_OFFSETS.len()).unwrap_or(0);
+    u32::try_from(fast + slow).map_or(u32::MAX / 2, |n| n.saturating_add(offsets))
 }
 
 fn wire_event(event: &Sent, sent: LocalTime) -> WireEvent {
@@ -294,6 +307,26 @@ mod tests {
         sender.handle_ack(&Ack { contiguous: 1, mask: 0 }, |p| acked.push(p));
         assert_eq!(acked, [PortId(3)]);
         assert_eq!(sender.wake_at(), LocalTime::MAX);
+    }
+
+    #[test]
+    fn the_next_repeat_is_the_first_that_is_not_due_yet() {
+        let mut ages: Vec<i64> = (0..3_000).map(|n| n * 500).collect();
+        ages.extend([1_999_999, 2_000_000, 2_039_999, 2_040_000, 60_000_000, 86_400_000_000]);
+        for age in ages.into_iter().map(Span::from_us) {
+            let repeats = repeats_until(age);
+            assert!(repeat_offset(repeats) > age, "{age:?}");
+            assert!(repeats == 0 || repeat_offset(repeats - 1) <= age, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_slept_repeats_once_and_not_for_all_the_time_it_slept() {
+        let mut sender = Sender::default();
+        sender.push(event(at(0), 60));
+        assert_eq!(numbers(&mut sender, at(0)), [1]);
+        assert_eq!(numbers(&mut sender, at(10_000_000)), [1]);
+        assert!(!sender.is_due(at(10_000_000)));
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! SysEx: whole or not at all, in its place, however long, and never in the way of notes.
+
+use midip2p_proto::config::BULK_WORDS_MAX;
+use midip2p_proto::control::bus::Wish;
+use midip2p_proto::control::port::Direction;
+use midip2p_proto::midi::sysex7::{self, Part};
+use midip2p_proto::time::Span;
+use midip2p_sim::network::Path;
+use midip2p_sim::scenario::{dump, expect, note, pair, place, play, quiet};
+use midip2p_sim::seeds;
+
+#[test]
+fn a_megabyte_comes_whole_while_others_play() -> Result<(), String> {
+    seeds::each(|seed| {
+        let (mut w, mac, pc) = pair(Path { stream_rate: 2_000_000, ..Path::wifi() }, seed)?;
+        w.plug(mac, "Pads", Direction::Source);
+        w.open_app(pc, "monitor", Direction::Destination, vec![Wish::All]);
+        w.run(Span::from_s(2))?;
+        let data = dump(seed, 1 << 20);
+        for packet in sysex7::packets(1, &data) {
+            w.send(mac, "Keys", packet);
+        }
+        let began = w.now;
+        play(&mut w, (mac, "Pads", 2), 0..200, Span::from_ms(5))?;
+        let notes_took = w.now.since(began);
+        w.run(Span::from_s(4))?;
+        quiet(&mut w)?;
+        for group in 1..=2 {
+            w.checkers.all_arrived(&place(pc, "monitor"), group)?;
+        }
+        let log = w.checkers.log(&place(pc, "monitor"));
+        let last_note = log.iter().rev().find(|(_, m)| m.group() == Some(1)).map(|(at, _)| *at);
+        expect(last_note.is_some_and(|at| at.since(began) > notes_took / 2), "they overlapped")
+    })
+}
+
+#[test]
+fn many_dumps_and_notes_keep_their_order() -> Result<(), String> {
+    for path in [Path::wired(), Path::wifi()] {
+        seeds::each(|seed| {
+            let (mut w, mac, pc) = pair(path, seed)?;
+            for n in 0..30u32 {
+                let length = usize::try_from(w.random.below(900)).unwrap_or(0);
+                w.sysex(mac, "Keys", 1, &[&n.to_be_bytes()[3..], &dump(seed, length)].concat());
+                w.send(mac, "Keys", note(1, n, true));
+                w.send(mac, "Keys", note(1, n, false));
+                let pause = i64::try_from(w.random.below(40)).unwrap_or(0);
+                w.run(Span::from_ms(pause))?;
+            }
+            quiet(&mut w)?;
+            let (heard, sent) = w.checkers.share(&place(pc, "Keys @ mac"), 1);
+            expect(heard == sent, &format!("all arrive: {heard} of {sent}"))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dump_that_is_too_long_is_dropped_and_counted() -> Result<(), String> {
+    let (mut w, mac, pc) = pair(Path::wired(), 1)?;
+    let start = sysex7::packet(1, Part::Start, &[1; 6]).ok_or("a packet")?;
+    let middle = sysex7::packet(1, Part::Continue, &[2; 6]).ok_or("a packet")?;
+    let end = sysex7::packet(1, Part::End, &[3; 6]).ok_or("a packet")?;
+    w.send(mac, "Keys", start);
+    for _ in 0..BULK_WORDS_MAX / 2 {
+        w.send(mac, "Keys", middle);
+    }
+    w.send(mac, "Keys", end);
+    w.run(Span::from_s(1))?;
+    w.sysex(mac, "Keys", 1, &[7; 20]);
+    w.send(mac, "Keys", note(1, 1, true));
+    w.send(mac, "Keys", note(1, 1, false));
+    quiet(&mut w)?;
+    let too_long = w.hosts[mac].node.as_ref().map(|n| n.lanes().too_long());
+    expect(too_long == Some(1), "it is counted")?;
+    let (heard, sent) = w.checkers.share(&place(pc, "Keys @ mac"), 1);
+    expect((heard, sent) == (3, 4), "and what comes after it arrives")
+}
+
+#[test]
+fn a_link_that_breaks_in_the_middle_leaves_no_half_dump() -> Result<(), String> {
+    seeds::each(|seed| {
+        let (mut w, mac, pc) = pair(Path { stream_rate: 200_000, ..Path::wifi() }, seed)?;
+        w.sysex(mac, "Keys", 1, &dump(seed, 200_000));
+        let pause = i64::try_from(w.random.below(900)).unwrap_or(0);
+        w.run(Span::from_ms(pause))?;
+        w.part(mac, pc);
+        w.run(Span::from_s(8))?;
+        w.join(mac, pc);
+        w.run_until(Span::from_s(12), "the link comes back", |w| {
+            w.linked(mac, pc) && w.hosts[mac].source("Keys").is_some()
+        })?;
+        play(&mut w, (mac, "Keys", 1), 0..20, Span::from_ms(5))?;
+        quiet(&mut w)
+    })
+}
+
+#[test]
+fn a_device_that_takes_nothing_for_a_while_gets_all_in_order() -> Result<(), String> {
+    seeds::each(|seed| {
+        let (mut w, mac, pc) = pair(Path::wifi(), seed)?;
+        for n in 0..5u32 {
+            w.hosts[pc].stuck.insert("Synth".to_owned());
+            w.sysex(mac, "Synth @ pc", 2, &[&n.to_be_bytes()[3..], &dump(seed, 300)].concat());
+            play(&mut w, (mac, "Synth @ pc", 2), 20 * n..20 * n + 20, Span::from_ms(5))?;
+            w.hosts[pc].stuck.clear();
+            w.run(Span::from_ms(30))?;
+        }
+        quiet(&mut w)?;
+        w.checkers.all_arrived(&place(pc, "Synth"), 2)
+    })
+}
