@@ -182,7 +182,7 @@ fn the_rhythm_is_kept(rig: &mut Rig) {
     // A machine that is busy with other things is late with its periods, and what waited for one goes
     // at once; but were the rhythm lost, no attempt would ever show it.
     let mut seen = Vec::new();
-    for _ in 0..50 {
+    for attempt in 0..50 {
         let begin = clock::now();
         for i in 0..8_u8 {
             // The moment is the driver's argument: how fast this loop runs plays no part.
@@ -195,6 +195,7 @@ fn the_rhythm_is_kept(rig: &mut Rig) {
         let frames: Vec<u32> = synth.events(8).iter().map(|(frame, _)| *frame).collect();
         seen = frames.windows(2).map(|w| w[1].wrapping_sub(w[0])).collect();
         if seen.iter().all(|apart| (46..=50).contains(apart)) {
+            println!("the rhythm was kept in attempt {attempt}");
             rig.backend.detach(PortId(7));
             return;
         }

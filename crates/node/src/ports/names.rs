@@ -1,5 +1,8 @@
 //! Names of ports and clients, as other programs give them and as we give them.
 
+// Which of these are used depends on the backends that are built.
+#![cfg_attr(not(feature = "jack"), allow(dead_code))]
+
 use super::CLIENT_MARK;
 
 /// Names that a client of ours tries in turn: the bare mark, then with the node's name.

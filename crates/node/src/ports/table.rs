@@ -1,5 +1,8 @@
 //! What the real-time thread knows of its ports, found by [`PortId`] in one step.
 
+// Which of these are used depends on the backends that are built.
+#![cfg_attr(not(feature = "jack"), allow(dead_code))]
+
 use midip2p_proto::id::PortId;
 
 /// A table of at most `capacity` entries. All memory is taken when it is made: afterwards nothing

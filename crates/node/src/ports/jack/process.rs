@@ -106,8 +106,8 @@ pub(super) struct Process {
     wake: Wake,
     inputs: PortTable<Input>,
     outputs: PortTable<Output>,
-    /// The first message of the ring has been left for this period once already.
-    held: bool,
+    /// When the period before was processed.
+    called: LocalTime,
 }
 
 impl Process {
@@ -120,7 +120,17 @@ impl Process {
         wake: Wake,
     ) -> Self {
         let (inputs, outputs) = (PortTable::new(PORTS_MAX), PortTable::new(PORTS_MAX));
-        Self { commands, returned, incoming, outgoing, shared, wake, inputs, outputs, held: false }
+        Self {
+            commands,
+            returned,
+            incoming,
+            outgoing,
+            shared,
+            wake,
+            inputs,
+            outputs,
+            called: LocalTime::ZERO,
+        }
     }
 
     fn obey(&mut self) {
@@ -207,9 +217,9 @@ impl Process {
             }
         }
         while let Ok((id, at, bytes)) = self.outgoing.peek() {
-            if *at >= period.begin && !self.held {
-                // It was written after this period began: its turn is the next one, whatever it says.
-                self.held = true;
+            // What was written after this period began waits for the next one, but never for a third,
+            // however far JACK's times are from the moments at which it really calls.
+            if *at >= period.begin && *at >= self.called {
                 break;
             }
             let pen = places.slot(*id).and_then(|slot| pens[slot].as_mut());
@@ -217,9 +227,9 @@ impl Process {
             if !taken {
                 break;
             }
-            self.held = false;
             let _ = self.outgoing.pop();
         }
+        self.called = period.called;
     }
 }
 
@@ -352,6 +362,8 @@ enum Source<'a> {
 struct Period {
     /// The moment of frame 0.
     begin: LocalTime,
+    /// The moment of the callback, somewhat later.
+    called: LocalTime,
     length: Span,
     frames: Frames,
 }
@@ -365,14 +377,16 @@ impl Period {
         let nominal = Span::from_ns(i64::from(frames) * 1_000_000_000 / rate);
         let now = clock::now();
         let Ok(times) = scope.cycle_times() else {
-            return Self { begin: now, length: nominal, frames };
+            return Self { begin: now, called: now, length: nominal, frames };
         };
         let us = |us: u64| Span::from_us(i64::try_from(us).unwrap_or(i64::MAX));
-        let begin = now - (us(client.time()) - us(times.current_usecs));
         let measured = us(times.next_usecs) - us(times.current_usecs);
-        // While JACK's estimate settles it may be far off.
+        // While JACK's estimate settles, or on a machine that is late, it may be far off.
         let plausible = (measured - nominal).abs() < nominal / 2;
-        Self { begin, length: if plausible { measured } else { nominal }, frames }
+        let length = if plausible { measured } else { nominal };
+        let since = us(client.time()) - us(times.current_usecs);
+        let begin = now - since.clamp(Span::ZERO, length);
+        Self { begin, called: now, length, frames }
     }
 
     /// The moment at which the event at `frame` came: one period before it is handed to us.
@@ -397,7 +411,7 @@ mod tests {
     #[test]
     fn frames_and_times_belong_together_in_both_directions() {
         let begin = LocalTime::from_ns(5_000_000_000);
-        let period = Period { begin, length: Span::from_us(2_667), frames: 128 };
+        let period = Period { begin, called: begin, length: Span::from_us(2_667), frames: 128 };
         for frame in 0..128 {
             // What came at some frame and is written at that moment goes out at the same frame.
             let at = period.came_at(frame);
