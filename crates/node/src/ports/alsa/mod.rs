@@ -56,7 +56,7 @@ const INPUT_EVENTS: u32 = 2_000;
 /// unread for ever.
 const INPUT_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Requests in flight to the real-time thread.
-const COMMANDS: usize = 64;
+const COMMANDS: usize = 1_024;
 /// How long a call waits for the watch thread.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
