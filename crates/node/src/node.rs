@@ -140,17 +140,32 @@ impl Node {
             Some(name) => interfaces::addresses_of(name).map_err(StartError::Interface)?,
             None => Vec::new(),
         };
-        let state = State::open(options.state.as_deref())?;
         let listen =
             lan::Listen { udp: options.udp, tcp: options.tcp, addresses: addresses.clone() };
-        let transport = lan::open(&listen)?;
+        let backends = backends_of(&options);
+        Self::start_on(options, addresses, || Ok(lan::open(&listen)?), backends).await
+    }
+
+    /// Starts a node on another network and with other MIDI systems than those of this machine.
+    /// `addresses` are those of the only interface that multicast DNS may use.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(
+        options: Options,
+        addresses: Vec<std::net::IpAddr>,
+        network: impl FnOnce() -> Result<Transport, StartError>,
+        backends: Vec<(&'static str, OpenBackend)>,
+    ) -> Result<Self, StartError> {
+        let state = State::open(options.state.as_deref())?;
+        let transport = network()?;
         let name = options.name.clone().unwrap_or_else(host_name);
         let config = Config {
             mirrors_max: options.mirrors,
             accept_reset: options.accept_reset,
             ..Config::default()
         };
-        let started = start_planes(&options, &state, &name, config, transport)?;
+        let started = start_planes(&options, &state, &name, config, transport, backends)?;
         let Started { shared, backends, udp_port, tcp_port, realtime, acceptor } = started;
         tokio::spawn(accept(acceptor, shared.control.clone()));
         let mut info = NodeInfo {
@@ -255,12 +270,13 @@ fn start_planes(
     name: &str,
     config: Config,
     transport: Transport,
+    backends: Vec<(&'static str, OpenBackend)>,
 ) -> Result<Started, StartError> {
     let (control, inbox) = mpsc::channel(control::INBOX);
     let wake = Signal::new()?;
     let (host_bell, hearing) = bell()?;
     let (apps, app_driver, sweep) = app::open(&wake);
-    let (backends, opened) = open_backends(options, name, &control, &wake);
+    let (backends, opened) = open_backends(backends, name, &control, &wake);
     let domains: Vec<Option<String>> =
         opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
     let (halves, drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
@@ -341,24 +357,30 @@ fn identity(
     })
 }
 
-type OpenBackend = fn(BackendContext) -> Result<Opened, PortError>;
+/// Opens a MIDI system.
+pub type OpenBackend = Box<dyn FnOnce(BackendContext) -> Result<Opened, PortError>>;
 
-/// Opens the backends that the options and the build allow.
+/// The MIDI systems that the options and the build allow.
+fn backends_of(options: &Options) -> Vec<(&'static str, OpenBackend)> {
+    let mut kinds: Vec<(&'static str, OpenBackend)> = Vec::new();
+    #[cfg(all(feature = "alsa", target_os = "linux"))]
+    if options.alsa {
+        kinds.push(("alsa", Box::new(ports::alsa::open)));
+    }
+    #[cfg(feature = "jack")]
+    if options.jack {
+        kinds.push(("jack", Box::new(ports::jack::open)));
+    }
+    kinds
+}
+
+/// Opens the MIDI systems; one that is not there is said, and left out.
 fn open_backends(
-    options: &Options,
+    kinds: Vec<(&'static str, OpenBackend)>,
     name: &str,
     control: &mpsc::Sender<ControlInput>,
     wake: &Signal,
 ) -> (Vec<BackendInfo>, Vec<Opened>) {
-    let mut kinds: Vec<(&'static str, OpenBackend)> = Vec::new();
-    #[cfg(all(feature = "alsa", target_os = "linux"))]
-    if options.alsa {
-        kinds.push(("alsa", ports::alsa::open));
-    }
-    #[cfg(feature = "jack")]
-    if options.jack {
-        kinds.push(("jack", ports::jack::open));
-    }
     let (mut infos, mut opened) = (Vec::new(), Vec::new());
     for (kind, open) in kinds {
         let number = BackendNo(u8::try_from(opened.len()).unwrap_or(u8::MAX));

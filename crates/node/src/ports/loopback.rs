@@ -264,13 +264,12 @@ impl Studio {
         }
     }
 
-    /// Programs begin or cease to listen to the mirror of a remote source.
+    /// Programs connect to a mirror, or the last one that was connected leaves.
     ///
     /// Realtime-safe: no
     pub fn listen(&mut self, name: &str, listened: bool) {
         self.catch_up();
-        let same = |m: &&Mirror| m.name == name && m.mirrored == Direction::Source;
-        if let Some(id) = self.mirrors.iter().find(same).map(|m| m.id) {
+        if let Some(id) = self.mirrors.iter().find(|m| m.name == name).map(|m| m.id) {
             (self.context.events)(BackendEvent::Listened { id, listened });
         }
     }

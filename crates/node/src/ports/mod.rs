@@ -73,11 +73,13 @@ pub enum BackendEvent {
         /// As it appeared.
         direction: Direction,
     },
-    /// Local programs began (or ceased) to listen to the mirror of a remote source.
+    /// Local programs connected to a mirror, or the last that was connected left. A remote source is
+    /// subscribed to only while its mirror is listened to; what was written to the mirror of a
+    /// destination is released when the last writer leaves.
     Listened {
         /// The mirror.
         id: PortId,
-        /// Whether anybody listens now.
+        /// Whether anybody is connected now.
         listened: bool,
     },
     /// The server behind the backend is gone (JACK stopped). All its ports vanish; the backend looks

@@ -77,7 +77,7 @@ impl Bus {
     /// The backends on which a node's ports get mirrors: those that it does not see itself.
     fn foreign_backends<'a>(&'a self, remote: &'a Remote) -> impl Iterator<Item = BackendNo> + 'a {
         self.rules.domains.iter().enumerate().filter_map(|(n, domain)| {
-            let shared = domain.as_ref().is_none_or(|d| remote.domains.contains(d));
+            let shared = domain.as_ref().is_some_and(|d| remote.domains.contains(d));
             if shared { None } else { u8::try_from(n).ok().map(BackendNo) }
         })
     }
