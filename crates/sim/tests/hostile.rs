@@ -154,8 +154,8 @@ fn lie(w: &mut World, evil: &mut Evil, random: &mut Random) {
         0 => {
             let device = |id: u32, name: String| DevicePort {
                 id: port(id),
-                source: id % 3 > 0,
-                destination: id % 2 == 0,
+                source: !id.is_multiple_of(3),
+                destination: id.is_multiple_of(2),
                 identity: format!("x{}", id % 40),
                 name,
             };

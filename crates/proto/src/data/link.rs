@@ -81,6 +81,12 @@ impl Link {
         }
     }
 
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        [self.playout.capacities(), self.sender.capacities(), self.held.capacities()].concat()
+    }
+
     /// Takes the link into use.
     ///
     /// Realtime-safe: yes

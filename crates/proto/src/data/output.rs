@@ -82,6 +82,12 @@ impl Output {
         }
     }
 
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        [self.holders.capacities(), vec![self.queue.capacity(), self.urgent.capacity()]].concat()
+    }
+
     /// Puts a message at the end, or in front of a bulk message if it may go there.
     ///
     /// # Errors

@@ -91,6 +91,17 @@ impl Outputs {
         }
     }
 
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        let own = [self.ready.capacity(), self.blocked.capacity(), self.finished.capacity()];
+        let outputs = self.by_port.iter().flatten().flat_map(|o| o.capacities());
+        own.into_iter()
+            .chain([self.by_port.capacity(), self.store.capacity()])
+            .chain(outputs)
+            .collect()
+    }
+
     /// Opens an output; gives back the box of one that was open under that port, or the new one when
     /// there are [`OUTPUTS_MAX`] or the id is out of range.
     ///

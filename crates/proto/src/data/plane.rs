@@ -43,6 +43,9 @@ use crate::seq::SeqNo;
 use crate::time::LocalTime;
 use crate::wire::split;
 
+#[cfg(test)]
+mod tests;
+
 /// Words for the control plane that may wait at the same time; more are not said twice anyway.
 const CONTROL_WAITING: usize = 512;
 
@@ -138,6 +141,20 @@ impl Plane {
     #[must_use]
     pub fn counters(&self) -> (Arc<PlaneCounters>, Arc<[PortCounters]>) {
         (Arc::clone(&self.counters), Arc::clone(&self.ports))
+    }
+
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        let links = self.links.iter().flatten().flat_map(|l| l.capacities());
+        [self.links.capacity(), self.spare_links.capacity(), self.spare_outputs.capacity()]
+            .into_iter()
+            .chain([self.pieces.capacity(), self.control.capacity(), self.discards.capacity()])
+            .chain(links)
+            .chain(self.routes.capacities())
+            .chain(self.outputs.capacities())
+            .chain(self.local.capacities())
+            .collect()
     }
 
     /// Whether there is room for another SysEx of a few kilobytes: if not, sources that can wait

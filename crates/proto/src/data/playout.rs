@@ -88,6 +88,12 @@ impl Playout {
         }
     }
 
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        vec![self.events.capacity(), self.bulk.capacity(), self.done.capacity()]
+    }
+
     /// Which link this is; said when it is taken into use.
     ///
     /// Realtime-safe: yes

@@ -23,6 +23,12 @@ impl Default for Routes {
 pub struct RoutesFull;
 
 impl Routes {
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        vec![self.sorted.capacity()]
+    }
+
     /// Adds a route; adding it again changes nothing.
     ///
     /// # Errors

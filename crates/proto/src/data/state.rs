@@ -65,6 +65,12 @@ impl Holders {
         Self { slots: Vec::with_capacity(HOLDERS_MAX), merge }
     }
 
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        vec![self.slots.capacity()]
+    }
+
     /// Takes note of a message from `source` and says whether to write it.
     ///
     /// Realtime-safe: yes

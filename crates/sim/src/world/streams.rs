@@ -131,8 +131,9 @@ impl World {
             self.streams[stream].ends[end].held.push(what);
             return;
         }
-        let length = what.as_ref().map_or(1, Vec::len) as i64;
-        let takes = Span::from_ns(length * 1_000_000_000 / self.network.path.stream_rate);
+        let length = i64::try_from(what.as_ref().map_or(1, Vec::len)).unwrap_or(i64::MAX);
+        let takes =
+            Span::from_ns(length.saturating_mul(1_000_000_000) / self.network.path.stream_rate);
         let earliest = self.network.arrival(self.now);
         let to = &mut self.streams[stream].ends[end];
         to.arrives = to.arrives.after(takes).max(earliest.after(takes));

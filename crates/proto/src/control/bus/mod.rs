@@ -14,6 +14,9 @@ mod desired;
 mod names;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};

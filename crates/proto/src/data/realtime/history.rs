@@ -55,6 +55,12 @@ impl Default for History {
 }
 
 impl History {
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        vec![self.entries.capacity()]
+    }
+
     /// The number of the oldest event kept; equal to [`History::next`] when there is none.
     ///
     /// Realtime-safe: yes

@@ -36,6 +36,12 @@ impl Default for Sender {
 }
 
 impl Sender {
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        self.history.capacities()
+    }
+
     /// Takes an event; it leaves with the next datagram. When the history is full, its oldest event
     /// goes, and is returned if the peer never acknowledged it.
     ///

@@ -1,0 +1,233 @@
+//! Whatever happens, what the bus said so far adds up to what it wants; and it says it in an order in
+//! which each word can be carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::control::bus::desired::Wanted;
+
+const BACKENDS: u8 = 2;
+const MIRRORS_MAX: usize = 6;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Appear(u8, u8, bool),
+    Vanish(u8, u8, bool),
+    AppOpen(bool, bool, Vec<u8>),
+    AppClose(u16),
+    Listen(u16, bool),
+    Up(u8, bool),
+    Down(u8, bool),
+    Devices(u8, Vec<(u16, u8, bool)>),
+    Subscribe(u8, Vec<u16>),
+    Later(i64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let port = (0..BACKENDS, 0u8..3, any::<bool>());
+    let device = (1u16..6, 0u8..4, any::<bool>());
+    prop_oneof![
+        port.clone().prop_map(|(b, n, s)| Op::Appear(b, n, s)),
+        port.prop_map(|(b, n, s)| Op::Vanish(b, n, s)),
+        (any::<bool>(), any::<bool>(), prop::collection::vec(0u8..8, 0..3))
+            .prop_map(|(s, e, w)| Op::AppOpen(s, e, w)),
+        (1u16..24).prop_map(Op::AppClose),
+        (1u16..24, any::<bool>()).prop_map(|(p, l)| Op::Listen(p, l)),
+        (0u8..3, any::<bool>()).prop_map(|(n, d)| Op::Up(n, d)),
+        (0u8..3, any::<bool>()).prop_map(|(n, f)| Op::Down(n, f)),
+        (0u8..3, prop::collection::vec(device, 0..5)).prop_map(|(n, d)| Op::Devices(n, d)),
+        (0u8..3, prop::collection::vec(1u16..24, 0..4)).prop_map(|(n, p)| Op::Subscribe(n, p)),
+        (0i64..4).prop_map(Op::Later),
+    ]
+}
+
+fn node(n: u8) -> NodeId {
+    NodeId([n + 1; 32])
+}
+
+const fn direction(source: bool) -> Direction {
+    if source { Direction::Source } else { Direction::Destination }
+}
+
+fn identity(n: u8) -> PortIdentity {
+    PortIdentity(format!("id{n}"))
+}
+
+fn wish(n: u8) -> Wish {
+    let identity = identity(n % 3);
+    match n {
+        0 | 1 => Wish::All,
+        2..=4 => Wish::Port { node: None, identity },
+        _ => Wish::Port { node: Some(node(n % 3)), identity },
+    }
+}
+
+fn devices(version: u32, list: &[(u16, u8, bool)]) -> Devices {
+    let ports: BTreeMap<u16, DevicePort> = list
+        .iter()
+        .map(|(id, n, source)| {
+            let (name, identity) = (format!("Port {}", n % 2), format!("id{n}"));
+            let (id, source, destination) = (PortId(*id), *source, !*source);
+            (id.0, DevicePort { id, source, destination, name, identity })
+        })
+        .collect();
+    Devices { version, ports: ports.into_values().collect() }
+}
+
+/// Those who carry out what the bus says.
+#[derive(Default)]
+struct Model {
+    is: Wanted,
+    subscribed: BTreeMap<NodeId, Subscribe>,
+    told: BTreeMap<NodeId, Devices>,
+}
+
+impl Model {
+    fn carry_out(&mut self, action: BusAction) {
+        let Wanted { routes, outputs, attached, mirrors } = &mut self.is;
+        let is_there = |port: PortId, attached: &BTreeMap<_, _>, mirrors: &BTreeMap<_, _>| {
+            attached.contains_key(&port) || mirrors.contains_key(&port)
+        };
+        match action {
+            BusAction::Data(ToData::RouteAdd(route)) => {
+                if route.sink.link == LinkNo::LOCAL {
+                    assert!(outputs.contains_key(&route.sink.port), "{route:?} leads to no output");
+                }
+                assert!(routes.insert(route), "{route:?} is there already");
+            }
+            BusAction::Data(ToData::RouteRemove(route)) => assert!(routes.remove(&route)),
+            BusAction::Data(ToData::OutputOpen { port, exported }) => {
+                outputs.insert(port, exported);
+            }
+            BusAction::Data(ToData::OutputClose { port }) => {
+                assert!(outputs.remove(&port).is_some());
+                assert!(routes.iter().all(|r| r.sink != Endpoint::local(port)), "a route is left");
+                // What is held is released by the removal of the routes: that is behind us, and
+                // whoever plays it is still there.
+            }
+            BusAction::Data(_) | BusAction::MirrorsFull(_) | BusAction::Changed => {}
+            BusAction::Devices(node, devices) => {
+                self.told.insert(node, devices);
+            }
+            BusAction::Subscribe(node, subscribe) => {
+                self.subscribed.insert(node, subscribe);
+            }
+            BusAction::Attach(backend, id, identity, direction) => {
+                assert!(!is_there(id, attached, mirrors), "{id:?} is in use");
+                attached.insert(id, (backend, identity, direction));
+            }
+            BusAction::Detach(_, id) => assert!(attached.remove(&id).is_some()),
+            BusAction::Mirror(backend, id, direction, name) => {
+                assert!(!is_there(id, attached, mirrors), "{id:?} is in use");
+                mirrors.insert(id, (backend, direction, name));
+            }
+            BusAction::Unmirror(_, id) => assert!(mirrors.remove(&id).is_some()),
+        }
+    }
+
+    fn check(&self, bus: &mut Bus) {
+        let wanted = bus.desired();
+        while bus.poll().is_some() {}
+        assert_eq!(self.is, wanted);
+        assert_eq!(bus.applied, wanted);
+        assert!(wanted.mirrors.len() <= MIRRORS_MAX);
+        let names: BTreeSet<_> = wanted.mirrors.values().map(|(b, d, n)| (b, d, n)).collect();
+        // Two ports of one name and one identity are one mirror; all others have names that differ.
+        assert!(names.len() <= wanted.mirrors.len());
+        for (node, remote) in &bus.remotes {
+            let Some(link) = remote.link else { continue };
+            assert_eq!(self.told[node], bus.devices, "every peer knows our ports");
+            if !remote.devices_known {
+                continue;
+            }
+            let heard = wanted.routes.iter().filter(|r| r.source.link == link);
+            let ports: BTreeSet<PortId> = heard.map(|r| r.source.port).collect();
+            let said = &self.subscribed[node];
+            assert_eq!(said.ports, ports.into_iter().collect::<Vec<_>>());
+            assert_eq!(said.devices_version, remote.devices_version, "every list is answered");
+        }
+    }
+}
+
+fn carry_out(bus: &mut Bus, now: &mut LocalTime, version: &mut u32, op: Op) {
+    match op {
+        Op::Appear(backend, n, source) => {
+            let name = format!("Local {n}");
+            bus.appeared(BackendNo(backend), identity(n), direction(source), name);
+        }
+        Op::Vanish(backend, n, source) => {
+            bus.vanished(BackendNo(backend), &identity(n), direction(source));
+        }
+        Op::AppOpen(source, exported, wishes) => {
+            let wishes = wishes.into_iter().map(wish).collect();
+            bus.app_opened("app".into(), direction(source), exported, wishes);
+        }
+        Op::AppClose(id) => bus.app_closed(PortId(id)),
+        Op::Listen(id, listened) => bus.listened(PortId(id), listened),
+        Op::Up(n, shares) => {
+            // As the control plane does: an old link ends before a new one begins.
+            bus.peer_down(*now, node(n), false);
+            let domains = if shares { vec!["one".to_owned()] } else { vec![] };
+            bus.peer_up(node(n), "mac", domains, LinkNo(u16::from(n) + 1));
+        }
+        Op::Down(n, farewell) => bus.peer_down(*now, node(n), farewell),
+        Op::Devices(n, list) => {
+            *version += 1;
+            bus.devices(node(n), devices(*version, &list));
+        }
+        Op::Subscribe(n, ports) => {
+            let ports = ports.into_iter().map(PortId).collect();
+            bus.subscribe(node(n), Subscribe { devices_version: 1, ports });
+        }
+        Op::Later(seconds) => {
+            *now += crate::time::Span::from_s(seconds);
+            bus.timeout(*now);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_the_bus_says_adds_up_to_what_it_wants(ops in prop::collection::vec(op(), 0..120)) {
+        let rules = BusRules {
+            domains: vec![Some("one".into()), Some("two".into())],
+            export: NameFilter { deny: vec!["*2".into()], ..NameFilter::default() },
+            ..BusRules::default()
+        };
+        let config = Config { mirrors_max: MIRRORS_MAX, ..Config::default() };
+        let (mut bus, mut model) = (Bus::new(rules, &config), Model::default());
+        let (mut now, mut version) = (LocalTime::ZERO, 0);
+        for op in ops {
+            carry_out(&mut bus, &mut now, &mut version, op);
+            while let Some(action) = bus.poll() {
+                model.carry_out(action);
+            }
+            model.check(&mut bus);
+        }
+    }
+}
+
+#[test]
+fn a_mirror_that_is_there_is_not_displaced_and_one_that_comes_back_is_the_same() {
+    let rules = BusRules { domains: vec![Some("one".into())], ..BusRules::default() };
+    let config = Config { mirrors_max: 2, ..Config::default() };
+    let mut bus = Bus::new(rules, &config);
+    let shown = |bus: &Bus| bus.applied.mirrors.values().map(|m| m.2.clone()).collect::<Vec<_>>();
+    bus.peer_up(node(5), "five", vec![], LinkNo(1));
+    bus.devices(node(5), devices(1, &[(1, 0, true), (2, 1, true)]));
+    let before = bus.applied.mirrors.clone();
+    // A node that sorts before the other, with ports without end.
+    bus.peer_up(node(1), "one", vec![], LinkNo(2));
+    let many: Vec<_> = (1..500).map(|n| (n, 0, true)).collect();
+    bus.devices(node(1), devices(1, &many));
+    assert_eq!(bus.applied.mirrors, before, "{:?}", shown(&bus));
+    bus.peer_down(LocalTime::ZERO, node(5), true);
+    assert!(bus.applied.mirrors.len() <= 2 && shown(&bus).iter().all(|n| n.contains("one")));
+    bus.peer_down(LocalTime::ZERO, node(1), true);
+    bus.peer_up(node(5), "five", vec![], LinkNo(3));
+    bus.devices(node(5), devices(2, &[(7, 0, true), (9, 1, true)]));
+    assert_eq!(bus.applied.mirrors, before);
+    assert!(bus.appeared(BackendNo(0), identity(1), Direction::Source, "Keys".into()).is_some());
+}

@@ -1,0 +1,130 @@
+//! Nothing that the plane holds grows, whatever passes through it.
+
+use super::*;
+use crate::data::counters::LinkCounters;
+use crate::random::Random;
+use crate::time::Span;
+use crate::wire::DATAGRAM_MAX;
+
+const PEERS: u16 = 3;
+
+/// Two planes that are linked, and a hand that carries datagrams between them, or drops them.
+struct Pair {
+    planes: [Plane; 2],
+    random: Random,
+    now: LocalTime,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let planes = [0, 1].map(|_| {
+            let config = Config::default();
+            let mut plane = Plane::new(config.clone());
+            for n in 1..=PEERS {
+                let link = Box::new(Link::new(&config, Arc::<LinkCounters>::default()));
+                plane.supply(Supply::Link(link));
+                let id = LinkId(u32::from(n));
+                let address = SocketAddr::from(([10, 0, 0, 1], n));
+                let (local_id, remote_id, same_host) = (id, id, false);
+                let link = LinkNo(n);
+                let up = ToData::LinkUp { link, local_id, remote_id, address, same_host };
+                plane.command(LocalTime::ZERO, up);
+            }
+            for port in 1..20 {
+                plane.supply(Supply::Output(Box::new(output::Output::new(true, port % 2 == 0))));
+                plane.command(
+                    LocalTime::ZERO,
+                    ToData::OutputOpen { port: PortId(port), exported: true },
+                );
+            }
+            plane
+        });
+        Self { planes, random: Random::new(3), now: LocalTime::ZERO }
+    }
+
+    fn port(&mut self) -> PortId {
+        PortId(u16::try_from(self.random.below(24)).unwrap())
+    }
+
+    fn act(&mut self, plane: usize) {
+        let (port, to) = (self.port(), self.port());
+        let (link, kind) = (self.random.below(u64::from(PEERS) + 1), self.random.below(100));
+        let link = LinkNo(u16::try_from(link).unwrap());
+        let low = self.random.next_u32();
+        let now = self.now;
+        let here = &mut self.planes[plane];
+        let route = Route { source: Endpoint::local(port), sink: Endpoint::remote(link, to) };
+        match kind {
+            0..8 => here.command(now, ToData::RouteAdd(route)),
+            8..10 => here.command(now, ToData::RouteRemove(route)),
+            10 => here.command(now, ToData::Silence),
+            11 => here.command(now, ToData::SourceClose { source: route.source }),
+            12..25 => {
+                let words = if low & 1 == 0 {
+                    [0x3002_0102, 0]
+                } else {
+                    [0x3016_0102 | low & 0x30_0000, 0]
+                };
+                here.handle_midi(now, port, now, Ump::from_words(&words).unwrap());
+            }
+            25..35 => {
+                let words: Arc<[u32]> = [0x3002_0000 | low & 0x7F7F, 0].into();
+                let delivery =
+                    Delivery { from: port, to, number: low % 99, after: low % 2000, words };
+                here.handle_bulk(now, link, delivery);
+            }
+            _ => {
+                let bytes = low.to_be_bytes();
+                let status = [0x80, 0x90, 0x90, 0xB0][usize::from(bytes[0] & 3)] | bytes[1] & 0xF;
+                let data1 = if status >> 4 == 0xB { 64 + bytes[2] % 6 } else { bytes[2] };
+                // Many at a time: more than any queue holds.
+                for n in 0..(if low.is_multiple_of(100) { 6_000u32 } else { 1 }) {
+                    let message =
+                        Ump::midi1(bytes[3] & 3, status, data1 & 0x7F, n.to_be_bytes()[3]);
+                    here.handle_midi(now, port, now, message);
+                }
+            }
+        }
+        self.settle(plane);
+    }
+
+    /// Polls a plane until it has nothing to do; its device takes something now and then.
+    fn settle(&mut self, plane: usize) {
+        let mut buf = [0; DATAGRAM_MAX];
+        loop {
+            match self.planes[plane].poll(self.now, &mut buf) {
+                Output::Play(due) if self.random.below(3) == 0 => {
+                    self.planes[plane].refused(self.now, &due);
+                }
+                Output::Play(due) => self.planes[plane].written(self.now, &due),
+                Output::Transmit { length, .. } if self.random.below(3) > 0 => {
+                    self.planes[1 - plane].handle_datagram(self.now, &mut buf[..length]);
+                }
+                Output::Discard(Discard::Link(_) | Discard::Output(_)) => {
+                    panic!("nothing was closed")
+                }
+                Output::WakeAt(at) => return assert!(at > self.now, "it spins"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_grows() {
+    let mut pair = Pair::new();
+    let before = pair.planes.each_ref().map(Plane::capacities);
+    for step in 0..1_500 {
+        pair.act(step % 2);
+        if step % 3 == 0 {
+            pair.now += Span::from_us(i64::try_from(pair.random.below(4_000)).unwrap());
+            for plane in 0..2 {
+                pair.planes[plane].handle_timeout(pair.now);
+                pair.settle(plane);
+            }
+        }
+    }
+    assert_eq!(before, pair.planes.each_ref().map(Plane::capacities));
+    let (counters, _) = pair.planes[0].counters();
+    assert!(counters.output_overflow.read() > 0 && counters.played.read() > 1_000);
+}
