@@ -129,6 +129,8 @@ pub struct ControlStage {
     requests: AtomicU64,
     changed: bool,
     stopped: Option<oneshot::Sender<()>>,
+    /// For the ports stage, after all else that one input brought.
+    later: Vec<PortsCommand>,
 }
 
 impl ControlStage {
@@ -147,6 +149,7 @@ impl ControlStage {
             requests: AtomicU64::new(0),
             changed: true,
             stopped: None,
+            later: Vec::new(),
         }
     }
 
@@ -258,6 +261,11 @@ impl ControlStage {
         while let Some(action) = self.control.poll() {
             self.carry_out(action).await;
         }
+        // Last, when the real-time thread has its routes: who uses a port the moment it appears is
+        // heard, and what a port that goes still holds is let go first.
+        for command in self.later.drain(..) {
+            self.hands.ports.tell(command);
+        }
     }
 
     async fn carry_out(&mut self, action: Action) {
@@ -279,17 +287,17 @@ impl ControlStage {
             Action::Data(data) => self.data(data).await,
             Action::Attach(backend, id, identity, direction) => {
                 self.drivers.insert(id, driver_of(backend));
-                self.hands.ports.tell(PortsCommand::Attach(backend, id, identity, direction));
+                self.later.push(PortsCommand::Attach(backend, id, identity, direction));
             }
             Action::Detach(backend, id) => {
-                self.hands.ports.tell(PortsCommand::Detach(backend, id));
+                self.later.push(PortsCommand::Detach(backend, id));
             }
             Action::Mirror(backend, id, direction, name) => {
                 self.drivers.insert(id, driver_of(backend));
-                self.hands.ports.tell(PortsCommand::Mirror(backend, id, direction, name));
+                self.later.push(PortsCommand::Mirror(backend, id, direction, name));
             }
             Action::Unmirror(backend, id) => {
-                self.hands.ports.tell(PortsCommand::Unmirror(backend, id));
+                self.later.push(PortsCommand::Unmirror(backend, id));
             }
             Action::AppOpened(request, id) => {
                 if let Some(id) = id {
