@@ -155,6 +155,7 @@ fn mirrors_are_ports_of_ours(rig: &mut Rig) {
 
     let (mut writer, _) = rig.plug("Writer", "out", Direction::Source);
     writer.connect("Writer:out", "midip2p:Keys @ studio-mac (in)");
+    rig.until(|e| *e == BackendEvent::Listened { id: PortId(6), listened: true });
     writer.play(&[vec![0xF8], vec![0xD1, 9]]);
     let wanted = [Ump::system(0, 0xF8, 0, 0), Ump::midi1(0, 0xD1, 9, 0)];
     assert_eq!(rig.hear(2), wanted.map(|m| (PortId(6), m)));

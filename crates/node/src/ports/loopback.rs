@@ -37,8 +37,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::table::PortTable;
 use super::{
-    Backend, BackendContext, BackendEvent, Counters, Direction, Domain, Driver, Opened, OutputFull,
-    PortError, PortIdentity,
+    Backend, BackendContext, BackendEvent, Counters, Direction, Domain, Driver, MESSAGES_AT_ONCE,
+    Opened, OutputFull, PortError, PortIdentity,
 };
 
 const KIND: &str = "loopback";
@@ -92,6 +92,7 @@ pub fn open(context: BackendContext) -> (Opened, Studio) {
         inputs: vec![PortId::NONE; usize::from(u16::MAX) + 1].into_boxed_slice(),
         gone: vec![false; usize::from(u16::MAX) + 1].into_boxed_slice(),
         shared: Arc::clone(&shared),
+        wake: Arc::clone(&context.wake),
     };
     let studio = Studio {
         context,
@@ -474,6 +475,7 @@ struct LoopbackDriver {
     /// By place: whether the port has vanished.
     gone: Box<[bool]>,
     shared: Arc<Shared>,
+    wake: super::Wake,
 }
 
 impl LoopbackDriver {
@@ -511,9 +513,11 @@ impl Driver for LoopbackDriver {
         while let Ok(signal) = self.from_backend.pop() {
             self.carry_out(signal, received);
         }
-        while let Ok(signal) = self.from_studio.pop() {
+        for _ in 0..MESSAGES_AT_ONCE {
+            let Ok(signal) = self.from_studio.pop() else { return };
             self.carry_out(signal, received);
         }
+        (self.wake)();
     }
 
     fn write(&mut self, now: LocalTime, id: PortId, message: Ump) -> Result<(), OutputFull> {

@@ -31,7 +31,7 @@ use super::names::{distinct, is_ours};
 use super::table::PortTable;
 use super::{
     Backend, BackendContext, BackendEvent, CLIENT_MARK, Counters, Direction, Domain, Driver,
-    Opened, OutputFull, PortError, PortIdentity, Wake, midi1,
+    MESSAGES_AT_ONCE, Opened, OutputFull, PortError, PortIdentity, Wake, midi1,
 };
 use crate::os::clock;
 
@@ -73,6 +73,7 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
         writer: writer.thread().clone(),
         inputs: PortTable::new(PORTS_MAX),
         lost: Arc::clone(&lost),
+        wake: Arc::clone(&context.wake),
     };
     let (requests, inbox) = mpsc::sync_channel(1);
     let keeper = Keeper {
@@ -429,6 +430,7 @@ struct MidirDriver {
     writer: Thread,
     inputs: PortTable<(PortId, Incoming)>,
     lost: Arc<Lost>,
+    wake: Wake,
 }
 
 impl Driver for MidirDriver {
@@ -445,10 +447,17 @@ impl Driver for MidirDriver {
                 let _ = self.retired.push(over);
             }
         }
+        let mut room = MESSAGES_AT_ONCE;
         for (id, queue) in self.inputs.entries_mut() {
-            while let Ok((at, message)) = queue.pop() {
+            while room > 0
+                && let Ok((at, message)) = queue.pop()
+            {
                 received(*id, at, message);
+                room -= 1;
             }
+        }
+        if room == 0 {
+            (self.wake)();
         }
     }
 

@@ -204,6 +204,10 @@ pub trait Backend: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputFull;
 
+/// The most messages that one call of [`Driver::service`] gives: who collects them makes room for so
+/// many. A driver that has more wakes the real-time thread again.
+pub const MESSAGES_AT_ONCE: usize = 4_096;
+
 /// The half of a backend on the real-time thread. Nothing here allocates, locks, logs or waits.
 pub trait Driver: Send {
     /// Descriptors that become readable when there is something to `service`; asked once.
@@ -221,8 +225,8 @@ pub trait Driver: Send {
         false
     }
 
-    /// Carries out what the backend half asked for and reads all messages that are there, oldest
-    /// first, each with its port and the moment it came (as exact as the system gives it, else `now`).
+    /// Carries out what the backend half asked for and reads the messages that are there (at most
+    /// [`MESSAGES_AT_ONCE`], and then wakes the thread for the rest), oldest first, each with its port and the moment it came (as exact as the system gives it, else `now`).
     /// A SysEx that begins before the one before it has ended makes that one void: a sender broke off.
     ///
     /// Realtime-safe: yes

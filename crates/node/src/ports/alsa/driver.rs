@@ -19,16 +19,17 @@ use rtrb::{Consumer, Producer};
 
 use super::super::midi1;
 use super::super::table::PortTable;
-use super::super::{Driver, OutputFull, Wake};
-use super::event::{event, messages};
+use super::super::{Driver, MESSAGES_AT_ONCE, OutputFull, Wake};
+use super::event::{MESSAGES_MAX, event, messages};
 use super::pace::Pace;
 
 /// The most attachments and mirrors at a time: a sequencer client has 254 ports, two are ours.
 pub(super) const PORTS_MAX: u16 = 240;
 /// The largest piece of SysEx that is written: what most programs send and expect.
 const PIECE_BYTES: usize = 256;
-/// Events read in one go; as many as the input queue holds, twice.
-const EVENTS_AT_ONCE: usize = 4_000;
+/// Room for everything that the input queue can hold (2,000 events of 28 bytes), since an event larger
+/// than the library's buffer would stay unread for ever.
+pub(super) const INPUT_BUFFER_BYTES: usize = 64 * 1_024;
 
 /// What the watch asks of the driver.
 pub(super) enum Command {
@@ -96,6 +97,7 @@ pub(super) struct AlsaDriver {
     by_source: Box<[u16]>,
     /// By our own port's number: the id of the mirror.
     by_own: [u16; 256],
+    rest: Rest,
 }
 
 impl AlsaDriver {
@@ -119,6 +121,7 @@ impl AlsaDriver {
             table: PortTable::new(PORTS_MAX),
             by_source: vec![0; 1 << 16].into_boxed_slice(),
             by_own: [0; 256],
+            rest: Rest::new(),
         }
     }
 
@@ -217,8 +220,17 @@ impl Driver for AlsaDriver {
         while let Ok(command) = self.commands.pop() {
             self.carry_out(command);
         }
+        let mut room = MESSAGES_AT_ONCE;
+        let id = self.rest.id;
+        if let Some(Port::Reader { parser, .. }) = self.table.get_mut(id) {
+            let taken = feed(parser, self.rest.bytes(), &mut room, &mut |m| received(id, now, m));
+            self.rest.begin += taken;
+        } else {
+            // It was detached meanwhile.
+            self.rest.begin = self.rest.end;
+        }
         let mut input = self.seq.input();
-        for _ in 0..EVENTS_AT_ONCE {
+        while room > MESSAGES_MAX && self.rest.is_empty() {
             match input.event_input() {
                 Ok(event) => {
                     let id = id_of(&event, &self.ports, &self.by_source, &self.by_own);
@@ -226,13 +238,12 @@ impl Driver for AlsaDriver {
                         continue;
                     };
                     if let Some(bytes) = event.get_ext() {
-                        parser.feed(bytes, &mut |parsed| {
-                            if let Parsed::Message(message) = parsed {
-                                received(id, now, message);
-                            }
-                        });
+                        let taken = feed(parser, bytes, &mut room, &mut |m| received(id, now, m));
+                        self.rest.keep(id, &bytes[taken..]);
                     } else {
-                        messages(&event).as_slice().iter().for_each(|m| received(id, now, *m));
+                        let messages = messages(&event);
+                        room -= messages.as_slice().len();
+                        messages.as_slice().iter().for_each(|m| received(id, now, *m));
                     }
                 }
                 Err(error) if error.errno() == nix::libc::EAGAIN => return,
@@ -246,7 +257,7 @@ impl Driver for AlsaDriver {
                     }
                 }
                 // An event of a type that this version of the library does not know.
-                Err(_) => {}
+                Err(_) => room -= 1,
             }
         }
         // What the library has read already does not make the descriptor readable.
@@ -365,6 +376,58 @@ impl Piece {
     fn new() -> Self {
         Self { bytes: [0; PIECE_BYTES], len: 0 }
     }
+}
+
+/// The end of a large SysEx event, for the next call.
+struct Rest {
+    id: PortId,
+    all: Box<[u8]>,
+    begin: usize,
+    end: usize,
+}
+
+impl Rest {
+    fn new() -> Self {
+        // No event is larger than the library's buffer.
+        let all = vec![0; INPUT_BUFFER_BYTES].into_boxed_slice();
+        Self { id: PortId::NONE, all, begin: 0, end: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.begin == self.end
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.all[self.begin..self.end]
+    }
+
+    fn keep(&mut self, id: PortId, bytes: &[u8]) {
+        let len = bytes.len().min(self.all.len());
+        self.all[..len].copy_from_slice(&bytes[..len]);
+        (self.id, self.begin, self.end) = (id, 0, len);
+    }
+}
+
+/// Parses as many bytes as there is room for messages; how many that were.
+fn feed(
+    parser: &mut Parser,
+    bytes: &[u8],
+    room: &mut usize,
+    received: &mut dyn FnMut(Ump),
+) -> usize {
+    for (taken, byte) in bytes.iter().enumerate() {
+        // One byte may complete two things.
+        if *room < 2 {
+            return taken;
+        }
+        parser.push(*byte, &mut |parsed| {
+            if let Parsed::Message(message) = parsed {
+                *room -= 1;
+                received(message);
+            }
+        });
+    }
+    bytes.len()
 }
 
 /// Which port of ours the event is for; [`PortId::NONE`] for none, as when somebody connected to our

@@ -7,7 +7,7 @@ use alsa::seq::{EvCtrl, EvNote, EvQueueControl, Event, EventType};
 use midip2p_midi::Ump;
 
 /// The most messages that one short event becomes.
-const MESSAGES_MAX: usize = 4;
+pub(super) const MESSAGES_MAX: usize = 4;
 
 /// The events that are asked of the kernel; all others never wake us. SysEx is among them and goes by
 /// the byte parser. Left out on purpose: active sensing (each cable has its own), and the kernel

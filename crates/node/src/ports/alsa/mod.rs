@@ -52,9 +52,6 @@ const KIND: &str = "alsa";
 const NAME_BYTES_MAX: usize = 63;
 /// Events that our input queue holds, the most that the kernel allows; 200 is its default.
 const INPUT_EVENTS: u32 = 2_000;
-/// Room for everything that the input queue can hold, since an event larger than this would stay
-/// unread for ever.
-const INPUT_BUFFER_BYTES: u32 = 64 * 1_024;
 /// Requests in flight to the real-time thread.
 const COMMANDS: usize = 1_024;
 /// How long a call waits for the watch thread.
@@ -193,8 +190,9 @@ fn client(node_name: &str) -> Result<Seq, PortError> {
         seq.set_client_event_filter(kind as i32)
             .map_err(|e| system("choosing sequencer events", &e))?;
     }
+    let bytes = u32::try_from(driver::INPUT_BUFFER_BYTES).unwrap_or(u32::MAX);
     seq.set_client_pool_input(INPUT_EVENTS)
-        .and_then(|()| seq.input().set_input_buffer_size(INPUT_BUFFER_BYTES))
+        .and_then(|()| seq.input().set_input_buffer_size(bytes))
         .map_err(|e| system("enlarging the sequencer's queues", &e))?;
     Ok(seq)
 }

@@ -428,15 +428,16 @@ impl Watch {
         }
     }
 
-    /// Tells who began or ceased to listen to a mirror.
+    /// Tells to which mirrors somebody connected, and which the last one left.
     fn hear(&mut self) {
         for mirror in &mut self.mirrors {
-            if mirror.mirrored != Direction::Source {
-                continue;
-            }
             let addr = Addr { client: self.ours.client, port: mirror.port };
             let Ok(info) = self.seq.get_any_port_info(addr) else { continue };
-            let listened = info.get_read_use() > 0;
+            let users = match mirror.mirrored {
+                Direction::Source => info.get_read_use(),
+                Direction::Destination => info.get_write_use(),
+            };
+            let listened = users > 0;
             if listened != mirror.listened {
                 mirror.listened = listened;
                 (self.context.events)(BackendEvent::Listened { id: mirror.id, listened });

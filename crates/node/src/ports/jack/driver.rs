@@ -9,7 +9,7 @@ use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use rtrb::{Consumer, Producer};
 
-use super::super::{Driver, OutputFull, midi1};
+use super::super::{Driver, MESSAGES_AT_ONCE, OutputFull, Wake, midi1};
 use super::process::{Incoming, Outgoing, Shared};
 
 /// The rings to one server, from when we became its client until it went away.
@@ -26,6 +26,7 @@ pub(super) struct JackDriver {
     retired: Producer<Session>,
     session: Option<Session>,
     shared: Arc<Shared>,
+    wake: Wake,
 }
 
 impl JackDriver {
@@ -33,8 +34,9 @@ impl JackDriver {
         sessions: Consumer<Option<Session>>,
         retired: Producer<Session>,
         shared: Arc<Shared>,
+        wake: Wake,
     ) -> Self {
-        Self { sessions, retired, session: None, shared }
+        Self { sessions, retired, session: None, shared, wake }
     }
 }
 
@@ -47,9 +49,11 @@ impl Driver for JackDriver {
             }
         }
         let Some(session) = &mut self.session else { return };
-        while let Ok((id, at, message)) = session.incoming.pop() {
+        for _ in 0..MESSAGES_AT_ONCE {
+            let Ok((id, at, message)) = session.incoming.pop() else { return };
             received(id, at, message);
         }
+        (self.wake)();
     }
 
     fn write(&mut self, now: LocalTime, id: PortId, message: Ump) -> Result<(), OutputFull> {

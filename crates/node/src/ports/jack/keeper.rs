@@ -515,14 +515,11 @@ impl Keeper {
         }
     }
 
-    /// Tells who began or ceased to listen to a mirror.
+    /// Tells to which mirrors somebody connected, and which the last one left.
     fn hear(&mut self) {
         for held in &mut self.held {
             let Role::Mirror { listened, .. } = &mut held.role else { continue };
-            let Some(port) = held.port.as_ref().filter(|_| held.direction == Direction::Source)
-            else {
-                continue;
-            };
+            let Some(port) = &held.port else { continue };
             let now = port.connected_count().is_ok_and(|count| count > 0);
             if now != *listened {
                 *listened = now;

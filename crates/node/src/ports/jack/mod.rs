@@ -78,7 +78,7 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
     let shared = Arc::new(Shared::default());
     let (to_driver, sessions) = RingBuffer::new(SESSIONS_MAX);
     let (retired, over) = RingBuffer::new(SESSIONS_MAX);
-    let driver = JackDriver::new(sessions, retired, Arc::clone(&shared));
+    let driver = JackDriver::new(sessions, retired, Arc::clone(&shared), Arc::clone(&context.wake));
     let (notes, inbox) = mpsc::sync_channel(NOTES_MAX);
     let keeper = Keeper::new(context, inbox, notes.clone(), to_driver, over, Arc::clone(&shared));
     let thread = std::thread::Builder::new()
