@@ -196,6 +196,27 @@ fn stream_byte() -> impl Strategy<Value = u8> {
 }
 
 #[test]
+fn running_status_ends_with_what_ends_it_for_a_reader() {
+    let note = Ump::midi1(0, 0x90, 1, 2);
+    let piece = sysex7::packet(0, Part::Complete, &[1]).unwrap();
+    let between = short_messages().map(|(_, parsed)| match parsed {
+        Parsed::Message(packet) => packet,
+        Parsed::Cancelled => unreachable!("a short message cancels nothing"),
+    });
+    for other in between.chain([piece]) {
+        let mut writer = Writer::with_running_status();
+        let packets = [note, other, note];
+        let bytes: Vec<u8> =
+            packets.iter().flat_map(|p| writer.write(p).unwrap().to_vec()).collect();
+        let meant = packets.map(Parsed::Message);
+        assert_eq!(parse(&bytes), (meant.to_vec(), 0), "{other:?}");
+        // It is left out wherever that can be.
+        let stays = other.status() >= 0xF8 || other.status() == 0x90;
+        assert_eq!(bytes.iter().filter(|b| **b == 0x90).count(), 2 - usize::from(stays));
+    }
+}
+
+#[test]
 fn messages_that_have_no_bytes_are_refused() {
     let mut writer = Writer::with_running_status();
     writer.write(&Ump::midi1(0, 0x90, 1, 2)).unwrap();

@@ -143,6 +143,13 @@ fn an_upper_half_alone_is_given_before_what_follows() {
 }
 
 #[test]
+fn a_lower_half_alone_does_not_take_the_upper_half_of_another_parameter() {
+    let given = controls(&[(101, 0), (100, 0), (6, 5), (38, 6), (100, 1), (38, 7)]);
+    let (seen, _) = up(&given);
+    assert_eq!(seen[1], ump([0x4123_0001, 7 << 18]));
+}
+
+#[test]
 fn data_entry_without_a_parameter_means_nothing() {
     let null: &[(u8, u8)] = &[(101, 0), (100, 0), (101, 127), (100, 127)];
     let reset: &[(u8, u8)] = &[(101, 0), (100, 0), (121, 0)];
