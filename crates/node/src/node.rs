@@ -279,16 +279,15 @@ fn start_planes(
     let (backends, opened) = open_backends(backends, name, &control, &wake);
     let domains: Vec<Option<String>> =
         opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
-    let (halves, drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
-    let mut all_drivers: Vec<Box<dyn ports::Driver>> = vec![Box::new(app_driver)];
-    all_drivers.extend(drivers);
+    let (halves, mut drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+    drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
 
     let identity = identity(state, name, &transport, &domains)?;
     let Transport { datagrams, dialer, acceptor, udp_port, tcp_port } = transport;
     let plane = Plane::new(config.clone());
     let (counters, port_counters) = plane.counters();
     let (handle, bulk_handle, priority) =
-        realtime::start(plane, datagrams, all_drivers, wake, host_bell)?;
+        realtime::start(plane, datagrams, drivers, wake, host_bell)?;
     let host = HostWake::spawn(hearing)?;
 
     let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);

@@ -32,7 +32,7 @@ use crate::os::clock;
 use crate::os::priority::{self, Priority};
 use crate::os::timer::Timer;
 use crate::os::wake::{Bell, Signal};
-use crate::ports::Driver;
+use crate::ports::{Driver, MESSAGES_AT_ONCE};
 use crate::transport::Datagrams;
 
 /// Commands that may wait for the thread.
@@ -152,7 +152,7 @@ pub fn start(
         discards: discards_in,
         full: Blocked::default(),
         wrote: Vec::new(),
-        received: Vec::with_capacity(4096),
+        received: Vec::with_capacity(MESSAGES_AT_ONCE),
         host_due: false,
         waiting: false,
         stop: false,

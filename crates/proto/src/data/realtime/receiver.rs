@@ -63,6 +63,8 @@ pub struct Receiver {
 
 impl Receiver {
     /// Nothing received; a gap is given up after `gap_limit`.
+    ///
+    /// Realtime-safe: no
     #[must_use]
     pub fn new(gap_limit: Span) -> Self {
         Self {
