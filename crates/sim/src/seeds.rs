@@ -6,11 +6,22 @@
 ///
 /// # Errors
 /// What the scenario said, and the seed to say it again.
-pub fn each(mut scenario: impl FnMut(u64) -> Result<(), String>) -> Result<(), String> {
+pub fn each(scenario: impl FnMut(u64) -> Result<(), String>) -> Result<(), String> {
+    at_most(u64::MAX, scenario)
+}
+
+/// As [`each`], for a scenario that takes long: with so many seeds at most.
+///
+/// # Errors
+/// As [`each`].
+pub fn at_most(
+    most: u64,
+    mut scenario: impl FnMut(u64) -> Result<(), String>,
+) -> Result<(), String> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("MIDIP2P_SIM_SEED") {
         Some(seed) => seed..seed.saturating_add(1),
-        None => 1..number("MIDIP2P_SIM_SEEDS").unwrap_or(20).saturating_add(1),
+        None => 1..number("MIDIP2P_SIM_SEEDS").unwrap_or(20).min(most).saturating_add(1),
     };
     for seed in seeds {
         scenario(seed).map_err(|what| {

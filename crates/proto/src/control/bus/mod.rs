@@ -1,7 +1,7 @@
 //! The default bus: every port is everywhere.
 //!
 //! From what is there (local ports, the peers' device lists, who listens to which mirror, what app
-//! ports wish for) [`desired`] computes what should be: mirrors, attachments, routes, subscriptions.
+//! ports wish for) `desired` computes what should be: mirrors, attachments, routes, subscriptions.
 //! The bus compares that with what is, and says the difference. So it does not matter in which order
 //! things happened, and a lost word is made good by the next.
 //!
