@@ -1,25 +1,27 @@
-//! The bulk task: SysEx from local sources into fragments for the tunnels, fragments from the tunnels
-//! into whole messages for playout.
+//! The bulk task: runs `proto::data::bulk::lane` where the tunnels are. SysEx from local sources goes
+//! into fragments for the tunnels, fragments from the tunnels into whole messages for playout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use midip2p_proto::bridge::{BulkPiece, Endpoint};
+use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::data::bulk::Delivery;
-use midip2p_proto::data::bulk::receiver::{Received, Receiver};
-use midip2p_proto::data::bulk::sender::Sender;
+use midip2p_proto::data::bulk::lane::Lanes;
 use midip2p_proto::data::counters::PortCounters;
-use midip2p_proto::id::{LinkNo, PortId};
-use midip2p_proto::wire::{BulkAck, BulkState, Message};
+use midip2p_proto::id::LinkNo;
+use midip2p_proto::wire::{BulkAck, Message};
 use tokio::sync::{Notify, mpsc};
 
 use crate::realtime::BulkHandle;
 use crate::stages::host_wake::HostWake;
-use crate::tunnels::{OwnedFragment, Tunnel, settles};
+use crate::tunnels::{OwnedFragment, Tunnel};
 
 /// Inputs that may wait; then the connections wait, and so do their peers.
 pub const INBOX: usize = 256;
+
+/// Whole messages that wait for the real-time thread before the inbox is left to wait.
+const WAITING: usize = 64;
 
 /// What the bulk task is told.
 pub enum BulkInput {
@@ -35,35 +37,21 @@ pub enum BulkInput {
     Played(Endpoint, u32),
 }
 
-struct Link {
-    conn: ConnId,
-    tunnel: Tunnel,
-    receiver: Receiver,
-    /// Messages of local sources that the peer has not acknowledged.
-    unacked: Vec<(PortId, u32)>,
-}
-
 /// The task's state.
 pub struct Bulk {
     handle: BulkHandle,
-    sender: Sender,
-    links: BTreeMap<LinkNo, Link>,
-    ports: Arc<[PortCounters]>,
+    lanes: Lanes,
+    links: BTreeMap<LinkNo, (ConnId, Tunnel)>,
     /// Whole messages for which the real-time thread had no room.
-    waiting: std::collections::VecDeque<(LinkNo, Delivery)>,
+    waiting: VecDeque<(LinkNo, Delivery)>,
 }
 
 impl Bulk {
     /// A task that has nothing to do yet.
     #[must_use]
     pub fn new(handle: BulkHandle, ports: Arc<[PortCounters]>) -> Self {
-        Self {
-            handle,
-            sender: Sender::default(),
-            links: BTreeMap::new(),
-            ports,
-            waiting: std::collections::VecDeque::new(),
-        }
+        let lanes = Lanes::new(ports);
+        Self { handle, lanes, links: BTreeMap::new(), waiting: VecDeque::new() }
     }
 
     /// Runs until the inbox is closed.
@@ -81,7 +69,7 @@ impl Bulk {
             left.as_mut().enable();
             self.turn();
             tokio::select! {
-                input = inbox.recv(), if self.waiting.len() < INBOX => match input {
+                input = inbox.recv(), if self.waiting.len() < WAITING => match input {
                     Some(input) => self.take(input),
                     None => return,
                 },
@@ -93,32 +81,23 @@ impl Bulk {
 
     /// Moves what can be moved.
     fn turn(&mut self) {
-        while let Ok(piece) = self.handle.pieces.pop() {
-            if let BulkPiece::Whole { from, sink, number, .. } = piece
-                && sink.link != LinkNo::LOCAL
-            {
-                match self.links.get_mut(&sink.link) {
-                    Some(link) => link.unacked.push((from, number)),
-                    None => {
-                        // The link went down while the message was on its way here.
-                        self.settle(from);
-                        continue;
-                    }
-                }
-            }
-            if let Some(message) = self.sender.piece(piece) {
+        while self.waiting.len() < WAITING
+            && let Ok(piece) = self.handle.pieces.pop()
+        {
+            if let Some(message) = self.lanes.piece(piece) {
                 self.waiting.push_back((LinkNo::LOCAL, message));
             }
         }
-        for (number, link) in &self.links {
-            while let Ok(permit) = link.tunnel.fragments.try_reserve() {
+        for (link, (_, tunnel)) in &self.links {
+            while let Ok(permit) = tunnel.messages.try_reserve() {
+                let Some(ack) = self.lanes.next_ack(*link) else { break };
+                permit.send(Message::BulkAck(ack));
+            }
+            while let Ok(permit) = tunnel.fragments.try_reserve() {
                 let mut fragment = None;
-                if !self.sender.next_fragment(*number, |f| fragment = Some(OwnedFragment::of(f))) {
-                    break;
-                }
-                if let Some(fragment) = fragment {
-                    permit.send(fragment);
-                }
+                self.lanes.next_fragment(*link, |f| fragment = Some(OwnedFragment::of(f)));
+                let Some(fragment) = fragment else { break };
+                permit.send(fragment);
             }
         }
         let mut moved = false;
@@ -137,60 +116,30 @@ impl Bulk {
     fn take(&mut self, input: BulkInput) {
         match input {
             BulkInput::Linked(conn, link, tunnel) => {
-                let (receiver, unacked) = (Receiver::default(), Vec::new());
-                self.links.insert(link, Link { conn, tunnel, receiver, unacked });
+                self.lanes.linked(link);
+                self.links.insert(link, (conn, tunnel));
             }
             BulkInput::Unlinked(link) => {
-                self.sender.drop_link(link);
-                if let Some(link) = self.links.remove(&link) {
-                    link.unacked.iter().for_each(|(from, _)| self.settle(*from));
-                }
+                self.lanes.unlinked(link);
+                self.links.remove(&link);
             }
-            BulkInput::Fragment(conn, fragment) => self.fragment(conn, &fragment),
-            BulkInput::Ack(conn, ack) => {
-                let Some(link) = self.links.values_mut().find(|l| l.conn == conn) else { return };
-                let key = (ack.from, ack.number);
-                if settles(&ack)
-                    && let Some(at) = link.unacked.iter().position(|u| *u == key)
+            BulkInput::Fragment(conn, fragment) => {
+                if let Some(link) = self.link_of(conn)
+                    && let Some(message) = self.lanes.fragment(link, &fragment.as_fragment())
                 {
-                    link.unacked.swap_remove(at);
-                    self.settle(ack.from);
+                    self.waiting.push_back((link, message));
                 }
             }
-            BulkInput::Played(source, number) => {
-                if let Some(link) = self.links.get(&source.link) {
-                    acknowledge(link, source.port, number, BulkState::Done);
+            BulkInput::Ack(conn, ack) => {
+                if let Some(link) = self.link_of(conn) {
+                    self.lanes.ack(link, &ack);
                 }
             }
+            BulkInput::Played(source, number) => self.lanes.played(source, number),
         }
     }
 
-    fn fragment(&mut self, conn: ConnId, fragment: &OwnedFragment) {
-        let Some((number, link)) = self.links.iter_mut().find(|(_, l)| l.conn == conn) else {
-            return;
-        };
-        match link.receiver.fragment(&fragment.as_fragment()) {
-            Received::More => {}
-            Received::Whole(message) => {
-                acknowledge(link, message.from, message.number, BulkState::Reassembled);
-                self.waiting.push_back((*number, message));
-            }
-            Received::Dropped => {
-                acknowledge(link, fragment.from, fragment.number, BulkState::Refused);
-            }
-        }
+    fn link_of(&self, conn: ConnId) -> Option<LinkNo> {
+        self.links.iter().find(|(_, (c, _))| *c == conn).map(|(link, _)| *link)
     }
-
-    fn settle(&self, from: PortId) {
-        if let Some(port) = self.ports.get(usize::from(from.0)) {
-            port.in_flight.sub(1);
-        }
-    }
-}
-
-/// Tells a peer how far its message got. If so many words wait for it that this finds no room, the
-/// connection is stuck and about to be closed.
-fn acknowledge(link: &Link, from: PortId, number: u32, state: BulkState) {
-    let ack = Message::BulkAck(BulkAck { from, number, state });
-    let _ = link.tunnel.messages.try_send(ack);
 }

@@ -337,7 +337,9 @@ impl Thread {
                     let driver = self.driver_of.get(usize::from(due.port.0)).copied();
                     let n = usize::from(driver.unwrap_or(u8::MAX));
                     let written = match self.drivers.get_mut(n) {
-                        Some(half) => half.write(now, due.port, due.play.message),
+                        Some(half) => {
+                            half.write_from(now, due.port, due.play.source, due.play.message)
+                        }
                         None => Ok(()),
                     };
                     match written {

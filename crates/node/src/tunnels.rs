@@ -10,8 +10,7 @@ use std::time::Duration;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::id::PortId;
 use midip2p_proto::wire::{
-    BulkAck, Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, Message, frame,
-    negotiate,
+    Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, Message, frame, negotiate,
 };
 use midip2p_proto::wire::{MIN_VERSION, PROTOCOL_VERSION};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -172,6 +171,10 @@ fn route(conn: ConnId, kind: u32, payload: &[u8]) -> Routed {
         return Routed::Control(ControlInput::Incompatible(conn, theirs));
     }
     match Message::decode(kind, payload) {
+        // Whoever cannot say who it is will not be linked: better now than after the hello's limit.
+        Err(_) if FrameKind::from_wire(kind) == Some(FrameKind::Hello) => {
+            Routed::Control(ControlInput::BadHello(conn))
+        }
         Ok(Some(Message::Fragment(fragment))) => {
             Routed::Bulk(BulkInput::Fragment(conn, OwnedFragment::of(&fragment)))
         }
@@ -240,11 +243,4 @@ fn push(message: &Message<'_>, sequence: &mut u32, out: &mut Vec<u8>) {
     // A message that breaks a limit of its own was never made by us; it would be left out.
     let encoded = frame::encode_message(message, 0, *sequence, out);
     debug_assert!(encoded.is_ok(), "{encoded:?}");
-}
-
-/// Whether an acknowledgement takes its message off what is under way.
-#[must_use]
-pub const fn settles(ack: &BulkAck) -> bool {
-    use midip2p_proto::wire::BulkState;
-    matches!(ack.state, BulkState::Reassembled | BulkState::Refused)
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use midip2p_proto::control::bus::PortView;
+use midip2p_proto::bridge::Endpoint;
+use midip2p_proto::control::bus::{PortView, Reach};
+use midip2p_proto::control::port::Direction;
 use midip2p_proto::control::{Control, PeerView};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::id::LinkNo;
@@ -30,5 +32,20 @@ impl View {
             })
             .collect();
         Self { peers, ports: control.bus().view() }
+    }
+
+    /// The name of the source that a message came from, if it is there.
+    #[must_use]
+    pub fn source_name(&self, source: Endpoint) -> Option<String> {
+        let is_it = |port: &&PortView| {
+            let link = match port.reach {
+                Reach::Local(_) => Some(LinkNo::LOCAL),
+                Reach::Remote { link, .. } => link,
+            };
+            port.id == source.port
+                && link == Some(source.link)
+                && port.direction == Direction::Source
+        };
+        self.ports.iter().find(is_it).map(|p| p.name.clone())
     }
 }

@@ -103,7 +103,7 @@ mod tests {
             reach: match node {
                 None => Reach::Local(Home::App),
                 Some((n, d)) => {
-                    Reach::Remote { node: NodeId([n; 32]), display: d.to_owned(), linked: true }
+                    Reach::Remote { node: NodeId([n; 32]), display: d.to_owned(), link: None }
                 }
             },
             exported: true,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use midip2p_midi::Ump;
+use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -33,6 +34,8 @@ const TURN: usize = 64;
 pub struct AppMessage {
     /// When.
     pub at: LocalTime,
+    /// Where it came from; port 0 for what the node itself says.
+    pub source: Endpoint,
     /// The message.
     pub message: Ump,
 }
@@ -241,10 +244,20 @@ impl Driver for AppDriver {
     }
 
     fn write(&mut self, now: LocalTime, id: PortId, message: Ump) -> Result<(), OutputFull> {
+        self.write_from(now, id, Endpoint::local(PortId::NONE), message)
+    }
+
+    fn write_from(
+        &mut self,
+        now: LocalTime,
+        id: PortId,
+        source: Endpoint,
+        message: Ump,
+    ) -> Result<(), OutputFull> {
         for client in &mut self.clients {
             if let Client::Sink { port, ring, lost } = client
                 && *port == id
-                && ring.push(AppMessage { at: now, message }).is_err()
+                && ring.push(AppMessage { at: now, source, message }).is_err()
             {
                 lost.fetch_add(1, Relaxed);
             }

@@ -41,6 +41,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use midip2p_midi::Ump;
+use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 
@@ -242,6 +243,24 @@ pub trait Driver: Send {
     ///
     /// Realtime-safe: yes
     fn write(&mut self, now: LocalTime, id: PortId, message: Ump) -> Result<(), OutputFull>;
+
+    /// As [`Driver::write`], for a driver that tells its readers where a message came from. `source`
+    /// has port 0 for what the node itself says.
+    ///
+    /// # Errors
+    /// As [`Driver::write`].
+    ///
+    /// Realtime-safe: yes
+    fn write_from(
+        &mut self,
+        now: LocalTime,
+        id: PortId,
+        source: Endpoint,
+        message: Ump,
+    ) -> Result<(), OutputFull> {
+        let _ = source;
+        self.write(now, id, message)
+    }
 
     /// Hands everything written so far to the system; called once after a batch.
     ///

@@ -1,6 +1,6 @@
 //! Runs the control plane: one task that owns it, an inbox, and hands that carry out what it wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,7 +18,7 @@ use midip2p_proto::control::{Action, Control, Input, Note};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
-use midip2p_proto::data::plane::Supply;
+use midip2p_proto::data::plane::{Discard, Supply};
 use midip2p_proto::id::{LinkNo, NodeId, PortId};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::Message;
@@ -64,6 +64,8 @@ pub enum ControlInput {
     Message(ConnId, Message<'static>),
     /// A hello of another version came.
     Incompatible(ConnId, (u16, u16)),
+    /// A hello came that cannot be read.
+    BadHello(ConnId),
     /// Something came.
     Heard(ConnId),
     /// A backend said something.
@@ -129,8 +131,10 @@ pub struct ControlStage {
     requests: AtomicU64,
     changed: bool,
     stopped: Option<oneshot::Sender<()>>,
-    /// For the ports stage, after all else that one input brought.
-    later: Vec<PortsCommand>,
+    /// For the ports stage, each with the number of outputs that must have been closed before.
+    later: VecDeque<(u64, PortsCommand)>,
+    outputs_closing: u64,
+    outputs_closed: u64,
 }
 
 impl ControlStage {
@@ -149,7 +153,9 @@ impl ControlStage {
             requests: AtomicU64::new(0),
             changed: true,
             stopped: None,
-            later: Vec::new(),
+            later: VecDeque::new(),
+            outputs_closing: 0,
+            outputs_closed: 0,
         }
     }
 
@@ -183,7 +189,12 @@ impl ControlStage {
     }
 
     async fn take_words(&mut self) {
-        while self.hands.realtime.discards.pop().is_ok() {}
+        while let Ok(discard) = self.hands.realtime.discards.pop() {
+            if matches!(discard, Discard::Output(_)) {
+                self.outputs_closed += 1;
+            }
+        }
+        self.tell_ports();
         self.hands.sweep.sweep();
         while let Ok(word) = self.hands.realtime.words.pop() {
             if let ToControl::BulkPlayed { source, number } = word {
@@ -218,6 +229,7 @@ impl ControlStage {
             ControlInput::Incompatible(conn, theirs) => {
                 self.tell(Input::Incompatible { conn, theirs }).await;
             }
+            ControlInput::BadHello(conn) => self.tell(Input::BadHello(conn)).await,
             ControlInput::Heard(conn) => self.tell(Input::Heard(conn)).await,
             ControlInput::Backend(backend, event) => self.backend(backend, event).await,
             ControlInput::AppOpen(request) => self.app_open(request).await,
@@ -261,10 +273,19 @@ impl ControlStage {
         while let Some(action) = self.control.poll() {
             self.carry_out(action).await;
         }
-        // Last, when the real-time thread has its routes: who uses a port the moment it appears is
-        // heard, and what a port that goes still holds is let go first.
-        for command in self.later.drain(..) {
-            self.hands.ports.tell(command);
+        self.tell_ports();
+    }
+
+    /// Tells the ports stage what is to be done, after all else: the real-time thread has its routes, so
+    /// who uses a port the moment it appears is heard; and it is done with the outputs that were closed
+    /// before, so what a port that goes still held was let go first.
+    fn tell_ports(&mut self) {
+        while let Some((after, _)) = self.later.front()
+            && *after <= self.outputs_closed
+        {
+            if let Some((_, command)) = self.later.pop_front() {
+                self.hands.ports.tell(command);
+            }
         }
     }
 
@@ -287,17 +308,17 @@ impl ControlStage {
             Action::Data(data) => self.data(data).await,
             Action::Attach(backend, id, identity, direction) => {
                 self.drivers.insert(id, driver_of(backend));
-                self.later.push(PortsCommand::Attach(backend, id, identity, direction));
+                self.for_ports(PortsCommand::Attach(backend, id, identity, direction));
             }
             Action::Detach(backend, id) => {
-                self.later.push(PortsCommand::Detach(backend, id));
+                self.for_ports(PortsCommand::Detach(backend, id));
             }
             Action::Mirror(backend, id, direction, name) => {
                 self.drivers.insert(id, driver_of(backend));
-                self.later.push(PortsCommand::Mirror(backend, id, direction, name));
+                self.for_ports(PortsCommand::Mirror(backend, id, direction, name));
             }
             Action::Unmirror(backend, id) => {
-                self.later.push(PortsCommand::Unmirror(backend, id));
+                self.for_ports(PortsCommand::Unmirror(backend, id));
             }
             Action::AppOpened(request, id) => {
                 if let Some(id) = id {
@@ -316,6 +337,10 @@ impl ControlStage {
             Action::Changed => self.changed = true,
             _ => {}
         }
+    }
+
+    fn for_ports(&mut self, command: PortsCommand) {
+        self.later.push_back((self.outputs_closing, command));
     }
 
     fn dial(&self, address: SocketAddr) {
@@ -356,6 +381,7 @@ impl ControlStage {
                 self.command(Command::Driver { port, driver }).await;
                 self.command(Command::Supply(Supply::Output(memory))).await;
             }
+            ToData::OutputClose { .. } => self.outputs_closing += 1,
             _ => {}
         }
         self.command(Command::Data(data)).await;

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use super::classify::may_interrupt_bulk;
 use super::state::{Holders, is_ending};
+use crate::bridge::Endpoint;
 use crate::config::OUTPUT_QUEUE;
-use crate::id::LinkNo;
 use crate::midi::Ump;
 use crate::time::LocalTime;
 
@@ -20,8 +20,8 @@ const URGENT: usize = 64;
 pub struct Play {
     /// The message.
     pub message: Ump,
-    /// The link it came by.
-    pub link: LinkNo,
+    /// Where it came from; port 0 for what the node itself says.
+    pub source: Endpoint,
     /// When its source gave it, by this machine's clock, where that is known.
     pub born: Option<LocalTime>,
 }
@@ -33,7 +33,7 @@ pub struct BulkSlot(pub u16);
 #[derive(Clone, Copy, Debug)]
 enum Item {
     Message(Play),
-    Bulk(BulkSlot, LinkNo),
+    Bulk(BulkSlot),
 }
 
 /// What comes next out of an output.
@@ -42,7 +42,7 @@ pub enum Next {
     /// Write this.
     Message(Play),
     /// Write the packet at this word of the bulk message; then call [`Output::bulk_advance`].
-    BulkAt(BulkSlot, usize, LinkNo),
+    BulkAt(BulkSlot, usize),
     /// Nothing waits.
     Nothing,
 }
@@ -58,7 +58,7 @@ pub struct Output {
     urgent: VecDeque<Play>,
     /// Bulk messages in the queue, the one being written included.
     bulk_waiting: usize,
-    writing: Option<(BulkSlot, usize, LinkNo)>,
+    writing: Option<(BulkSlot, usize)>,
     /// Refused by the driver; goes first.
     refused: Option<Play>,
 }
@@ -109,8 +109,8 @@ impl Output {
     /// When the queue was full: the oldest went, the new one is in.
     ///
     /// Realtime-safe: yes
-    pub fn push_bulk(&mut self, slot: BulkSlot, link: LinkNo) -> Result<(), Overflow> {
-        let pushed = self.push_item(Item::Bulk(slot, link));
+    pub fn push_bulk(&mut self, slot: BulkSlot) -> Result<(), Overflow> {
+        let pushed = self.push_item(Item::Bulk(slot));
         self.bulk_waiting += 1;
         pushed
     }
@@ -129,10 +129,10 @@ impl Output {
             match self.queue.pop_front() {
                 None => return Next::Nothing,
                 Some(Item::Message(play)) => return Next::Message(play),
-                Some(Item::Bulk(slot, link)) => self.writing = Some((slot, 0, link)),
+                Some(Item::Bulk(slot)) => self.writing = Some((slot, 0)),
             }
         }
-        self.writing.map_or(Next::Nothing, |(slot, word, link)| Next::BulkAt(slot, word, link))
+        self.writing.map_or(Next::Nothing, |(slot, word)| Next::BulkAt(slot, word))
     }
 
     /// The packet of [`Next::BulkAt`] had this many words; 0 ends the message and frees its slot.
@@ -142,7 +142,7 @@ impl Output {
         if words == 0 {
             self.writing = None;
             self.bulk_waiting = self.bulk_waiting.saturating_sub(1);
-        } else if let Some((_, word, _)) = &mut self.writing {
+        } else if let Some((_, word)) = &mut self.writing {
             *word += words;
         }
     }
@@ -172,11 +172,11 @@ impl Output {
     pub fn clear(&mut self) -> Option<BulkSlot> {
         self.refused = None;
         self.urgent.clear();
-        if let Some((slot, ..)) = self.writing.take() {
+        if let Some((slot, _)) = self.writing.take() {
             return Some(slot);
         }
         while let Some(item) = self.queue.pop_front() {
-            if let Item::Bulk(slot, _) = item {
+            if let Item::Bulk(slot) = item {
                 return Some(slot);
             }
         }
@@ -192,7 +192,7 @@ impl Output {
             let spared = |i: &Item| matches!(i, Item::Message(p) if is_ending(&p.message));
             let at = self.queue.iter().position(|i| !spared(i)).unwrap_or(0);
             result = Err(Overflow(match self.queue.remove(at) {
-                Some(Item::Bulk(slot, _)) => {
+                Some(Item::Bulk(slot)) => {
                     self.bulk_waiting = self.bulk_waiting.saturating_sub(1);
                     Some(slot)
                 }
@@ -207,9 +207,10 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::PortId;
 
     fn play(message: Ump) -> Play {
-        Play { message, link: LinkNo(1), born: None }
+        Play { message, source: Endpoint::local(PortId(1)), born: None }
     }
 
     #[test]
@@ -218,16 +219,16 @@ mod tests {
         let (before, note) = (play(Ump::midi1(0, 0xC0, 5, 0)), play(Ump::midi1(0, 0x90, 60, 1)));
         let clock = play(Ump::system(0, 0xF8, 0, 0));
         out.push(before).unwrap();
-        out.push_bulk(BulkSlot(3), LinkNo(1)).unwrap();
+        out.push_bulk(BulkSlot(3)).unwrap();
         assert_eq!(out.pop(), Next::Message(before));
-        assert_eq!(out.pop(), Next::BulkAt(BulkSlot(3), 0, LinkNo(1)));
+        assert_eq!(out.pop(), Next::BulkAt(BulkSlot(3), 0));
         out.bulk_advance(2);
         out.push(note).unwrap();
         out.push(clock).unwrap();
         assert_eq!(out.pop(), Next::Message(clock));
         out.put_back(clock);
         assert_eq!(out.pop(), Next::Message(clock));
-        assert_eq!(out.pop(), Next::BulkAt(BulkSlot(3), 2, LinkNo(1)));
+        assert_eq!(out.pop(), Next::BulkAt(BulkSlot(3), 2));
         out.bulk_advance(0);
         assert_eq!(out.pop(), Next::Message(note));
         assert_eq!(out.pop(), Next::Nothing);
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn a_full_queue_loses_its_oldest() {
         let mut out = Output::new(true, true);
-        out.push_bulk(BulkSlot(0), LinkNo(1)).unwrap();
+        out.push_bulk(BulkSlot(0)).unwrap();
         for n in 0..OUTPUT_QUEUE - 1 {
             let note = u8::try_from(n % 128).unwrap();
             out.push(play(Ump::midi1(0, 0x90, note, 1))).unwrap();

@@ -192,12 +192,12 @@ impl Outputs {
     /// Puts a kept bulk message into the queue of an output.
     ///
     /// Realtime-safe: yes
-    pub fn play_bulk(&mut self, port: PortId, slot: BulkSlot, link: LinkNo) {
+    pub fn play_bulk(&mut self, port: PortId, slot: BulkSlot) {
         let Some(Some(output)) = self.by_port.get_mut(usize::from(port.0)) else { return };
         if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) {
             stored.readers += 1;
         }
-        if let Err(overflow) = output.push_bulk(slot, link) {
+        if let Err(overflow) = output.push_bulk(slot) {
             self.counters.output_overflow.add_one();
             if let Some(slot) = overflow.0 {
                 self.free(slot);
@@ -271,8 +271,8 @@ impl Outputs {
             match output.pop() {
                 Next::Message(play) => return Some(Due { port, play, bulk: false }),
                 Next::BulkAt(..) if self.burst >= BULK_BURST => self.block(now + BULK_PAUSE),
-                Next::BulkAt(slot, word, link) => {
-                    if let Some(due) = self.bulk_packet(port, slot, word, link) {
+                Next::BulkAt(slot, word) => {
+                    if let Some(due) = self.bulk_packet(port, slot, word) {
                         return Some(due);
                     }
                 }
@@ -335,21 +335,12 @@ impl Outputs {
         }
     }
 
-    fn bulk_packet(
-        &mut self,
-        port: PortId,
-        slot: BulkSlot,
-        word: usize,
-        link: LinkNo,
-    ) -> Option<Due> {
-        let packet = match self.store.get(usize::from(slot.0)) {
-            Some(Some(stored)) => {
-                stored.words.get(word..).and_then(Ump::split_first).map(|(packet, _)| packet)
-            }
-            _ => None,
-        };
-        if let Some(message) = packet {
-            return Some(Due { port, play: Play { message, link, born: None }, bulk: true });
+    fn bulk_packet(&mut self, port: PortId, slot: BulkSlot, word: usize) -> Option<Due> {
+        if let Some(Some(stored)) = self.store.get(usize::from(slot.0))
+            && let Some((message, _)) = stored.words.get(word..).and_then(Ump::split_first)
+        {
+            let play = Play { message, source: stored.source, born: None };
+            return Some(Due { port, play, bulk: true });
         }
         if let Some(output) = self.get_mut(port) {
             output.bulk_advance(0);
@@ -430,5 +421,5 @@ impl Outputs {
 
 /// A message that the node itself makes.
 const fn own(message: Ump) -> Play {
-    Play { message, link: LinkNo::LOCAL, born: None }
+    Play { message, source: Endpoint::local(PortId::NONE), born: None }
 }

@@ -305,6 +305,8 @@ impl Plane {
             }
             Err(words) => {
                 self.counters.bulk_overflow.add_one();
+                // It is over for whoever keeps account of what is being played.
+                self.say(ToControl::BulkPlayed { source, number });
                 self.discards.push_back(Discard::Words(words));
             }
         }
@@ -360,7 +362,7 @@ impl Plane {
     pub fn written(&mut self, now: LocalTime, due: &Due) {
         self.outputs.written(due);
         if let Some(born) = due.play.born
-            && let Some(Some(link)) = self.links.get(usize::from(due.play.link.0))
+            && let Some(Some(link)) = self.links.get(usize::from(due.play.source.link.0))
         {
             link.counters.one_way.record(now - born);
         }
@@ -595,7 +597,7 @@ impl Plane {
             return;
         }
         let source = Endpoint::remote(link, event.from);
-        let play = Play { message: event.message, link, born: event.born };
+        let play = Play { message: event.message, source, born: event.born };
         if event.to != PortId::NONE {
             if self.outputs.is_exported(event.to) {
                 self.outputs.play(event.to, source, play);
@@ -615,14 +617,14 @@ impl Plane {
         let source = Endpoint::remote(link, bulk.from);
         if bulk.to != PortId::NONE {
             if self.outputs.is_exported(bulk.to) {
-                self.outputs.play_bulk(bulk.to, bulk.slot, link);
+                self.outputs.play_bulk(bulk.to, bulk.slot);
             } else {
                 self.counters.not_exported.add_one();
             }
         } else {
             for route in self.routes.sinks(source) {
                 if route.sink.link == LinkNo::LOCAL {
-                    self.outputs.play_bulk(route.sink.port, bulk.slot, link);
+                    self.outputs.play_bulk(route.sink.port, bulk.slot);
                 }
             }
         }

@@ -1,16 +1,18 @@
 //! What a program hears: messages of its destination as lines of JSONMIDI.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use midip2p_midi::Ump;
 use midip2p_midi::json::{self, Message, Record};
 use midip2p_midi::sysex7;
+use midip2p_proto::bridge::Endpoint;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::node::Shared;
 use crate::ports::app::{AppMessage, AppSink};
+use crate::view::View;
 
 /// Messages kept for a program that is slow to read; then the oldest go, and it is told.
 const BACKLOG: usize = 1 << 18;
@@ -23,7 +25,16 @@ const SYSEX_MAX: usize = 16 << 20;
 
 /// Sends what a program hears until it is gone.
 pub(super) async fn run(sink: AppSink, shared: Arc<Shared>, texts: mpsc::Sender<String>) {
-    let mut listener = Listener { sink, backlog: VecDeque::new(), lost: 0, sysex: Vec::new() };
+    let mut listener = Listener {
+        names: HashMap::new(),
+        names_of: shared.view.load_full(),
+        shared: Arc::clone(&shared),
+        sink,
+        backlog: VecDeque::new(),
+        lost: 0,
+        lost_said: 0,
+        sysex: Vec::new(),
+    };
     loop {
         let woken = shared.host.next();
         tokio::pin!(woken);
@@ -44,9 +55,15 @@ pub(super) async fn run(sink: AppSink, shared: Arc<Shared>, texts: mpsc::Sender<
 }
 
 struct Listener {
+    shared: Arc<Shared>,
+    /// The names of sources, as far as they were needed, and the snapshot they are from.
+    names: HashMap<Endpoint, Option<String>>,
+    names_of: Arc<View>,
     sink: AppSink,
     backlog: VecDeque<AppMessage>,
+    /// Lost from the backlog; the ring counts its own.
     lost: u64,
+    lost_said: u64,
     sysex: Vec<u8>,
 }
 
@@ -65,8 +82,16 @@ impl Listener {
     fn text(&mut self) -> String {
         let mut text = String::with_capacity(BATCH + 1024);
         let lost = self.lost + self.sink.lost();
-        if lost > 0 && self.lost != u64::MAX {
-            self.say_lost(lost, &mut text);
+        if lost > self.lost_said {
+            self.lost_said = lost;
+            text.push_str(&json!({ "status": "lost", "messages": lost }).to_string());
+            text.push('\n');
+        }
+        // Ports come and go; a snapshot that was swapped has other names.
+        let view = self.shared.view.load_full();
+        if !Arc::ptr_eq(&view, &self.names_of) {
+            self.names.clear();
+            self.names_of = view;
         }
         while text.len() < BATCH
             && let Some(message) = self.backlog.pop_front()
@@ -76,17 +101,15 @@ impl Listener {
         text
     }
 
-    fn say_lost(&mut self, lost: u64, text: &mut String) {
-        text.push_str(&json!({ "status": "lost", "messages": lost }).to_string());
-        text.push('\n');
-        self.lost = 0;
-    }
-
     fn line(&mut self, message: &AppMessage, text: &mut String) {
         let time = u64::try_from(message.at.as_us()).ok();
         let packet = message.message;
+        let view = &self.names_of;
+        let name =
+            self.names.entry(message.source).or_insert_with(|| view.source_name(message.source));
+        let port = name.as_deref();
         let Some((part, payload)) = sysex7::payload(&packet) else {
-            return write(Message::Ump(packet), time, text);
+            return write(Message::Ump(packet), time, port, text);
         };
         if part.begins() {
             self.sysex.clear();
@@ -96,7 +119,7 @@ impl Listener {
         }
         if part.ends() {
             let group = group_of(&packet);
-            write(Message::Sysex { group, data: &self.sysex }, time, text);
+            write(Message::Sysex { group, data: &self.sysex }, time, port, text);
             self.sysex.clear();
         }
     }
@@ -106,8 +129,8 @@ fn group_of(packet: &Ump) -> u8 {
     packet.group().unwrap_or(0)
 }
 
-fn write(message: Message<'_>, time: Option<u64>, text: &mut String) {
-    let record = Record { message, time, port: None, from: None };
+fn write(message: Message<'_>, time: Option<u64>, port: Option<&str>, text: &mut String) {
+    let record = Record { message, time, port, from: None };
     let before = text.len();
     if json::write(&record, text).is_ok() {
         text.push('\n');

@@ -2,7 +2,7 @@
 
 use super::{Bus, Local, names};
 use crate::control::port::{Direction, Home, LocalPort, PortIdentity};
-use crate::id::{NodeId, PortId};
+use crate::id::{LinkNo, NodeId, PortId};
 
 /// Whose a port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum Reach {
         node: NodeId,
         /// How it is shown.
         display: String,
-        /// Whether it is linked now; if not, it went a moment ago.
-        linked: bool,
+        /// Its link; `None` when it went a moment ago.
+        link: Option<LinkNo>,
     },
 }
 
@@ -53,7 +53,7 @@ impl Bus {
                 reach: Reach::Remote {
                     node: *node,
                     display: remote.display.clone(),
-                    linked: remote.link.is_some(),
+                    link: remote.link,
                 },
                 exported: true,
                 routes: remote.link.map_or(0, |link| {
