@@ -20,4 +20,6 @@ pub mod http;
 pub mod metrics;
 pub mod view;
 
+pub mod cli;
+
 pub mod os;

@@ -1,0 +1,258 @@
+//! The way to a running node: which one is meant, and its HTTP interface.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde_json::Value;
+
+use super::exit::bad_input;
+use super::text::escape;
+use crate::http::names::closest;
+use crate::os::registry::{self, Entry};
+
+/// A node that does not answer within this is stuck or gone.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which node to talk to.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct NodeChoice {
+    /// The node to talk to: its name, the beginning of its id, HOST:PORT or a URL. Needed only when
+    /// several nodes run on this machine
+    #[arg(long, value_name = "NODE")]
+    pub(super) node: Option<String>,
+}
+
+/// A node's HTTP interface.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// The node's name, or its address if only that is known; harmless to print.
+    pub(super) name: String,
+    /// Where its interface is.
+    pub(super) address: SocketAddr,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    /// The node that is meant.
+    pub(super) fn find(choice: &NodeChoice) -> anyhow::Result<Self> {
+        let here = registry::network();
+        let nodes: Vec<Entry> =
+            registry::list().into_iter().filter(|entry| entry.network == here).collect();
+        match choose(&nodes, choice.node.as_deref())? {
+            Chosen::Entry(entry) => Ok(Self::at(&entry.name, entry.http)),
+            Chosen::Address(text) => {
+                let address = resolve(&text)?;
+                Ok(Self::at(&text, address))
+            }
+        }
+    }
+
+    /// The node at this address.
+    pub(super) fn at(name: &str, address: SocketAddr) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(ANSWER_WITHIN))
+            .http_status_as_error(false)
+            // The node is near; a proxy for the web knows nothing of it.
+            .proxy(None)
+            .build();
+        Self { name: escape(name), address, agent: config.into() }
+    }
+
+    /// What the node says at `path`.
+    pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("http://{}{path}", self.address);
+        let mut response = self.agent.get(&url).call().map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let value: Value = response.body_mut().read_json().with_context(|| {
+            format!("{url} answered {status}, but not with JSON; is it a node?")
+        })?;
+        if !status.is_success() {
+            let said = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+            bail!("{url} answered {status}: {}", escape(said));
+        }
+        Ok(value)
+    }
+
+    /// Asks the node to do something.
+    pub(super) fn post(&self, path: &str) -> anyhow::Result<()> {
+        let url = format!("http://{}{path}", self.address);
+        let response =
+            self.agent.post(&url).send_empty().map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            bail!("{url} answered {}; the node may be stopping, try again", response.status());
+        }
+        Ok(())
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
+        anyhow!(
+            "no node answers at {}: {error}; start one with `midip2p up`, or name another with --node",
+            self.address
+        )
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Chosen {
+    Entry(Entry),
+    Address(String),
+}
+
+/// Which of the running nodes is meant, or where else to look.
+fn choose(nodes: &[Entry], asked: Option<&str>) -> anyhow::Result<Chosen> {
+    let Some(asked) = asked.map(str::trim) else {
+        return match nodes {
+            [one] => Ok(Chosen::Entry(one.clone())),
+            [] => Err(anyhow!(
+                "no node runs on this machine; start one with `midip2p up`, \
+                 or name one elsewhere with --node HOST:PORT"
+            )),
+            several => Err(bad_input(format!(
+                "{} nodes run on this machine; say which with --node: {}",
+                several.len(),
+                list(several)
+            ))),
+        };
+    };
+    let lower = asked.to_lowercase();
+    let named: Vec<Entry> =
+        nodes.iter().filter(|n| n.name.to_lowercase() == lower).cloned().collect();
+    let by_id: Vec<Entry> = nodes
+        .iter()
+        .filter(|n| lower.len() >= 4 && n.id.to_lowercase().starts_with(&lower))
+        .cloned()
+        .collect();
+    for found in [named, by_id] {
+        match found.as_slice() {
+            [] => {}
+            [one] => return Ok(Chosen::Entry(one.clone())),
+            several => {
+                let several = list(several);
+                return Err(bad_input(format!(
+                    "several nodes are called {asked:?}; say which by its id: {several}"
+                )));
+            }
+        }
+    }
+    match address_in(asked) {
+        Some(address) => Ok(Chosen::Address(address)),
+        None => Err(bad_input(no_such_node(nodes, asked))),
+    }
+}
+
+fn no_such_node(nodes: &[Entry], asked: &str) -> String {
+    let near = closest(nodes.iter().map(|n| n.name.as_str()), asked);
+    match (near.first(), nodes) {
+        (Some(near), _) => {
+            format!("no node {asked:?} runs on this machine; did you mean {near:?}?")
+        }
+        (None, []) => format!(
+            "no node {asked:?}: none runs on this machine. Start one with `midip2p up`, \
+             or name one elsewhere as HOST:PORT"
+        ),
+        (None, nodes) => format!(
+            "no node {asked:?} runs on this machine; there is {}. One elsewhere is named as HOST:PORT",
+            list(nodes)
+        ),
+    }
+}
+
+fn list(nodes: &[Entry]) -> String {
+    let named: Vec<String> = nodes
+        .iter()
+        .map(|n| format!("{:?} ({}, {})", n.name, n.id.get(..8).unwrap_or(&n.id), n.http))
+        .collect();
+    named.join(", ")
+}
+
+/// The HOST:PORT in a URL, or the text itself if it is one.
+fn address_in(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let known = ["http", "ws", ""].contains(&scheme.to_lowercase().as_str());
+    let address = rest.split(['/', '?', '#']).next().filter(|_| known)?;
+    let (host, port) = match address.rsplit_once(':').filter(|(host, _)| !host.ends_with(':')) {
+        Some((host, port)) => (host, port.parse::<u16>().ok()?),
+        // A URL may leave its port out.
+        None if scheme.is_empty() => return None,
+        None => (address, 80),
+    };
+    (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| format!("{host}:{port}"))
+}
+
+fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
+    let mut found = address
+        .to_socket_addrs()
+        .map_err(|error| bad_input(format!("{address} has no address: {error}; check its name")))?;
+    // A node listens on 127.0.0.1 unless told otherwise, and "localhost" may give ::1 first.
+    let all: Vec<SocketAddr> = found.by_ref().collect();
+    all.iter()
+        .find(|a| a.is_ipv4())
+        .or_else(|| all.first())
+        .copied()
+        .ok_or_else(|| bad_input(format!("{address} has no address; check its name")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, id: &str) -> Entry {
+        Entry {
+            pid: 1,
+            id: id.repeat(8),
+            name: name.to_owned(),
+            http: "127.0.0.1:8080".parse().unwrap(),
+            tcp: 5005,
+            network: 0,
+        }
+    }
+
+    fn said(nodes: &[Entry], asked: Option<&str>) -> String {
+        choose(nodes, asked).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_only_node_is_meant_unless_another_is_named() {
+        let one = [entry("studio", "ab12cd34")];
+        for asked in [None, Some("studio"), Some("STUDIO"), Some("ab12"), Some("AB12cd34ab")] {
+            assert_eq!(choose(&one, asked).unwrap(), Chosen::Entry(one[0].clone()), "{asked:?}");
+        }
+        assert!(said(&[], None).contains("midip2p up"));
+        assert!(said(&one, Some("stduio")).contains("did you mean \"studio\""));
+        assert!(said(&one, Some("xyzzy")).contains("there is \"studio\""));
+        // Three digits are too few to be an id.
+        assert!(choose(&one, Some("ab1")).is_err());
+    }
+
+    #[test]
+    fn several_nodes_are_named_and_twins_told_apart() {
+        let mut two = [entry("stage", "aaaa0000"), entry("booth", "bbbb0000")];
+        let error = said(&two, None);
+        assert!(["--node", "stage", "aaaa0000", "booth"].iter().all(|w| error.contains(w)));
+        two[1].name = "Stage".to_owned();
+        let error = said(&two, Some("stage"));
+        assert!(error.contains("aaaa0000") && error.contains("bbbb0000"), "{error}");
+        assert_eq!(choose(&two, Some("bbbb")).unwrap(), Chosen::Entry(two[1].clone()));
+    }
+
+    #[test]
+    fn addresses_are_known_by_their_port() {
+        for (text, want) in [
+            ("127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("studio.local:1", Some("studio.local:1")),
+            ("[::1]:8080", Some("[::1]:8080")),
+            ("http://host:8080/", Some("host:8080")),
+            ("ws://host:8080/ws?name=x", Some("host:8080")),
+            ("http://host", Some("host:80")),
+            ("https://host:1", None),
+            ("studio", None),
+            ("studio:keys", None),
+            (":8080", None),
+            ("my studio:80", None),
+            ("host:99999", None),
+        ] {
+            assert_eq!(address_in(text).as_deref(), want, "{text}");
+        }
+    }
+}

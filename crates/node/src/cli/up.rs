@@ -1,0 +1,435 @@
+//! `midip2p up`: runs a node until somebody stops it.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use midip2p_midi::Ump;
+use midip2p_midi::json::{self, Message};
+use midip2p_proto::control::bus::{PortView, Reach};
+use midip2p_proto::control::port::{BackendNo, Home, NameFilter};
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::uptime;
+
+use super::exit::{Exit, bad_input};
+use super::inbox::Signals;
+use super::output;
+use super::text::{Paint, escape};
+use crate::http::HTTP_PORT;
+use crate::node::{Node, NodeInfo};
+use crate::options::Options;
+use crate::transport::lan::{TCP_PORT, UDP_PORT};
+
+/// What the runtime's own threads get to end after the node did.
+const LAST_THREADS: Duration = Duration::from_millis(500);
+
+/// Make this machine part of the studio: run a node until Ctrl-C.
+///
+/// Nodes on a network find each other. Every MIDI port of this machine appears on the others, and
+/// theirs appear here, as "PORT @ NODE": connect them as if they were in this room.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  midip2p up
+  midip2p up --name stage --peer 192.168.1.20        where multicast does not pass
+  midip2p up --no-export '*Through*' --import 'Keys*'
+  midip2p up --panic-on '{\"type\":\"controlChange\",\"channel\":16,\"controller\":119,\"value\":127}'
+  midip2p up --app-port DAW                          a port for `midip2p send` and `monitor`
+
+Patterns: * is any text, ? one character; case does not count.")]
+pub(super) struct UpArgs {
+    /// The node's name, as others see it [default: this machine's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Where the node keeps its identity [default: a directory of yours that no other node uses]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// UDP port for notes; 0: a free one [default: 5004, or a free one if that is taken]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    port_udp: Option<u16>,
+    /// TCP port for everything else; 0: a free one [default: 5005, or a free one if that is taken]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    port_tcp: Option<u16>,
+    /// Port of the HTTP interface; 0: a free one [default: 8080, or a free one if that is taken]
+    #[arg(long, value_name = "PORT", help_heading = "Network")]
+    port_http: Option<u16>,
+    /// Address of the HTTP interface. It has no password: anything but this machine's own address
+    /// lets everybody on that network play and listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", help_heading = "Network")]
+    http_address: IpAddr,
+    /// Use only this network interface, by its name or its address
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    interface: Option<String>,
+    /// Link with the node there, besides those that are found; repeatable
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Network")]
+    peer: Vec<String>,
+    /// Neither announce this node nor look for others
+    #[arg(long, help_heading = "Network")]
+    no_discovery: bool,
+
+    /// Open a port of this name for programs; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "MIDI ports")]
+    app_port: Vec<String>,
+    /// Show others only those ports of this machine whose names match; repeatable
+    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    export: Vec<String>,
+    /// Hide matching ports of this machine from others; repeatable
+    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    no_export: Vec<String>,
+    /// Show here only those ports of others whose names match; repeatable
+    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    import: Vec<String>,
+    /// Hide matching ports of others here; repeatable
+    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    no_import: Vec<String>,
+    /// Show here at most so many ports of others
+    #[arg(long, value_name = "NUMBER", help_heading = "MIDI ports")]
+    mirrors: Option<usize>,
+    /// Leave the ALSA sequencer alone
+    #[arg(long, help_heading = "MIDI ports")]
+    no_alsa: bool,
+    /// Leave JACK alone
+    #[arg(long, help_heading = "MIDI ports")]
+    no_jack: bool,
+
+    /// When this message comes from a port of this machine, silence everything, everywhere
+    #[arg(long, value_name = "JSONMIDI", value_parser = panic_message, help_heading = "Safety")]
+    panic_on: Option<Ump>,
+    /// Let others send system resets (FF) to the ports of this machine
+    #[arg(long, help_heading = "Safety")]
+    allow_reset: bool,
+
+    /// Say more of what happens; the variable RUST_LOG says it more finely
+    #[arg(short, long)]
+    verbose: bool,
+    /// When ready, one line of JSON with name, id and ports on standard output; the log goes to
+    /// standard error
+    #[arg(long)]
+    json: bool,
+    /// Stop when standard input ends: a child that outlives nobody.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+impl UpArgs {
+    fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            name: self.name.clone(),
+            state: self.state.clone(),
+            udp: self.port_udp,
+            tcp: self.port_tcp,
+            http: self.port_http,
+            http_address: self.http_address,
+            interface: self.interface.clone(),
+            peers: self.peer.clone(),
+            app_ports: self.app_port.clone(),
+            export: NameFilter { allow: self.export.clone(), deny: self.no_export.clone() },
+            import: NameFilter { allow: self.import.clone(), deny: self.no_import.clone() },
+            mirrors: self.mirrors.unwrap_or(defaults.mirrors),
+            discovery: !self.no_discovery,
+            alsa: !self.no_alsa,
+            jack: !self.no_jack,
+            panic_on: self.panic_on,
+            accept_reset: self.allow_reset,
+        }
+    }
+}
+
+pub(super) fn run(args: UpArgs) -> anyhow::Result<Exit> {
+    log_to_stderr(args.verbose);
+    check_names(&args)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let signals = Signals::register(&runtime)?;
+    let done = runtime.block_on(live(&args, signals));
+    runtime.shutdown_timeout(LAST_THREADS);
+    done
+}
+
+async fn live(args: &UpArgs, mut signals: Signals) -> anyhow::Result<Exit> {
+    let stdin = args.until_stdin_closes.then(stdin_end).transpose()?;
+    let node = tokio::select! {
+        node = Node::start(args.options()) => node?,
+        _ = signals.next() => return Ok(Exit::Fine),
+    };
+    let said = if args.json { format!("{}\n", ready_line(&node)) } else { welcome(&node, args) };
+    output::all(said.as_bytes())?;
+    tokio::select! {
+        _ = signals.next() => {}
+        () = ended(stdin) => {}
+    }
+    tokio::select! {
+        () = node.stop() => Ok(Exit::Fine),
+        // Somebody is in a hurry: what sounds ends when the peers notice the silence.
+        number = signals.next() => process::exit(128 + i32::from(number)),
+    }
+}
+
+async fn ended(stdin: Option<oneshot::Receiver<()>>) {
+    match stdin {
+        Some(end) => {
+            let _ = end.await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when standard input is at its end.
+fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
+    let (sender, end) = oneshot::channel();
+    thread::Builder::new().name("midip2p-stdin".to_owned()).spawn(move || {
+        let mut buffer = [0; 256];
+        while matches!(io::stdin().read(&mut buffer), Ok(1..)) {}
+        let _ = sender.send(());
+    })?;
+    Ok(end)
+}
+
+fn log_to_stderr(verbose: bool) {
+    let default = if verbose { "midip2p=debug,info" } else { "midip2p=info,warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // It fails when a log was set up already: then there is one.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_timer(uptime())
+        .try_init();
+}
+
+/// Names that cannot be shown are refused before anything is opened.
+fn check_names(args: &UpArgs) -> anyhow::Result<()> {
+    let name = args.name.iter().map(|name| ("--name", name));
+    let ports = args.app_port.iter().map(|name| ("--app-port", name));
+    for (option, name) in name.chain(ports) {
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            let shown = escape(name);
+            return Err(bad_input(format!(
+                "{option} \"{shown}\": a name has at least one letter and no control characters"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The message that stands for the panic button.
+fn panic_message(text: &str) -> anyhow::Result<Ump> {
+    let mut scratch = vec![0; text.len()];
+    match json::decode(text.as_bytes(), &mut scratch).context("not a message of JSONMIDI")?.message
+    {
+        Message::Ump(message) => Ok(message),
+        Message::Sysex { .. } | Message::Bytes { .. } => {
+            anyhow::bail!("a SysEx cannot be the panic button; choose a controller or a note")
+        }
+    }
+}
+
+/// The line that says to scripts that the node is ready.
+fn ready_line(node: &Node) -> Value {
+    let info = node.info();
+    let backends: Vec<Value> = info
+        .backends
+        .iter()
+        .map(|b| json!({ "kind": b.kind, "available": b.available, "reason": b.reason }))
+        .collect();
+    let ports: Vec<Value> = node
+        .view()
+        .ports
+        .iter()
+        .filter_map(|port| {
+            let kind = local_kind(port, info)?;
+            Some(json!({ "name": port.name, "direction": port.direction.as_str(), "kind": kind }))
+        })
+        .collect();
+    json!({
+        "event": "ready",
+        "id": info.id.to_string(),
+        "name": info.name,
+        "udp": info.udp_port,
+        "tcp": info.tcp_port,
+        "http": info.http.to_string(),
+        "ports": { "udp": info.udp_port, "tcp": info.tcp_port, "http": info.http.port() },
+        "pid": process::id(),
+        "realtime": info.realtime,
+        "midi": ports,
+        "backends": backends,
+    })
+}
+
+/// Where a port of this node lives; `None` for those of others.
+fn local_kind(port: &PortView, info: &NodeInfo) -> Option<&'static str> {
+    match port.reach {
+        Reach::Local(Home::App) => Some("app"),
+        Reach::Local(Home::Backend(BackendNo(number))) => {
+            let mut there = info.backends.iter().filter(|b| b.available);
+            Some(there.nth(usize::from(number)).map_or("midi", |b| b.kind))
+        }
+        Reach::Remote { .. } => None,
+    }
+}
+
+/// What people read when the node is ready.
+fn welcome(node: &Node, args: &UpArgs) -> String {
+    let info = node.info();
+    let paint = Paint::stdout();
+    let name = paint.paint(1, &escape(&info.name));
+    let mut lines = vec![
+        format!("{name} is up (id {}).", info.id.short()),
+        format!("  network   UDP {}, TCP {}", info.udp_port, info.tcp_port),
+        format!("  API       http://{}", info.http),
+    ];
+    for backend in &info.backends {
+        let state = if backend.available {
+            let ports = node
+                .view()
+                .ports
+                .iter()
+                .filter(|p| local_kind(p, info) == Some(backend.kind))
+                .count();
+            format!("{ports} MIDI ports")
+        } else {
+            format!("not there: {}", escape(&backend.reason))
+        };
+        lines.push(format!("  {:<8}  {state}", backend.kind));
+    }
+    for name in &args.app_port {
+        lines.push(format!("  app port  {name}"));
+    }
+    lines.extend(replaced(info, args));
+    if !info.realtime {
+        lines.push("No real-time priority: under load notes may come late.".to_owned());
+    }
+    if args.no_discovery && args.peer.is_empty() {
+        lines.push(
+            "It neither looks for other nodes nor is found; others may name it as --peer."
+                .to_owned(),
+        );
+    }
+    lines.push(
+        "Until trust lands, every midip2p node on this network links without asking.".to_owned(),
+    );
+    if io::stdin().is_terminal() {
+        lines
+            .push("Ctrl-C ends it. In another terminal: midip2p ports, peers, monitor.".to_owned());
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Default ports that were taken.
+fn replaced(info: &NodeInfo, args: &UpArgs) -> Vec<String> {
+    [
+        ("UDP", args.port_udp, UDP_PORT, info.udp_port),
+        ("TCP", args.port_tcp, TCP_PORT, info.tcp_port),
+        ("HTTP", args.port_http, HTTP_PORT, info.http.port()),
+    ]
+    .into_iter()
+    .filter(|(_, asked, usual, is)| asked.is_none() && usual != is)
+    .map(|(what, _, usual, is)| {
+        format!("{what} port {usual} is taken on this machine; {is} serves.")
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Verb};
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<UpArgs, String> {
+        let all = ["midip2p", "up"].iter().chain(arguments);
+        match Cli::try_parse_from(all) {
+            Ok(Cli { verb: Verb::Up(args) }) => Ok(*args),
+            Ok(_) => panic!("another verb"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn without_options_a_node_is_the_default_one() {
+        let options = parse(&[]).unwrap().options();
+        assert_eq!(format!("{options:?}"), format!("{:?}", Options::default()));
+    }
+
+    #[test]
+    fn every_option_reaches_the_node() {
+        let args = parse(&[
+            "--name",
+            "stage",
+            "--state",
+            "/s",
+            "--port-udp",
+            "1",
+            "--port-tcp",
+            "2",
+            "--port-http",
+            "0",
+            "--http-address",
+            "::1",
+            "--interface",
+            "eth0",
+            "--peer",
+            "a",
+            "--peer",
+            "b:7",
+            "--app-port",
+            "DAW",
+            "--export",
+            "K*",
+            "--no-export",
+            "*T*",
+            "--import",
+            "I",
+            "--no-import",
+            "J",
+            "--mirrors",
+            "3",
+            "--no-discovery",
+            "--no-alsa",
+            "--no-jack",
+            "--allow-reset",
+            "--panic-on",
+            r#"{"type":"noteOn","channel":1,"note":0,"velocity":1}"#,
+        ]);
+        let options = args.unwrap().options();
+        let strings = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>();
+        assert_eq!((options.name.as_deref(), options.state), (Some("stage"), Some("/s".into())));
+        assert_eq!((options.udp, options.tcp, options.http), (Some(1), Some(2), Some(0)));
+        assert_eq!(options.http_address, "::1".parse::<IpAddr>().unwrap());
+        assert_eq!(options.interface.as_deref(), Some("eth0"));
+        assert_eq!((options.peers, options.app_ports), (strings(&["a", "b:7"]), strings(&["DAW"])));
+        assert_eq!(
+            (options.export.allow, options.export.deny),
+            (strings(&["K*"]), strings(&["*T*"]))
+        );
+        assert_eq!((options.import.allow, options.import.deny), (strings(&["I"]), strings(&["J"])));
+        assert_eq!(options.mirrors, 3);
+        assert_eq!((options.discovery, options.alsa, options.jack), (false, false, false));
+        assert!(options.accept_reset);
+        assert_eq!(options.panic_on, Some(Ump::midi1(0, 0x90, 0, 1)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_a_reason() {
+        for (arguments, want) in [
+            (["--panic-on", "{\"type\":\"noteOn\"}"], "JSONMIDI"),
+            (["--panic-on", "{\"type\":\"sysex\",\"data\":\"00\"}"], "controller"),
+            (["--port-udp", "70000"], "70000"),
+            (["--http-address", "here"], "here"),
+        ] {
+            let error = parse(&arguments).unwrap_err();
+            assert!(error.contains(want), "{error}");
+        }
+        let args = parse(&["--app-port", " "]).unwrap();
+        assert!(check_names(&args).unwrap_err().to_string().contains("--app-port"));
+    }
+}
