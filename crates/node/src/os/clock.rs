@@ -10,10 +10,9 @@ use midip2p_proto::time::LocalTime;
 pub fn now() -> LocalTime {
     use nix::time::{ClockId, clock_gettime};
     // The call fails for unknown clocks only, and every Unix has this one.
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(LocalTime::ZERO, |t| {
-            LocalTime::from_ns(t.tv_sec().saturating_mul(1_000_000_000).saturating_add(t.tv_nsec()))
-        })
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(LocalTime::ZERO, |t| {
+        LocalTime::from_ns(t.tv_sec().saturating_mul(1_000_000_000).saturating_add(t.tv_nsec()))
+    })
 }
 
 /// The moment now, counted from the first call.
