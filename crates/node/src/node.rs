@@ -16,8 +16,9 @@ use arc_swap::ArcSwap;
 use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::BusRules;
 use midip2p_proto::control::discovery::Via;
+use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::{BackendNo, Direction};
-use midip2p_proto::control::{Control, Identity};
+use midip2p_proto::control::{Control, Identity, PeerView};
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId};
@@ -188,7 +189,8 @@ impl Node {
             None
         };
         for peer in &options.peers {
-            tokio::spawn(resolve(peer.clone(), shared.control.clone()));
+            let view = Arc::clone(&shared.view);
+            tokio::spawn(resolve(peer.clone(), shared.control.clone(), view));
         }
         let node =
             Self { info, shared, discovery, _http: http, _state: state, _registered: registered };
@@ -472,17 +474,16 @@ fn discover(
         .ok()
 }
 
-/// Looks up a peer that the user named, until it is found.
-async fn resolve(peer: String, control: mpsc::Sender<ControlInput>) {
+/// How long the first address of a peer has before the next is tried as well.
+const NEXT_ADDRESS: Duration = Duration::from_secs(5);
+
+/// Looks up a peer that the user named, until it is found. A name may have several addresses, of one
+/// machine most likely: they are tried one after the other, so that it is not linked twice.
+async fn resolve(peer: String, control: mpsc::Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
     let mut said = false;
-    loop {
+    let mut addresses = loop {
         match lookup(&peer).await {
-            Ok(addresses) => {
-                for address in addresses {
-                    let _ = control.send(ControlInput::Found(address, None, Via::User)).await;
-                }
-                return;
-            }
+            Ok(addresses) => break addresses,
             Err(error) => {
                 if !said {
                     tracing::warn!("--peer {peer}: {error}; trying again");
@@ -491,6 +492,19 @@ async fn resolve(peer: String, control: mpsc::Sender<ControlInput>) {
                 // A name that is not known yet: the other machine or the network may be starting.
                 tokio::time::sleep(Duration::from_secs(5)).await;
             }
+        }
+    };
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.dedup();
+    for address in addresses {
+        let _ = control.send(ControlInput::Found(address, None, Via::User)).await;
+        // Whether it leads anywhere shows in the view, sooner or later.
+        tokio::time::sleep(NEXT_ADDRESS).await;
+        let linked = |(peer, _): &(PeerView, _)| {
+            peer.address == address && peer.state == LinkState::Connected
+        };
+        if view.load().peers.iter().any(linked) {
+            return;
         }
     }
 }
