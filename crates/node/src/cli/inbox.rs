@@ -57,6 +57,15 @@ impl Inbox {
         Ok(Self { inputs, sender, signal, told: false })
     }
 
+    /// An inbox that hears of no signal but those that a test makes.
+    #[cfg(test)]
+    pub(super) fn for_test() -> (Self, super::fake::Fingers) {
+        let (sender, inputs) = sync_channel(ROOM);
+        let signal = Arc::<AtomicU8>::default();
+        let fingers = super::fake::Fingers { flag: Arc::clone(&signal), inbox: sender.clone() };
+        (Self { inputs, sender, signal, told: false }, fingers)
+    }
+
     /// Where readers put what they read.
     pub(super) fn sender(&self) -> SyncSender<Input> {
         self.sender.clone()
@@ -173,5 +182,35 @@ impl Signals {
         }
         let number = self.next().await;
         process::exit(128 + i32::from(number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_goes_before_all_else_and_is_told_once() {
+        let (mut inbox, fingers) = Inbox::for_test();
+        let sender = inbox.sender();
+        for number in 0..ROOM {
+            sender.send(Input::Child(number, None)).unwrap();
+        }
+        // The inbox is full: the signal is seen all the same.
+        fingers.press_ctrl_c();
+        assert!(matches!(inbox.next(), Input::Signal));
+        for number in 0..ROOM {
+            assert!(matches!(inbox.next_now(), Some(Input::Child(n, None)) if n == number));
+        }
+        assert!(inbox.next_now().is_none());
+        assert!(inbox.next_within(Duration::from_millis(1)).is_none());
+        assert_eq!(inbox.signal(), Some(2));
+    }
+
+    #[test]
+    fn a_wait_ends_when_somebody_presses_ctrl_c() {
+        let (mut inbox, fingers) = Inbox::for_test();
+        thread::spawn(move || fingers.press_ctrl_c());
+        assert!(matches!(inbox.next(), Input::Signal));
     }
 }

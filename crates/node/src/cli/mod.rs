@@ -22,6 +22,8 @@ mod demo;
 mod client;
 mod describe;
 mod exit;
+#[cfg(test)]
+mod fake;
 mod inbox;
 mod lines;
 mod listing;

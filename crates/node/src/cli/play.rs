@@ -75,7 +75,11 @@ pub(super) fn run(args: &PlayArgs) -> anyhow::Result<Exit> {
         Ok(socket) => socket,
         Err(exit) => return Ok(exit),
     };
-    if !is_heard(&client, &args.port, &mut inbox, HEARD_WITHIN)? && inbox.signal().is_none() {
+    let heard = is_heard(&client, &args.port, &mut inbox, HEARD_WITHIN)?;
+    if inbox.signal().is_some() {
+        return Ok(signal_exit(&inbox));
+    }
+    if !heard {
         eprintln!(
             "warning: nobody listens to \"{0}\" yet; connect it to something, or name a port with \
              --to (`midip2p ports` lists them). Playing on.",

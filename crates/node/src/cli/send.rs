@@ -80,7 +80,8 @@ pub(super) fn run(args: &SendArgs) -> anyhow::Result<Exit> {
         Ok(socket) => socket,
         Err(exit) => return Ok(exit),
     };
-    let mut checked = Checked::default();
+    let what = if args.messages.is_empty() { "line" } else { "message" };
+    let mut checked = Checked { what, ..Checked::default() };
     let exit = if !args.file.is_empty() {
         send_each(&files, &mut socket, &inbox)?;
         checked.good = files.lines().count();
@@ -179,6 +180,8 @@ fn read_stdin(inbox: &SyncSender<Input>) {
 /// Lines as they come, the good ones ready to be sent.
 #[derive(Debug, Default)]
 struct Checked {
+    /// What is counted, for people.
+    what: &'static str,
     ready: String,
     number: usize,
     good: usize,
@@ -195,7 +198,7 @@ impl Checked {
             }
             Err(error) => {
                 self.bad += 1;
-                eprintln!("line {}: {}", self.number, escape(&error.to_string()));
+                eprintln!("{} {}: {}", self.what, self.number, escape(&error.to_string()));
             }
         }
     }

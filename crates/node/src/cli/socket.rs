@@ -372,6 +372,7 @@ fn as_ms(time: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::FakeNode;
     use super::*;
 
     #[test]
@@ -385,6 +386,58 @@ mod tests {
         );
         let all = PortRequest { from: &["*".to_owned()], ..Default::default() };
         assert!(all.path().ends_with("&from=*"));
+    }
+
+    fn open(client: &Client, inbox: &mut Inbox) -> anyhow::Result<Result<Socket, Exit>> {
+        Socket::open(client, &PortRequest { name: "x", ..Default::default() }, inbox, 7)
+    }
+
+    #[test]
+    fn a_port_is_open_when_the_node_says_so() {
+        let (mut inbox, _) = Inbox::for_test();
+        let (client, node) = FakeNode::start(|mut node| {
+            node.say("{\"status\":\"somethingNew\"}");
+            node.say("{\"status\":\"ready\"}");
+            node.say("{\"type\":\"clock\"}");
+            node.hear()
+        });
+        let Ok(Ok(mut socket)) = open(&client, &mut inbox) else { panic!("not open") };
+        assert!(matches!(inbox.next(), Input::Text(7, text) if text.contains("clock")));
+        socket.send("a line", &inbox).unwrap();
+        assert_eq!(node.join().unwrap().as_deref(), Some("a line"));
+        // The thread of the node is gone, and with it the node.
+        assert!(matches!(inbox.next(), Input::Closed(7, _)));
+    }
+
+    #[test]
+    fn a_node_that_refuses_or_goes_says_why() {
+        let (mut inbox, _) = Inbox::for_test();
+        let (client, _node) = FakeNode::start(|mut node| {
+            node.say("{\"status\":\"error\",\"error\":\"no room\"}");
+            node.hear()
+        });
+        let error = open(&client, &mut inbox).err().unwrap().to_string();
+        assert!(error.contains("no room"), "{error}");
+        let (client, _node) = FakeNode::start(drop);
+        let error = open(&client, &mut inbox).err().unwrap().to_string();
+        assert!(error.contains("went away") && error.contains("midip2p up"), "{error}");
+    }
+
+    #[test]
+    fn a_stuck_node_does_not_hold_who_pressed_ctrl_c() {
+        let (mut inbox, fingers) = Inbox::for_test();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (client, _node) = FakeNode::start(move |mut node| {
+            node.say("{\"status\":\"ready\"}");
+            // It reads nothing until the test is over.
+            let _ = ended.recv();
+        });
+        let Ok(Ok(mut socket)) = open(&client, &mut inbox) else { panic!("not open") };
+        fingers.press_ctrl_c();
+        // More than any system keeps for a reader.
+        let error = socket.send(&" ".repeat(64 << 20), &inbox).unwrap_err().to_string();
+        assert!(error.contains("takes nothing more"), "{error}");
+        drop(end);
     }
 
     #[test]

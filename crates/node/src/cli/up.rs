@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use midip2p_midi::Ump;
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::uptime;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use super::exit::{Exit, bad_input};
 use super::inbox::Signals;
@@ -201,8 +202,17 @@ fn log_to_stderr(verbose: bool) {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .with_timer(uptime())
+        .with_timer(Uptime(Instant::now()))
         .try_init();
+}
+
+/// The time in the log: seconds since the node began.
+struct Uptime(Instant);
+
+impl FormatTime for Uptime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:>9.3}", self.0.elapsed().as_secs_f64())
+    }
 }
 
 /// Names that cannot be shown are refused before anything is opened.

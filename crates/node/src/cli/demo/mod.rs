@@ -138,10 +138,11 @@ fn concert(
     let Ok(_listener) = Socket::open(&seats, &listen, inbox, LISTENER)? else { return Ok(None) };
     let play = PortRequest { name: PORT, source: true, exported: true, ..PortRequest::default() };
     let Ok(mut player) = Socket::open(&stage, &play, inbox, PLAYER)? else { return Ok(None) };
-    if !is_heard(&stage, PORT, inbox, HEARD_WITHIN)? {
-        if inbox.signal().is_some() {
-            return Ok(None);
-        }
+    let heard = is_heard(&stage, PORT, inbox, HEARD_WITHIN)?;
+    if inbox.signal().is_some() {
+        return Ok(None);
+    }
+    if !heard {
         bail!(
             "the two nodes did not link within {} s; is a firewall between programs on this \
              machine? `midip2p demo --serve` lets you look",
