@@ -53,11 +53,31 @@ pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     if is_input { Exit::BadInput } else { Exit::Failed }
 }
 
+/// An error with its causes, each said once: many of ours quote their cause already.
+pub(super) fn words(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
 
     use super::*;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let missing = crate::smf::Song::read(std::path::Path::new("/nonexistent.mid")).unwrap_err();
+        let said = words(&anyhow::Error::from(missing).context("cannot play"));
+        assert!(said.starts_with("cannot play: /nonexistent.mid: cannot be read: "), "{said}");
+        assert_eq!(said.matches("os error").count(), 1, "{said}");
+    }
 
     #[test]
     fn bad_input_is_known_through_what_is_said_around_it() {

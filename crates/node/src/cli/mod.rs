@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", exit::words(&error));
         exit::of_error(&error)
     });
     exit.into()
