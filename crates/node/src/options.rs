@@ -24,7 +24,7 @@ pub struct Options {
     pub http_address: IpAddr,
     /// The only network interface to use, by name or address.
     pub interface: Option<String>,
-    /// Nodes to link with, "HOST[:PORT]".
+    /// Nodes to link with, each `HOST` or `HOST:PORT`.
     pub peers: Vec<String>,
     /// App ports to open, each a source and a destination.
     pub app_ports: Vec<String>,

@@ -19,7 +19,7 @@
 //!         NodeOutput::Datagram { to, length } => { /* send buf[..length] to `to` */ }
 //!         NodeOutput::Play(due) => { /* driver.write(due), then */ node.written(now, &due) }
 //!         NodeOutput::WakeAt(at) => break at,
-//!         NodeOutput::Act(_) | NodeOutput::Stream(..) | NodeOutput::Close(_) => { /* do it */ }
+//!         _ => { /* streams, and what the control plane wants: do it */ }
 //!     }
 //! };
 //! # let _ = wake_at;

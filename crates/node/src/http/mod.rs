@@ -10,7 +10,7 @@
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
 //!
 //! It listens on this machine only, unless told otherwise, and answers requests whose `Host` names it
-//! and whose `Origin`, if any, is itself ([`guard`]).
+//! and whose `Origin`, if any, is itself (`guard.rs`).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
