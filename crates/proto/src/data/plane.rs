@@ -327,17 +327,27 @@ impl Plane {
         }
     }
 
+    /// Like [`Plane::poll`], for what cannot wait for other threads: messages for drivers, datagrams.
+    ///
+    /// Realtime-safe: yes
+    pub fn poll_urgent(&mut self, now: LocalTime, buf: &mut [u8]) -> Option<Output> {
+        if let Some(due) = self.outputs.next(now) {
+            return Some(Output::Play(due));
+        }
+        for link in self.links.iter_mut().flatten() {
+            if let Some(length) = link.transmit(now, buf) {
+                return Some(Output::Transmit { to: link.address, length });
+            }
+        }
+        None
+    }
+
     /// What is to be done next. `buf` takes datagrams and has at least 1,200 bytes.
     ///
     /// Realtime-safe: yes
     pub fn poll(&mut self, now: LocalTime, buf: &mut [u8]) -> Output {
-        if let Some(due) = self.outputs.next(now) {
-            return Output::Play(due);
-        }
-        for link in self.links.iter_mut().flatten() {
-            if let Some(length) = link.transmit(now, buf) {
-                return Output::Transmit { to: link.address, length };
-            }
+        if let Some(output) = self.poll_urgent(now, buf) {
+            return output;
         }
         if let Some(piece) = self.pieces.pop_front() {
             return Output::Bulk(piece);
