@@ -69,15 +69,26 @@ within() {
 
 # eventually SECONDS WHAT COMMAND...: the command must succeed once before the time is over.
 eventually() {
-  local limit=$1 what=$2 end
+  local limit=$1 what=$2
   shift 2
-  end=$(($(date +%s%N) + limit * 1000000000))
-  until "$@" >/dev/null 2>&1; do
-    [ "$(date +%s%N)" -lt "$end" ] || fail "$what: not within $limit s: \`$*\`"
-    sleep 0.05
-  done
+  within_time "$limit" "$@" || fail "$what: not within $limit s: \`$*\`"
   say "ok: $what"
 }
+
+# within_time SECONDS COMMAND...: whether the command succeeds once before the time is over; silent.
+within_time() {
+  local end
+  end=$(($(date +%s%N) + $1 * 1000000000))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$(date +%s%N)" -lt "$end" ] || return 1
+    sleep 0.05
+  done
+}
+
+# now: seconds with fractions, for what takes how long: began=$(now) … $(since "$began")
+now() { date +%s.%N; }
+since() { python3 -c 'import sys, time; print(round(time.time() - float(sys.argv[1]), 2))' "$1"; }
 
 # ---- programs in the background --------------------------------------------------------------
 
@@ -88,6 +99,7 @@ start() {
   shift
   # The file says what was started, for whoever reads the folder afterwards.
   printf '%q ' "$@" >"$OUT/$name.cmd"
+  : >"$OUT/$name.out" # whoever waits for a line finds a file at once
   "$@" >"$OUT/$name.out" 2>"$OUT/$name.err" </dev/null &
   lab_pid[$name]=$!
 }
@@ -119,8 +131,11 @@ finish() {
 
 # ---- nodes of midip2p ------------------------------------------------------------------------
 
-# node NAME [PREFIX... --] [OPTIONS...]: starts `midip2p up --json` with a state directory of its own
-# and waits until it says that it is ready. PREFIX puts it elsewhere:
+# Where each node runs: the words before its program, quoted for `eval`.
+declare -A lab_at=()
+
+# node NAME [PREFIX... --] [OPTIONS...]: starts `midip2p up --json` with directories and ports of its
+# own and waits until it says that it is ready. PREFIX puts it elsewhere:
 #   node b "$NETLAB" exec b -- -- --peer 10.77.0.1
 # (the first `--` belongs to netlab, the second ends the prefix).
 node() {
@@ -130,10 +145,59 @@ node() {
     # The last `--` divides prefix and options.
     [ "${!i}" = -- ] && { prefix=("${@:1:i-1}"); shift "$i"; break; }
   done
-  mkdir -p "$OUT/state-$name"
-  start "$name" env XDG_STATE_HOME="$OUT/state-$name" XDG_CONFIG_HOME="$OUT/state-$name" \
-    XDG_RUNTIME_DIR="$OUT/state-$name" ${prefix[@]+"${prefix[@]}"} "${MIDIP2P:?}" up --json "$@"
+  place "$name" ${prefix[@]+"${prefix[@]}"}
+  start_at "$name" "$name" up --json --name "$name" --port-udp 0 --port-tcp 0 --port-http 0 "$@"
   ready "$name" 10
+}
+
+# place NAME [PREFIX...]: says where node NAME runs, without starting it.
+place() {
+  local name=$1 dir=$OUT/state-$1
+  shift
+  mkdir -p "$dir"
+  printf -v "lab_at[$name]" '%q ' env XDG_STATE_HOME="$dir" XDG_CONFIG_HOME="$dir" \
+    XDG_RUNTIME_DIR="$dir" "$@"
+}
+
+# at NAME VERB...: midip2p with the directories and in the namespace of node NAME.
+at() {
+  local name=$1
+  shift
+  eval "${lab_at[$name]}"'"${MIDIP2P:?}" "$@"'
+}
+
+# start_at LABEL NAME VERB...: the same in the background, as LABEL.
+start_at() {
+  local label=$1 name=$2
+  shift 2
+  eval "start \"\$label\" ${lab_at[$name]}"'"${MIDIP2P:?}" "$@"'
+}
+
+# listen LABEL NAME [OPTIONS...]: `monitor --json` of node NAME, waited for; its lines: $OUT/LABEL.out
+listen() {
+  local label=$1 name=$2
+  shift 2
+  start_at "$label" "$name" monitor --json "$@"
+  within_time 10 grep -qs '"ready"' "$OUT/$label.err" || fail "$label does not listen"
+}
+
+# linked A B: waits until A has a link to the node named B.
+linked() { eventually 10 "$1 is linked with $2" is_linked "$1" "$2"; }
+is_linked() { at "$1" peers --json | grep "\"name\":\"$2\"" | grep -q '"state":"connected"'; }
+
+# has_port NAME PORT DIRECTION: whether node NAME shows this port now.
+has_port() { at "$1" ports --json | grep "\"name\":\"$2\"" | grep -q "\"direction\":\"$3\""; }
+
+# heard LABEL COUNT: whether so many messages were heard.
+heard() { [ "$(grep -c '"type"' "$OUT/$1.out")" -ge "$2" ]; }
+
+# metric NAME KEY: a counter of /metrics/midi.
+# get NAME PATH [OPTIONS...]: an answer of its HTTP interface; the options are curl's.
+metric() { get "$1" /metrics/midi | json "$2"; }
+get() {
+  local name=$1 path=$2
+  shift 2
+  eval "${lab_at[$name]}"'curl -sS --max-time 5 "$@" "http://$(field "$name" http)$path"'
 }
 
 # ready NAME SECONDS: waits for the first line of a program's output, which must be JSON.
@@ -161,6 +225,15 @@ print(value if isinstance(value, str) else json.dumps(value))
 ' "$1"
 }
 
+# json_names: the names in lines of JSON on stdin, with what else tells ports apart, sorted.
+json_names() {
+  python3 -c '
+import json, sys
+ports = [json.loads(line) for line in sys.stdin]
+print("; ".join(sorted("{} ({})".format(p["name"], p["direction"]) for p in ports)))
+'
+}
+
 # ---- the network ------------------------------------------------------------------------------
 
 # network N [--rt]: N nodes a, b, c, …, 10.77.0.1 and so on, taken down when the test ends.
@@ -169,3 +242,33 @@ network() {
   "$NETLAB" down
   "$NETLAB" up "$@" >"$OUT/netlab.log" || fail "netlab up $*: see $OUT/netlab.log"
 }
+
+# ---- music that is not ours -------------------------------------------------------------------
+
+# openmsx: the 31 files of Debian's openttd-openmsx in the array `openmsx`, fetched once.
+openmsx() {
+  local kept=$(lab_kept)/openmsx
+  if ! compgen -G "$kept/*.deb" >/dev/null; then
+    mkdir -p "$kept"
+    # Not as its own user: that one may not write here.
+    (cd "$kept" && apt-get -qq -o APT::Sandbox::User=root download openttd-openmsx) >"$OUT/apt.err" 2>&1 ||
+      skip "apt-get cannot download openttd-openmsx: $(tail -n 1 "$OUT/apt.err")"
+  fi
+  [ -d "$kept/usr" ] || dpkg -x "$kept"/*.deb "$kept" || fail "unpacking openttd-openmsx"
+  mapfile -t openmsx < <(find "$kept/usr" -name '*.mid' | sort)
+  [ "${#openmsx[@]}" = 31 ] || fail "openttd-openmsx has ${#openmsx[@]} files, not 31"
+}
+
+# midi_msg: the files of crate midi-msg's tests in the array `midi_msg`; fails where cargo cannot fetch it.
+midi_msg() {
+  local kept=$(lab_kept)/midi-msg
+  mkdir -p "$kept/src" && : >"$kept/src/lib.rs"
+  printf '[package]\nname = "fetch"\nedition = "2021"\n[dependencies]\nmidi-msg = "=0.9.0"\n[workspace]\n' \
+    >"$kept/Cargo.toml"
+  (cd "$kept" && { cargo fetch --offline || cargo fetch; }) >"$OUT/cargo.err" 2>&1 || return 1
+  mapfile -t midi_msg < <(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -path '*/midi-msg-0.9.0/tests/*.mid' | sort)
+  [ "${#midi_msg[@]}" -gt 0 ]
+}
+
+# lab_kept: where what was fetched stays between runs.
+lab_kept() { echo "${CARGO_TARGET_DIR:-$LAB/../target}/lab"; }

@@ -38,8 +38,10 @@ impl Switch {
             ["stats"] => Ok(self.stats()),
             ["trace", path] => self.trace_to(path),
             ["carrier", node, state @ ("on" | "off")] => {
-                let tap = &self.taps[self.node(node)?];
-                sys::set_carrier(tap, *state == "on").map_err(|e| format!("carrier: {e}"))?;
+                let node = self.node(node)?;
+                let on = *state == "on";
+                sys::set_carrier(&self.taps[node], on).map_err(|e| format!("carrier: {e}"))?;
+                self.plugged[node] = on;
                 Ok(String::new())
             }
             _ => Err(format!("unknown request: {line}")),

@@ -83,6 +83,9 @@ pub struct Switch {
     pub taps: Vec<File>,
     /// By the sending node, then the receiving one.
     pub links: Vec<Vec<Link>>,
+    /// Whether each node's cable is in. The kernel keeps a node without carrier from sending, and would
+    /// still let it receive.
+    pub plugged: Vec<bool>,
     pub trace: Option<BufWriter<File>>,
     pub stopped: bool,
     heap: BinaryHeap<Reverse<Due>>,
@@ -94,7 +97,8 @@ impl Switch {
         let taps = (0..n).map(|i| sys::open_tap(&tap_name(lab, i))).collect::<Result<_, _>>()?;
         let link = |i, j| Link::new(Config::default(), salt(i, j));
         let links = (0..n).map(|i| (0..n).map(|j| link(i, j)).collect()).collect();
-        Ok(Self { taps, links, trace: None, stopped: false, heap: BinaryHeap::new(), seq: 0 })
+        let (plugged, heap) = (vec![true; n], BinaryHeap::new());
+        Ok(Self { taps, links, plugged, trace: None, stopped: false, heap, seq: 0 })
     }
 
     fn read(&mut self, from: usize, frame: &mut [u8]) {
@@ -119,8 +123,8 @@ impl Switch {
     }
 
     fn deliver(&mut self, due: Due) {
-        // A write fails when the interface is down, as on a pulled cable: the frame is gone.
-        if self.taps[due.to].write(&due.frame).is_ok() {
+        // A write fails when the interface is down: the frame is gone, as on a pulled cable.
+        if self.plugged[due.to] && self.taps[due.to].write(&due.frame).is_ok() {
             let late = now_ns().saturating_sub(due.at);
             let s = &mut self.links[due.from][due.to].stats;
             s.out += 1;
