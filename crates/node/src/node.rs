@@ -21,7 +21,7 @@ use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::{Control, Identity, PeerView};
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
-use midip2p_proto::id::{BootId, NodeId};
+use midip2p_proto::id::{BootId, NodeId, PortId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::bulk::{self, Bulk};
@@ -109,6 +109,8 @@ pub struct Shared {
     pub control: mpsc::Sender<ControlInput>,
     /// App ports.
     pub apps: AppPorts,
+    /// Those that the node keeps, whoever comes and goes.
+    pub kept: ArcSwap<Vec<PortId>>,
     /// Wakes from the real-time thread.
     pub host: HostWake,
 }
@@ -119,8 +121,9 @@ pub struct Node {
     shared: Arc<Shared>,
     discovery: Option<Discovery>,
     _http: Http,
-    _state: State,
+    // In this order: who looks for a free directory must not find the entry of the node before.
     _registered: Option<Registered>,
+    _state: State,
 }
 
 /// How long a node may take to end: farewells and last note-offs on their way.
@@ -236,6 +239,7 @@ impl Node {
     }
 
     async fn open_app_ports(&self, names: &[String]) {
+        let mut kept = Vec::new();
         for name in names {
             for direction in [Direction::Source, Direction::Destination] {
                 let (opened, done) = oneshot::channel();
@@ -248,11 +252,14 @@ impl Node {
                     opened,
                     ready,
                 };
-                if self.shared.control.send(ControlInput::AppOpen(request)).await.is_ok() {
-                    let _ = done.await;
+                if self.shared.control.send(ControlInput::AppOpen(request)).await.is_ok()
+                    && let Ok(Some(port)) = done.await
+                {
+                    kept.push(port);
                 }
             }
         }
+        self.shared.kept.store(Arc::new(kept));
     }
 }
 
@@ -327,6 +334,7 @@ fn start_planes(
             tunnels,
             control,
             apps,
+            kept: ArcSwap::default(),
             host,
         }),
         backends,

@@ -48,6 +48,9 @@ const DATAGRAMS_AT_ONCE: usize = 64;
 /// How long to wait for others that are behind with their rings.
 const RETRY: Span = Span::from_ms(1);
 
+/// How long drivers may take, at the end, for what was still to be written.
+const LAST_WORDS: Span = Span::from_ms(300);
+
 const TOKEN_WAKE: Token = Token(usize::MAX);
 const TOKEN_TIMER: Token = Token(usize::MAX - 1);
 const TOKEN_DATAGRAMS: Token = Token(usize::MAX - 2);
@@ -264,6 +267,24 @@ impl Thread {
                 self.host.ring();
             }
         }
+        self.finish(&mut buf);
+    }
+
+    /// The last note-offs may be waiting for a device that takes its time: until it has them, but not
+    /// for ever.
+    fn finish(&mut self, buf: &mut [u8]) {
+        let end = clock::now() + LAST_WORDS;
+        let mut events = Events::with_capacity(8);
+        loop {
+            let now = clock::now();
+            self.drain(now, buf);
+            if !self.plane.has_output_work() || now >= end {
+                return;
+            }
+            let _ = self.poll.poll(&mut events, Some(RETRY.to_duration()));
+            self.wake.take();
+            self.timer.expired();
+        }
     }
 
     /// Whether there may be more.
@@ -295,6 +316,8 @@ impl Thread {
         while let Ok((link, delivery)) = self.deliveries.pop() {
             self.plane.handle_bulk(now, link, delivery);
             self.drain(now, buf);
+            // There is room for the next.
+            self.host_due = true;
         }
     }
 
@@ -327,11 +350,17 @@ impl Thread {
     fn drain(&mut self, now: LocalTime, buf: &mut [u8]) -> LocalTime {
         let mut now = now;
         let wake_at = loop {
-            if !self.unblock() {
-                // The others are behind: look again soon rather than lose or reorder anything.
-                break now + RETRY;
-            }
-            match self.plane.poll(now, buf) {
+            // While the others are behind with their rings, what is for them waits in the plane, and is
+            // looked after again soon; what sounds goes on.
+            let output = if self.unblock() {
+                self.plane.poll(now, buf)
+            } else {
+                match self.plane.poll_urgent(now, buf) {
+                    Some(output) => output,
+                    None => break now + RETRY,
+                }
+            };
+            match output {
                 Output::Play(due) => {
                     now = clock::now();
                     let driver = self.driver_of.get(usize::from(due.port.0)).copied();
@@ -366,8 +395,7 @@ impl Thread {
         for (half, wrote) in self.drivers.iter_mut().zip(&mut self.wrote) {
             if std::mem::take(wrote) {
                 half.flush(now);
-                // App ports are read by other threads.
-                self.host_due = true;
+                self.host_due |= half.is_read_by_host();
             }
         }
         wake_at

@@ -93,10 +93,11 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> Tunnel 
     let (messages, messages_out) = mpsc::channel(MESSAGES);
     let (fragments, fragments_out) = mpsc::channel(FRAGMENTS);
     let (reader, writer) = tokio::io::split(stream);
-    let (counters, drained) = (Arc::clone(&inboxes.counters), Arc::clone(&inboxes.drained));
-    let reading = tokio::spawn(read(conn, reader, inboxes));
+    let reading = tokio::spawn(read(conn, reader, inboxes.clone()));
     tokio::spawn(async move {
-        write(writer, messages_out, fragments_out, &drained, &counters).await;
+        write(writer, messages_out, fragments_out, &inboxes.drained, &inboxes.counters).await;
+        // It ended because it could not write, or because the node let go; then nobody minds.
+        let _ = inboxes.control.send(ControlInput::Closed(conn)).await;
         // The node has let go of the connection: a peer that does not close it must not keep it.
         tokio::time::sleep(LINGER).await;
         reading.abort();

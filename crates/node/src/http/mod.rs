@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -90,6 +91,10 @@ pub async fn start(
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&context), guard::check))
         .with_state(context);
     let task = tokio::spawn(async move {
+        let listener = listener.tap_io(|stream| {
+            // Notes are small: none may wait for the acknowledgement of another.
+            let _ = stream.set_nodelay(true);
+        });
         // It ends with an error only if the listener does, which a listening socket has no reason to.
         let _ = axum::serve(listener, router).await;
     });

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Context;
 use super::names::{NotFound, resolve};
 use crate::node::Shared;
+use crate::ports::app::{AppSink, AppSource};
 use crate::stages::control::{AppRequest, ControlInput};
 
 mod incoming;
@@ -45,6 +46,7 @@ struct Asked {
 }
 
 /// One end of an app port that a program has.
+#[derive(Clone, Copy)]
 struct Opened {
     port: PortId,
     /// Whether it was opened for this program, and is closed with it.
@@ -114,10 +116,11 @@ fn parse(context: &Context, query: &[(String, String)]) -> Result<Asked, NotFoun
 async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
     let (mut sink, mut stream) = futures(socket);
     let (texts, mut outbox) = mpsc::channel::<String>(64);
-    let ports = open_ports(&asked, &shared).await;
-    let (source, destination) = match ports {
-        Ok(ports) => ports,
+    let mut opened = Vec::new();
+    let ends = match open_ends(&asked, &shared, &mut opened).await {
+        Ok(ends) => ends,
         Err(why) => {
+            close_ports(&opened, &shared).await;
             let _ = sink.send(json!({ "status": "error", "error": why }).to_string()).await;
             sink.close().await;
             return;
@@ -136,12 +139,12 @@ async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
         }
         sink.close().await;
     });
-    let listening = destination.as_ref().and_then(|opened| {
-        let app_sink = shared.apps.sink(opened.port).ok()?;
-        Some(tokio::spawn(outgoing::run(app_sink, Arc::clone(&shared), texts.clone())))
+    let listening = ends
+        .sink
+        .map(|app_sink| tokio::spawn(outgoing::run(app_sink, Arc::clone(&shared), texts.clone())));
+    let mut player = ends.source.map(|(opened, app_source)| {
+        incoming::Player::new(opened.port, app_source, Arc::clone(&shared))
     });
-    let mut player =
-        source.as_ref().and_then(|opened| incoming::Player::new(opened.port, Arc::clone(&shared)));
     loop {
         tokio::select! {
             text = stream.next() => {
@@ -156,10 +159,10 @@ async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
             () = texts.closed() => break,
         }
     }
-    drop(player);
-    for opened in [source, destination].into_iter().flatten().filter(|o| o.own) {
-        let _ = shared.control.send(ControlInput::AppClose(opened.port)).await;
+    if let Some(player) = player {
+        player.let_go().await;
     }
+    close_ports(&opened, &shared).await;
     if let Some(listening) = listening {
         listening.abort();
     }
@@ -167,18 +170,36 @@ async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
     writing.abort();
 }
 
-type Ends = (Option<Opened>, Option<Opened>);
+/// What a program has of a node.
+struct Ends {
+    source: Option<(Opened, AppSource)>,
+    sink: Option<AppSink>,
+}
 
-async fn open_ports(asked: &Asked, shared: &Shared) -> Result<Ends, String> {
-    let source = match asked.source {
-        true => Some(open_port(asked, Direction::Source, &asked.to, shared).await?),
-        false => None,
-    };
-    let destination = match asked.destination {
-        true => Some(open_port(asked, Direction::Destination, &asked.from, shared).await?),
-        false => None,
-    };
-    Ok((source, destination))
+/// Opens what is asked for; what was opened for this program, whole or not, is entered in `opened`.
+async fn open_ends(
+    asked: &Asked,
+    shared: &Shared,
+    opened: &mut Vec<Opened>,
+) -> Result<Ends, String> {
+    let mut ends = Ends { source: None, sink: None };
+    if asked.source {
+        let port = open_port(asked, Direction::Source, &asked.to, shared).await?;
+        opened.push(port);
+        ends.source = Some((port, shared.apps.source(port.port).map_err(|e| e.to_string())?));
+    }
+    if asked.destination {
+        let port = open_port(asked, Direction::Destination, &asked.from, shared).await?;
+        opened.push(port);
+        ends.sink = Some(shared.apps.sink(port.port).map_err(|e| e.to_string())?);
+    }
+    Ok(ends)
+}
+
+async fn close_ports(opened: &[Opened], shared: &Shared) {
+    for opened in opened.iter().filter(|o| o.own) {
+        let _ = shared.control.send(ControlInput::AppClose(opened.port)).await;
+    }
 }
 
 async fn open_port(
@@ -187,8 +208,10 @@ async fn open_port(
     wishes: &[Wish],
     shared: &Shared,
 ) -> Result<Opened, String> {
+    let ids = shared.kept.load();
     let kept = shared.view.load().ports.iter().find_map(|p| {
         let is_it = p.reach == Reach::Local(Home::App)
+            && ids.contains(&p.id)
             && p.direction == direction
             && p.name.to_lowercase() == asked.name.to_lowercase();
         is_it.then_some(p.id)

@@ -14,7 +14,7 @@ use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Driver, OutputFull};
+use super::{Driver, MESSAGES_AT_ONCE, OutputFull};
 use crate::os::wake::Signal;
 
 /// Programs on all app ports of a node at the same time; one more is refused.
@@ -70,12 +70,12 @@ impl AppSource {
         self.wake.set();
     }
 
-    /// Whether all messages were taken.
+    /// How many messages were not taken yet.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.ring.slots() == SOURCE_RING
+    pub fn waiting(&self) -> usize {
+        SOURCE_RING - self.ring.slots()
     }
 }
 
@@ -227,12 +227,18 @@ impl Driver for AppDriver {
         true
     }
 
+    fn is_read_by_host(&self) -> bool {
+        true
+    }
+
     fn service(&mut self, _now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump)) {
         self.come_and_go();
         let mut more = false;
+        // Fewer each when there are many, so that one call gives no more than it may.
+        let turn = TURN.min(MESSAGES_AT_ONCE / self.clients.len().max(1));
         for client in &mut self.clients {
             let Client::Source { port, ring } = client else { continue };
-            for _ in 0..TURN {
+            for _ in 0..turn {
                 let Ok((at, message)) = ring.pop() else { break };
                 received(*port, at, message);
             }

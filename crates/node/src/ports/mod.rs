@@ -226,6 +226,13 @@ pub trait Driver: Send {
         false
     }
 
+    /// Whether tasks of this process read what it writes, and are to be woken after a flush.
+    ///
+    /// Realtime-safe: yes
+    fn is_read_by_host(&self) -> bool {
+        false
+    }
+
     /// Carries out what the backend half asked for and reads the messages that are there (at most
     /// [`MESSAGES_AT_ONCE`], and then wakes the thread for the rest), oldest first, each with its port and the moment it came (as exact as the system gives it, else `now`).
     /// A SysEx that begins before the one before it has ended makes that one void: a sender broke off.

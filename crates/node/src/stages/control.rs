@@ -131,6 +131,8 @@ pub struct ControlStage {
     requests: AtomicU64,
     changed: bool,
     stopped: Option<oneshot::Sender<()>>,
+    /// Connections that took no more messages.
+    broken: Vec<ConnId>,
     /// For the ports stage, each with the number of outputs that must have been closed before.
     later: VecDeque<(u64, PortsCommand)>,
     outputs_closing: u64,
@@ -153,6 +155,7 @@ impl ControlStage {
             requests: AtomicU64::new(0),
             changed: true,
             stopped: None,
+            broken: Vec::new(),
             later: VecDeque::new(),
             outputs_closing: 0,
             outputs_closed: 0,
@@ -181,6 +184,7 @@ impl ControlStage {
                 self.publish();
             }
             if let Some(stopped) = self.stopped.take() {
+                drop(inbox);
                 self.end().await;
                 let _ = stopped.send(());
                 return;
@@ -197,8 +201,8 @@ impl ControlStage {
         self.tell_ports();
         self.hands.sweep.sweep();
         while let Ok(word) = self.hands.realtime.words.pop() {
-            if let ToControl::BulkPlayed { source, number } = word {
-                let _ = self.hands.bulk.send(BulkInput::Played(source, number)).await;
+            if let ToControl::BulkPlayed { source, number, whole } = word {
+                let _ = self.hands.bulk.send(BulkInput::Played(source, number, whole)).await;
             } else {
                 self.tell(Input::Data(word)).await;
             }
@@ -270,8 +274,14 @@ impl ControlStage {
     /// Tells the control plane something and carries out what it wants.
     async fn tell(&mut self, input: Input<'_>) {
         self.control.handle(clock::now(), input);
-        while let Some(action) = self.control.poll() {
-            self.carry_out(action).await;
+        loop {
+            while let Some(action) = self.control.poll() {
+                self.carry_out(action).await;
+            }
+            // A connection that takes no more is none.
+            let Some(conn) = self.broken.pop() else { break };
+            self.tunnels.remove(&conn);
+            self.control.handle(clock::now(), Input::Closed(conn));
         }
         self.tell_ports();
     }
@@ -360,10 +370,12 @@ impl ControlStage {
 
     fn send(&mut self, conn: ConnId, message: Message<'static>) {
         let Some(tunnel) = self.tunnels.get(&conn) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = tunnel.messages.try_send(message) {
-            // The peer has not read for a thousand messages; its end is reported by the reader.
-            self.hands.inboxes.counters.stuck.add_one();
-            self.tunnels.remove(&conn);
+        if let Err(error) = tunnel.messages.try_send(message) {
+            if matches!(error, mpsc::error::TrySendError::Full(_)) {
+                // The peer has not read for a thousand messages.
+                self.hands.inboxes.counters.stuck.add_one();
+            }
+            self.broken.push(conn);
         }
     }
 
@@ -401,13 +413,22 @@ impl ControlStage {
         self.hands.view.store(Arc::new(view));
     }
 
-    async fn end(&mut self) {
-        // Farewells leave as the writers' channels close.
+    /// Ends what this stage works with, without blocking the runtime: the tunnels' writers still have
+    /// farewells to send, and a MIDI system may take its time.
+    async fn end(mut self) {
         self.tunnels.clear();
         self.command(Command::Data(ToData::Silence)).await;
         self.command(Command::Stop).await;
-        self.hands.realtime.join();
-        self.hands.ports.stop();
+        for (_, command) in std::mem::take(&mut self.later) {
+            self.hands.ports.tell(command);
+        }
+        let mut hands = self.hands;
+        let ended = tokio::task::spawn_blocking(move || {
+            // First the drivers have written their last note-offs, then the ports go.
+            hands.realtime.join();
+            hands.ports.stop();
+        });
+        let _ = ended.await;
     }
 }
 

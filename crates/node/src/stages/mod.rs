@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`control`] | 1,024 inputs | producers wait (connections, HTTP, backends) | `proto::control` |
 //! | [`bulk`](crate::bulk) | 256 fragments | the connection waits, and so its peer | `proto::data::bulk` |
-//! | [`ports`] | 256 commands | refused and said | the MIDI backends |
+//! | [`ports`] | 2,048 commands | refused and said | the MIDI backends |
 //! | [`discovery`] | none | | multicast DNS |
 
 pub mod control;

@@ -254,6 +254,14 @@ impl Outputs {
         }
     }
 
+    /// Whether some output still has something to write.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.by_port.iter().flatten().any(|o| o.has_work())
+    }
+
     /// The next message for a driver.
     ///
     /// Realtime-safe: yes

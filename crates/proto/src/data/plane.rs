@@ -327,6 +327,14 @@ impl Plane {
         }
     }
 
+    /// Whether some output still has something to write.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn has_output_work(&self) -> bool {
+        self.outputs.has_work()
+    }
+
     /// Like [`Plane::poll`], for what cannot wait for other threads: messages for drivers, datagrams.
     ///
     /// Realtime-safe: yes

@@ -7,6 +7,9 @@ use midip2p_midi::Ump;
 use midip2p_midi::bytes::{Parsed, Parser};
 use midip2p_midi::json::{self, Record};
 use midip2p_midi::sysex7;
+use midip2p_proto::bridge::Endpoint;
+use midip2p_proto::data::classify::{Lane, lane};
+use midip2p_proto::data::state::Holders;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use serde_json::json;
@@ -23,11 +26,23 @@ const IN_FLIGHT: u64 = 512;
 /// pile up dumps in the node.
 const LONG_SYSEX: usize = 4096;
 
+/// Events that may follow a SysEx while it is under way. A receiver keeps them back until it has the
+/// SysEx, and has room for four times as many; with what is in flight they always fit.
+const BEHIND_SYSEX: u64 = 512;
+
+/// No receiver waits as long as this for a SysEx; then there is no order left to keep.
+const SYSEX_WITHIN: Duration = Duration::from_millis(100);
+
 /// How often room is looked for while there is none: an acknowledgement takes about a millisecond.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// A flush that is not acknowledged within this is answered all the same, with what is missing.
-const FLUSH_WITHIN: Duration = Duration::from_secs(10);
+/// When nothing was acknowledged for this long, a program that wants to know that all has arrived is
+/// told what is missing, and one that waits with a long SysEx goes on.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// When nothing was acknowledged for this long, whoever does not is not waited for: one deaf peer must
+/// not hold up the others' notes.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Plays what a program sends.
 pub(super) struct Player {
@@ -36,13 +51,31 @@ pub(super) struct Player {
     shared: Arc<Shared>,
     parser: Parser,
     sent: u64,
+    /// What this program holds; others may play on the same port.
+    held: Holders,
+    /// Under way to peers that do not acknowledge, and not waited for.
+    given_up: u64,
+    /// Events since the last SysEx, while that may be under way.
+    behind: Option<u64>,
 }
 
 impl Player {
-    /// A program on a source port; `None` when too many have one.
-    pub(super) fn new(port: PortId, shared: Arc<Shared>) -> Option<Self> {
-        let source = shared.apps.source(port).ok()?;
-        Some(Self { port, source, shared, parser: Parser::new(0), sent: 0 })
+    /// A program on a source port.
+    pub(super) fn new(port: PortId, source: AppSource, shared: Arc<Shared>) -> Self {
+        let (parser, held) = (Parser::new(0), Holders::new(false));
+        Self { port, source, shared, parser, sent: 0, held, given_up: 0, behind: None }
+    }
+
+    /// The program is gone: ends what it left sounding.
+    pub(super) async fn let_go(mut self) {
+        while let Some(message) = self.held.release_any() {
+            while !self.source.push(clock::now(), message) {
+                self.source.flush();
+                // The real-time thread takes what is there within microseconds.
+                tokio::task::yield_now().await;
+            }
+        }
+        self.source.flush();
     }
 
     /// Takes one text message: records, or a command. The answers are for the program.
@@ -65,10 +98,11 @@ impl Player {
                 Some(Ok(record)) => self.packets_of(&record, &mut queue),
             }
             if queue.len() > LONG_SYSEX / sysex7::MAX_PAYLOAD {
-                self.wait_until_acknowledged(Duration::MAX).await;
+                self.wait_until_acknowledged(FLUSH_PATIENCE).await;
             }
             for packet in queue.drain(..) {
-                push(&mut self.source, &self.shared, self.port, now, packet).await;
+                self.keep_order(&packet).await;
+                self.push(now, packet).await;
                 self.sent += 1;
             }
         }
@@ -97,7 +131,7 @@ impl Player {
         let command = value.get("command")?.as_str()?;
         Some(match command {
             "flush" => {
-                let missing = self.wait_until_acknowledged(FLUSH_WITHIN).await;
+                let missing = self.wait_until_acknowledged(FLUSH_PATIENCE).await;
                 json!({ "status": "flushed", "sent": self.sent, "missing": missing }).to_string()
             }
             other => {
@@ -107,37 +141,77 @@ impl Player {
         })
     }
 
-    /// Waits until nothing is under way; how much still is.
-    async fn wait_until_acknowledged(&mut self, within: Duration) -> u64 {
+    /// Waits until nothing is under way, as long as something moves; how much still is.
+    async fn wait_until_acknowledged(&mut self, patience: Duration) -> u64 {
         self.source.flush();
-        let started = tokio::time::Instant::now();
+        let mut progress = Progress::new(u64::MAX);
         // Twice in a row: between ring and link a message is on its way for some microseconds.
         let mut quiet = 0;
         while quiet < 2 {
-            let under_way = in_flight(&self.shared, self.port);
-            if self.source.is_drained() && under_way == 0 {
-                quiet += 1;
-            } else {
-                quiet = 0;
-            }
-            if started.elapsed() >= within {
-                return under_way;
+            let left = self.under_way() + self.source.waiting() as u64;
+            quiet = if left == 0 { quiet + 1 } else { 0 };
+            if progress.is_stuck(left, patience) {
+                return left;
             }
             // Acknowledgements are counted on the real-time thread, which tells nobody.
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         0
     }
-}
 
-async fn push(source: &mut AppSource, shared: &Shared, port: PortId, at: LocalTime, packet: Ump) {
-    while in_flight(shared, port) >= IN_FLIGHT || !source.push(at, packet) {
-        source.flush();
-        // As above: what makes room is counted, not signalled.
-        tokio::time::sleep(LOOK_AGAIN).await;
+    /// Lets no more events run ahead of a SysEx than a receiver can keep back for it.
+    async fn keep_order(&mut self, packet: &Ump) {
+        if lane(packet) == Lane::Bulk {
+            // From the first one that may be under way: others may follow it closely.
+            self.behind.get_or_insert(0);
+        } else if let Some(events) = &mut self.behind {
+            *events += 1;
+            if *events >= BEHIND_SYSEX {
+                self.wait_until_acknowledged(SYSEX_WITHIN).await;
+                self.behind = None;
+            }
+        }
+    }
+
+    async fn push(&mut self, at: LocalTime, packet: Ump) {
+        let _ = self.held.take(Endpoint::local(self.port), &packet);
+        let mut progress = Progress::new(u64::MAX);
+        loop {
+            let under_way = self.under_way();
+            self.given_up = self.given_up.min(under_way);
+            if under_way - self.given_up < IN_FLIGHT && self.source.push(at, packet) {
+                return;
+            }
+            self.source.flush();
+            if progress.is_stuck(under_way, PATIENCE) {
+                self.given_up = under_way;
+            }
+            // As above: what makes room is counted, not signalled.
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn under_way(&self) -> u64 {
+        self.shared.ports.get(usize::from(self.port.0)).map_or(0, |p| p.in_flight.read())
     }
 }
 
-fn in_flight(shared: &Shared, port: PortId) -> u64 {
-    shared.ports.get(usize::from(port.0)).map_or(0, |p| p.in_flight.read())
+/// Whether a number still falls.
+struct Progress {
+    lowest: u64,
+    since: tokio::time::Instant,
+}
+
+impl Progress {
+    fn new(lowest: u64) -> Self {
+        Self { lowest, since: tokio::time::Instant::now() }
+    }
+
+    /// Takes the number as it is now; whether it has not fallen for that long.
+    fn is_stuck(&mut self, now: u64, patience: Duration) -> bool {
+        if now < self.lowest {
+            *self = Self::new(now);
+        }
+        self.since.elapsed() >= patience
+    }
 }
