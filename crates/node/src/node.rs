@@ -8,7 +8,7 @@
 //! | the caller's runtime | [`crate::stages::control`], [`crate::bulk`], tunnels, HTTP |
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::bulk::{self, Bulk};
 use crate::http::{self, Http};
@@ -115,11 +116,13 @@ pub struct Shared {
     pub host: HostWake,
 }
 
-/// A running node. Stop it with [`Node::stop`]; dropped without, its peers notice by its silence.
+/// A running node. Stop it with [`Node::stop`]; dropped without, it ends by itself, if the runtime goes on.
 pub struct Node {
     info: NodeInfo,
     shared: Arc<Shared>,
     discovery: Option<Discovery>,
+    /// What waits for others: connections, names to be looked up.
+    tasks: Vec<JoinHandle<()>>,
     _http: Http,
     // In this order: who looks for a free directory must not find the entry of the node before.
     _registered: Option<Registered>,
@@ -157,7 +160,7 @@ impl Node {
     /// As [`Node::start`].
     pub async fn start_on(
         options: Options,
-        addresses: Vec<std::net::IpAddr>,
+        addresses: Vec<IpAddr>,
         network: impl FnOnce() -> Result<Transport, StartError>,
         backends: Vec<(&'static str, OpenBackend)>,
     ) -> Result<Self, StartError> {
@@ -171,7 +174,7 @@ impl Node {
         };
         let started = start_planes(&options, &state, &name, config, transport, backends)?;
         let Started { shared, backends, udp_port, tcp_port, realtime, acceptor } = started;
-        tokio::spawn(accept(acceptor, shared.control.clone()));
+        let mut tasks = vec![tokio::spawn(accept(acceptor, shared.control.clone()))];
         let mut info = NodeInfo {
             id: state.id,
             name,
@@ -182,7 +185,7 @@ impl Node {
             realtime,
         };
         let http = http::start(&options, &mut info, Arc::clone(&shared)).await?;
-        let registered = enter_registry(&info);
+        let registered = enter_registry(&info, addresses.first());
         let announcement =
             Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
         let discovery = if options.discovery {
@@ -193,10 +196,17 @@ impl Node {
         };
         for peer in &options.peers {
             let view = Arc::clone(&shared.view);
-            tokio::spawn(resolve(peer.clone(), shared.control.clone(), view));
+            tasks.push(tokio::spawn(resolve(peer.clone(), shared.control.clone(), view)));
         }
-        let node =
-            Self { info, shared, discovery, _http: http, _state: state, _registered: registered };
+        let node = Self {
+            info,
+            shared,
+            discovery,
+            tasks,
+            _http: http,
+            _state: state,
+            _registered: registered,
+        };
         node.open_app_ports(&options.app_ports).await;
         let _ = node.shared.control.send(ControlInput::PanicOn(options.panic_on)).await;
         if node.info.backends.iter().any(|b| b.available) {
@@ -260,6 +270,15 @@ impl Node {
             }
         }
         self.shared.kept.store(Arc::new(kept));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        // After `stop` nobody is left to hear it; without, this ends what the node began.
+        let (stopped, _) = oneshot::channel();
+        let _ = self.shared.control.try_send(ControlInput::Stop(stopped));
     }
 }
 
@@ -442,13 +461,15 @@ async fn accept(mut acceptor: Box<dyn Acceptor>, control: mpsc::Sender<ControlIn
     }
 }
 
-fn enter_registry(info: &NodeInfo) -> Option<Registered> {
+fn enter_registry(info: &NodeInfo, address: Option<&IpAddr>) -> Option<Registered> {
+    let address = address.copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let entry = Entry {
         pid: std::process::id(),
         id: info.id.to_string(),
         name: info.name.clone(),
         http: info.http,
         tcp: info.tcp_port,
+        address,
         network: registry::network(),
     };
     registry::register(&entry)
@@ -463,7 +484,7 @@ async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
     let (own, network) = (info.id.to_string(), registry::network());
     for entry in registry::list() {
         if entry.id != own && entry.network == network {
-            let address = SocketAddr::from(([127, 0, 0, 1], entry.tcp));
+            let address = SocketAddr::new(entry.address, entry.tcp);
             let node = crate::stages::discovery::parse_id(&entry.id);
             let found = ControlInput::Found(address, node, Via::Gossip);
             let _ = control.send(found).await;
@@ -482,44 +503,45 @@ fn discover(
         .ok()
 }
 
-/// How long the first address of a peer has before the next is tried as well.
-const NEXT_ADDRESS: Duration = Duration::from_secs(5);
+/// How often a peer that the user named is looked after: time for a connection, and soon enough for an
+/// address that has changed.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 
-/// Looks up a peer that the user named, until it is found. A name may have several addresses, of one
-/// machine most likely: they are tried one after the other, so that it is not linked twice.
+/// Keeps looking for a peer that the user named, as long as it is not linked. A name may have several
+/// addresses, of one machine most likely: they are tried one after the other, so that it is not linked
+/// twice.
 async fn resolve(peer: String, control: mpsc::Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
     let mut said = false;
-    let mut addresses = loop {
+    let mut tried: Vec<SocketAddr> = Vec::new();
+    loop {
         match lookup(&peer).await {
-            Ok(addresses) => break addresses,
-            Err(error) => {
-                if !said {
-                    tracing::warn!("--peer {peer}: {error}; trying again");
-                    said = true;
+            Ok(mut addresses) => {
+                addresses.sort_by_key(SocketAddr::is_ipv6);
+                let linked = |(peer, _): &(PeerView, _)| {
+                    peer.state == LinkState::Connected
+                        && tried.iter().chain(&addresses).any(|a| a.ip() == peer.address.ip())
+                };
+                let is_linked = view.load().peers.iter().any(linked);
+                if !is_linked && let Some(next) = addresses.into_iter().find(|a| !tried.contains(a))
+                {
+                    tried.push(next);
+                    let _ = control.send(ControlInput::Found(next, None, Via::User)).await;
                 }
-                // A name that is not known yet: the other machine or the network may be starting.
-                tokio::time::sleep(Duration::from_secs(5)).await;
             }
+            Err(error) if !said => {
+                tracing::warn!("--peer {peer}: {error}; trying again");
+                said = true;
+            }
+            Err(_) => {}
         }
-    };
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses.dedup();
-    for address in addresses {
-        let _ = control.send(ControlInput::Found(address, None, Via::User)).await;
-        // Whether it leads anywhere shows in the view, sooner or later.
-        tokio::time::sleep(NEXT_ADDRESS).await;
-        let linked = |(peer, _): &(PeerView, _)| {
-            peer.address == address && peer.state == LinkState::Connected
-        };
-        if view.load().peers.iter().any(linked) {
-            return;
-        }
+        // A name that is not known yet, or an address that has changed, is found the next time.
+        tokio::time::sleep(LOOK_UP_EVERY).await;
     }
 }
 
 async fn lookup(peer: &str) -> io::Result<Vec<SocketAddr>> {
     let bare = peer.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<std::net::IpAddr>() {
+    if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, lan::TCP_PORT)]);
     }
     let with_port = match peer.rsplit_once(':') {

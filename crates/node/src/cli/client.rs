@@ -204,6 +204,7 @@ mod tests {
             name: name.to_owned(),
             http: "127.0.0.1:8080".parse().unwrap(),
             tcp: 5005,
+            address: [127, 0, 0, 1].into(),
             network: 0,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub struct Entry {
     pub http: SocketAddr,
     /// Where it takes connections.
     pub tcp: u16,
+    /// On which of this host's addresses.
+    pub address: IpAddr,
     /// Which network it sees: nodes of one host in different network namespaces do not share one.
     pub network: u64,
 }
