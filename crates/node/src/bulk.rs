@@ -33,8 +33,8 @@ pub enum BulkInput {
     Fragment(ConnId, OwnedFragment),
     /// An acknowledgement came.
     Ack(ConnId, BulkAck),
-    /// A message was played, or its outputs are gone.
-    Played(Endpoint, u32),
+    /// The plane is done with a message; whether it was played as a whole.
+    Played(Endpoint, u32, bool),
 }
 
 /// The task's state.
@@ -81,12 +81,13 @@ impl Bulk {
 
     /// Moves what can be moved.
     fn turn(&mut self) {
+        while let Ok(piece) = self.handle.pieces.pop() {
+            self.lanes.piece(piece);
+        }
         while self.waiting.len() < WAITING
-            && let Ok(piece) = self.handle.pieces.pop()
+            && let Some(message) = self.lanes.next_local()
         {
-            if let Some(message) = self.lanes.piece(piece) {
-                self.waiting.push_back((LinkNo::LOCAL, message));
-            }
+            self.waiting.push_back((LinkNo::LOCAL, message));
         }
         for (link, (_, tunnel)) in &self.links {
             while let Ok(permit) = tunnel.messages.try_reserve() {
@@ -135,7 +136,7 @@ impl Bulk {
                     self.lanes.ack(link, &ack);
                 }
             }
-            BulkInput::Played(source, number) => self.lanes.played(source, number),
+            BulkInput::Played(source, number, whole) => self.lanes.played(source, number, whole),
         }
     }
 

@@ -105,12 +105,16 @@ pub enum ToControl {
     /// A local source sent the message that stands for the panic button; outputs here are silent
     /// already.
     PanicPressed,
-    /// A bulk message was written to its outputs (or they are gone).
+    /// The plane is done with a bulk message. Said of each that it was given, once, while its link is
+    /// up.
     BulkPlayed {
         /// Where it came from.
         source: Endpoint,
         /// Its number.
         number: u32,
+        /// Whether all outputs that it was for got all of it; `false` also when there was no room for
+        /// it.
+        whole: bool,
     },
 }
 

@@ -69,6 +69,11 @@ pub const PROBE_FIRST: u32 = 10;
 /// Bulk messages that may wait for one link. One more is dropped.
 pub const BULK_QUEUED_MAX: usize = 4096;
 
+/// Bulk messages of one link that are under way at the same time: begun, and neither played nor refused
+/// by the peer. The rest waits at its source. Eight such links fill the [`BULK_WAITING`] places of the
+/// node that plays.
+pub const BULK_WINDOW: usize = 32;
+
 /// Words of bulk messages that may wait for one link: when there are as many, one more message is
 /// dropped, so that a peer that does not read costs 32 MiB and a message.
 pub const BULK_QUEUED_WORDS: usize = 2 * BULK_WORDS_MAX;

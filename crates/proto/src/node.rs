@@ -195,13 +195,11 @@ impl Node {
                 Output::Transmit { to, length } => return NodeOutput::Datagram { to, length },
                 Output::Play(due) => return NodeOutput::Play(due),
                 Output::Bulk(piece) => {
-                    if let Some(delivery) = self.lanes.piece(piece) {
-                        self.plane.handle_bulk(now, LinkNo::LOCAL, delivery);
-                    }
+                    self.lanes.piece(piece);
                     continue;
                 }
-                Output::Control(ToControl::BulkPlayed { source, number }) => {
-                    self.lanes.played(source, number);
+                Output::Control(ToControl::BulkPlayed { source, number, whole }) => {
+                    self.lanes.played(source, number, whole);
                     continue;
                 }
                 Output::Control(word) => {
@@ -211,7 +209,9 @@ impl Node {
                 Output::Discard(_) => continue,
                 Output::WakeAt(at) => at,
             };
-            if let Some(action) = self.control.poll() {
+            if let Some(delivery) = self.lanes.next_local() {
+                self.plane.handle_bulk(now, LinkNo::LOCAL, delivery);
+            } else if let Some(action) = self.control.poll() {
                 if let Some(output) = self.carry_out(now, action) {
                     return output;
                 }

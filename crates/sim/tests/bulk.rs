@@ -2,13 +2,14 @@
 
 use midip2p_proto::config::BULK_WORDS_MAX;
 use midip2p_proto::control::bus::Wish;
-use midip2p_proto::control::port::Direction;
+use midip2p_proto::control::port::{Direction, PortIdentity};
 use midip2p_proto::midi::sysex7::{self, Part};
 use midip2p_proto::node::NodeInput;
 use midip2p_proto::time::Span;
 use midip2p_sim::network::Path;
 use midip2p_sim::scenario::{dump, expect, note, pair, place, play, quiet};
 use midip2p_sim::seeds;
+use midip2p_sim::world::World;
 
 #[test]
 fn a_megabyte_comes_whole_while_others_play() -> Result<(), String> {
@@ -113,4 +114,54 @@ fn a_device_that_takes_nothing_for_a_while_gets_all_in_order() -> Result<(), Str
         quiet(&mut w)?;
         w.checkers.all_arrived(&place(pc, "Synth"), 2)
     })
+}
+
+/// How much of what a source gave is under way.
+fn under_way(w: &World, host: usize, source: &str) -> u64 {
+    let (Some(node), Some(port)) = (&w.hosts[host].node, w.hosts[host].source(source)) else {
+        return 0;
+    };
+    node.counters().1[usize::from(port.0)].in_flight.read()
+}
+
+/// Gives 400 messages of 4 KB for "Synth" on `pc`, whose device takes next to nothing at first.
+fn flood(w: &mut World, (host, source): (usize, &str), pc: usize) -> Result<(), String> {
+    w.hosts[pc].stuck.insert("Synth".to_owned());
+    for n in 0..400u32 {
+        let [.., high, low] = (n << 1).to_be_bytes();
+        let number = [high, low >> 1, 0];
+        w.sysex(host, source, 2, &[&number[..], &dump(u64::from(n), 4_093)].concat())
+            .then_some(())
+            .ok_or("the source is not read")?;
+    }
+    for _ in 0..5 {
+        w.run(Span::from_ms(300))?;
+        expect(under_way(w, host, source) > 300, "what is not played is under way")?;
+        w.hosts[pc].stuck.clear();
+        w.run(Span::from_ms(10))?;
+        w.hosts[pc].stuck.insert("Synth".to_owned());
+    }
+    w.hosts[pc].stuck.clear();
+    w.run(Span::from_s(10))?;
+    quiet(w)?;
+    expect(under_way(w, host, source) == 0, "all is said to be played")?;
+    w.checkers.all_arrived(&place(pc, "Synth"), 2)
+}
+
+#[test]
+fn hundreds_of_dumps_for_a_slow_device_all_come_whole_by_a_link() -> Result<(), String> {
+    seeds::at_most(2, |seed| {
+        let (mut w, mac, pc) = pair(Path::wifi(), seed)?;
+        flood(&mut w, (mac, "Synth @ pc"), pc)
+    })
+}
+
+#[test]
+fn hundreds_of_dumps_for_a_slow_device_all_come_whole_on_one_node() -> Result<(), String> {
+    let (mut w, _, pc) = pair(Path::wired(), 1)?;
+    let identity = PortIdentity("dev:Synth".to_owned());
+    let wish = Wish::Port { node: None, identity };
+    w.open_app(pc, "player", Direction::Source, vec![wish]);
+    w.run(Span::from_s(1))?;
+    flood(&mut w, (pc, "player"), pc)
 }

@@ -229,7 +229,8 @@ pub struct LinkCounters {
 pub struct PortCounters {
     /// Messages taken from the source, or written to the output.
     pub messages: Counter,
-    /// Copies of this source's messages that peers have not acknowledged yet.
+    /// Copies of this source's messages that are under way: events that a peer has not acknowledged,
+    /// bulk messages that were neither played nor refused, by a peer or on this node.
     pub in_flight: Counter,
 }
 

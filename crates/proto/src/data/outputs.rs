@@ -7,7 +7,9 @@ use super::counters::{PlaneCounters, PortCounters};
 use super::output::{BulkSlot, Next, Output, Play};
 use super::state::Verdict;
 use crate::bridge::Endpoint;
-use crate::config::{BULK_WAITING, BULK_WAITING_WORDS, OUTPUTS_MAX, PORTS_MAX};
+use crate::config::{
+    BULK_WAITING, BULK_WAITING_WORDS, BULK_WINDOW, LINKS_MAX, OUTPUTS_MAX, PORTS_MAX,
+};
 use crate::id::{LinkNo, PortId};
 use crate::midi::Ump;
 use crate::time::{LocalTime, Span};
@@ -21,6 +23,10 @@ const RETRY: Span = Span::from_ms(1);
 const BULK_BURST: u32 = 64;
 /// See [`BULK_BURST`]: 64 packets every 100 µs are 3.8 MB/s, a thousand times what a cable carries.
 const BULK_PAUSE: Span = Span::from_us(100);
+
+/// Bulk messages that are over and of which nobody was told yet, because whoever is told is behind: as
+/// many as may be under way on all links, and all that are kept.
+const FINISHED: usize = LINKS_MAX * BULK_WINDOW + BULK_WAITING;
 
 /// A message for a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct Finished {
     pub source: Endpoint,
     /// Its number.
     pub number: u32,
+    /// Whether each output that it was for got all of it.
+    pub whole: bool,
     /// Its memory, to be freed elsewhere.
     pub words: Arc<[u32]>,
 }
@@ -50,6 +58,8 @@ struct Stored {
     number: u32,
     words: Arc<[u32]>,
     readers: u16,
+    /// Whether an output did not get all of it.
+    cut: bool,
 }
 
 /// The outputs.
@@ -85,7 +95,7 @@ impl Outputs {
             burst: 0,
             store: (0..BULK_WAITING).map(|_| None).collect(),
             stored_words: 0,
-            finished: VecDeque::with_capacity(BULK_WAITING),
+            finished: VecDeque::with_capacity(FINISHED),
             counters,
             ports,
         }
@@ -124,6 +134,7 @@ impl Outputs {
         let mut output = self.by_port.get_mut(usize::from(port.0))?.take()?;
         self.open -= 1;
         while let Some(slot) = output.clear() {
+            self.cut(slot);
             self.free(slot);
         }
         Some(output)
@@ -166,26 +177,23 @@ impl Outputs {
         }
     }
 
-    /// Keeps a bulk message until its outputs are done with it.
-    ///
-    /// # Errors
-    /// The words, when there is no room.
+    /// Keeps a bulk message until its outputs are done with it. When there is no room it is finished at
+    /// once, and not whole.
     ///
     /// Realtime-safe: yes
-    pub fn keep(
-        &mut self,
-        source: Endpoint,
-        number: u32,
-        words: Arc<[u32]>,
-    ) -> Result<BulkSlot, Arc<[u32]>> {
+    pub fn keep(&mut self, source: Endpoint, number: u32, words: Arc<[u32]>) -> Option<BulkSlot> {
         let all = self.stored_words + words.len();
         match self.store.iter().position(Option::is_none) {
             Some(at) if all <= BULK_WAITING_WORDS => {
                 self.stored_words = all;
-                self.store[at] = Some(Stored { source, number, words, readers: 0 });
-                Ok(BulkSlot(u16::try_from(at).unwrap_or(u16::MAX)))
+                self.store[at] = Some(Stored { source, number, words, readers: 0, cut: false });
+                Some(BulkSlot(u16::try_from(at).unwrap_or(u16::MAX)))
             }
-            Some(_) | None => Err(words),
+            Some(_) | None => {
+                self.counters.bulk_overflow.add_one();
+                self.finished.push_back(Finished { source, number, whole: false, words });
+                None
+            }
         }
     }
 
@@ -200,10 +208,19 @@ impl Outputs {
         if let Err(overflow) = output.push_bulk(slot) {
             self.counters.output_overflow.add_one();
             if let Some(slot) = overflow.0 {
+                self.cut(slot);
                 self.free(slot);
             }
         }
         self.list(port);
+    }
+
+    /// A kept bulk message will not be played, or not on all outputs that it is for.
+    ///
+    /// Realtime-safe: yes
+    pub fn give_up_bulk(&mut self, slot: BulkSlot) {
+        self.cut(slot);
+        self.seal_bulk(slot);
     }
 
     /// All outputs of a kept bulk message have been named: with none, it is finished.
@@ -238,6 +255,7 @@ impl Outputs {
         for n in 0..self.by_port.len() {
             let Ok(port) = u16::try_from(n).map(PortId) else { continue };
             while let Some(slot) = self.get_mut(port).and_then(Output::clear) {
+                self.cut(slot);
                 self.free(slot);
             }
             if self.get(port).is_none() {
@@ -379,6 +397,7 @@ impl Outputs {
         if let Err(overflow) = output.push(play) {
             self.counters.output_overflow.add_one();
             if let Some(slot) = overflow.0 {
+                self.cut(slot);
                 self.free(slot);
             }
         }
@@ -400,6 +419,12 @@ impl Outputs {
         }
     }
 
+    fn cut(&mut self, slot: BulkSlot) {
+        if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) {
+            stored.cut = true;
+        }
+    }
+
     /// One output fewer needs this bulk message.
     fn free(&mut self, slot: BulkSlot) {
         if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) {
@@ -412,9 +437,9 @@ impl Outputs {
 
     fn finish(&mut self, slot: BulkSlot) {
         if let Some(stored) = self.store.get_mut(usize::from(slot.0)).and_then(Option::take) {
-            let Stored { source, number, words, .. } = stored;
+            let Stored { source, number, words, cut, .. } = stored;
             self.stored_words -= words.len();
-            self.finished.push_back(Finished { source, number, words });
+            self.finished.push_back(Finished { source, number, whole: !cut, words });
         }
     }
 

@@ -290,26 +290,17 @@ impl Plane {
         };
         let after = delivery.after_seq(near);
         let (from, to, number) = (delivery.from, delivery.to, delivery.number);
-        match self.outputs.keep(source, number, delivery.words) {
-            Ok(slot) => {
-                let bulk = playout::Bulk { from, to, number, after, slot };
-                let playout = match self.links.get_mut(usize::from(link.0)) {
-                    Some(Some(link)) => &mut link.playout,
-                    _ => &mut self.local,
-                };
-                if playout.bulk(now, bulk).is_err() {
-                    self.counters.bulk_overflow.add_one();
-                    self.outputs.seal_bulk(slot);
-                }
-                self.play_ready(now, link);
-            }
-            Err(words) => {
-                self.counters.bulk_overflow.add_one();
-                // It is over for whoever keeps account of what is being played.
-                self.say(ToControl::BulkPlayed { source, number });
-                self.discards.push_back(Discard::Words(words));
-            }
+        let Some(slot) = self.outputs.keep(source, number, delivery.words) else { return };
+        let bulk = playout::Bulk { from, to, number, after, slot };
+        let playout = match self.links.get_mut(usize::from(link.0)) {
+            Some(Some(link)) => &mut link.playout,
+            _ => &mut self.local,
+        };
+        if playout.bulk(now, bulk).is_err() {
+            self.counters.bulk_overflow.add_one();
+            self.outputs.give_up_bulk(slot);
         }
+        self.play_ready(now, link);
     }
 
     /// Time passed: gaps and waits may have come to their end.
@@ -362,8 +353,8 @@ impl Plane {
         }
         if let Some(finished) = self.outputs.finished() {
             self.discards.push_back(Discard::Words(finished.words));
-            let (source, number) = (finished.source, finished.number);
-            return Output::Control(ToControl::BulkPlayed { source, number });
+            let (source, number, whole) = (finished.source, finished.number, finished.whole);
+            return Output::Control(ToControl::BulkPlayed { source, number, whole });
         }
         if let Some(word) = self.control.pop_front() {
             return Output::Control(word);
@@ -429,7 +420,7 @@ impl Plane {
             return;
         };
         while let Some(slot) = link.playout.clear() {
-            self.outputs.seal_bulk(slot);
+            self.outputs.give_up_bulk(slot);
         }
         link.forget_unacked(|from| {
             if let Some(port) = self.ports.get(usize::from(from.0)) {
@@ -508,25 +499,25 @@ impl Plane {
             return;
         }
         *open &= !(1 << group);
-        let mut local = None;
+        let mut local = false;
         for route in sinks {
             let sink = route.sink;
             let (number, after) = if sink.link == LinkNo::LOCAL {
-                if local.is_some() {
+                if local {
                     continue; // one message for all local outputs
                 }
                 let Some(count) = self.local_bulk.get_mut(usize::from(from.0)) else { continue };
                 *count = count.wrapping_add(1);
-                local = Some(*count);
+                local = true;
                 (*count, self.local_newest)
             } else if let Some(Some(link)) = self.links.get_mut(usize::from(sink.link.0)) {
-                if let Some(port) = self.ports.get(usize::from(from.0)) {
-                    port.in_flight.add_one();
-                }
                 (link.next_bulk_number(from), link.newest())
             } else {
                 continue;
             };
+            if let Some(port) = self.ports.get(usize::from(from.0)) {
+                port.in_flight.add_one();
+            }
             let sink =
                 if sink.link == LinkNo::LOCAL { Endpoint::local(PortId::NONE) } else { sink };
             self.pieces.push_back(BulkPiece::Whole { from, group, sink, number, after });
@@ -638,6 +629,7 @@ impl Plane {
                 self.outputs.play_bulk(bulk.to, bulk.slot);
             } else {
                 self.counters.not_exported.add_one();
+                return self.outputs.give_up_bulk(bulk.slot);
             }
         } else {
             for route in self.routes.sinks(source) {
@@ -652,11 +644,11 @@ impl Plane {
     fn silence(&mut self) {
         for link in self.links.iter_mut().flatten() {
             while let Some(slot) = link.playout.clear() {
-                self.outputs.seal_bulk(slot);
+                self.outputs.give_up_bulk(slot);
             }
         }
         while let Some(slot) = self.local.clear() {
-            self.outputs.seal_bulk(slot);
+            self.outputs.give_up_bulk(slot);
         }
         self.outputs.silence();
     }

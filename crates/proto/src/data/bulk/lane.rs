@@ -4,7 +4,11 @@
 //! plane ▸ BulkPiece ▸ piece() ▸ next_fragment() ▸ frames of the link
 //! frames of the link ▸ fragment() ▸ Delivery ▸ plane          ack() ◂ the peer's BulkAck
 //! plane ▸ BulkPlayed ▸ played() ▸ next_ack() ▸ frames of the link
+//! plane ▸ BulkPiece ▸ piece() ▸ next_local() ▸ Delivery ▸ plane          the local loop
 //! ```
+//!
+//! A message is in flight from the moment its source gave it until it was played, or will not be. No
+//! more than a [`Window`] of them is on a link, or in the local loop, at the same time.
 //!
 //! It runs where the tunnels are. A link is known from [`Lanes::linked`] to [`Lanes::unlinked`];
 //! whatever names another link comes too late and is forgotten, and counted where it was a message.
@@ -15,6 +19,7 @@ use std::sync::Arc;
 use super::Delivery;
 use super::receiver::{Received, Receiver};
 use super::sender::Sender;
+use super::window::Window;
 use crate::bridge::{BulkPiece, Endpoint};
 use crate::config::{BULK_QUEUED_MAX, BULK_QUEUED_WORDS, PORTS_MAX};
 use crate::data::counters::PortCounters;
@@ -30,9 +35,13 @@ const ACKS_WAITING: usize = 1024;
 pub struct Lanes {
     sender: Sender,
     links: BTreeMap<LinkNo, Lane>,
+    local: Loop,
     ports: Arc<[PortCounters]>,
-    /// Messages that were not sent because their link was gone or had too much waiting.
+    /// Messages that were not sent because their link was gone, or it or the local loop had too much
+    /// waiting.
     pub dropped: u64,
+    /// Messages of ours that a peer, or this node's own plane, did not play.
+    pub unplayed: u64,
     /// Messages from peers that did not come whole or broke a limit.
     pub refused: u64,
 }
@@ -41,8 +50,10 @@ pub struct Lanes {
 #[derive(Debug, Default)]
 struct Lane {
     receiver: Receiver,
-    /// Our messages that the peer has not acknowledged.
+    /// Our messages of which the peer has not said that they are played, or will not be.
     unacked: BTreeSet<(PortId, u32)>,
+    /// Those of them that were begun.
+    window: Window,
     /// The peer's messages that are being played here.
     playing: BTreeSet<(PortId, u32)>,
     /// The last message of each source that was refused, so that it is said once.
@@ -50,12 +61,29 @@ struct Lane {
     acks: VecDeque<BulkAck>,
 }
 
+/// What belongs to the loop from local sources to local outputs.
+#[derive(Debug, Default)]
+struct Loop {
+    waiting: VecDeque<Delivery>,
+    /// All words of what waits.
+    words: usize,
+    window: Window,
+}
+
 impl Lanes {
     /// No link. `ports` are the counters of the plane, whose `in_flight` is kept here for bulk
     /// messages.
     #[must_use]
     pub fn new(ports: Arc<[PortCounters]>) -> Self {
-        Self { sender: Sender::default(), links: BTreeMap::new(), ports, dropped: 0, refused: 0 }
+        Self {
+            sender: Sender::default(),
+            links: BTreeMap::new(),
+            local: Loop::default(),
+            ports,
+            dropped: 0,
+            unplayed: 0,
+            refused: 0,
+        }
     }
 
     /// Messages of sources here that were longer than
@@ -79,25 +107,37 @@ impl Lanes {
         }
     }
 
-    /// Takes a piece from the plane. A message that is whole and for this node itself is given back,
-    /// for the plane.
-    pub fn piece(&mut self, piece: BulkPiece) -> Option<Delivery> {
-        if let BulkPiece::Whole { from, sink, number, .. } = piece
-            && sink.link != LinkNo::LOCAL
-        {
-            let (messages, words) = self.sender.queued(sink.link);
-            match self.links.get_mut(&sink.link) {
-                Some(lane) if messages < BULK_QUEUED_MAX && words < BULK_QUEUED_WORDS => {
-                    lane.unacked.insert((from, number));
-                }
-                Some(_) | None => {
-                    self.dropped += 1;
-                    self.landed(from);
-                    return None;
-                }
+    /// Takes a piece from the plane.
+    pub fn piece(&mut self, piece: BulkPiece) {
+        if let BulkPiece::Whole { from, sink, number, .. } = piece {
+            let (messages, words) = if sink.link == LinkNo::LOCAL {
+                (self.local.waiting.len(), self.local.words)
+            } else {
+                self.sender.queued(sink.link)
+            };
+            let is_there = sink.link == LinkNo::LOCAL || self.links.contains_key(&sink.link);
+            if !is_there || messages >= BULK_QUEUED_MAX || words >= BULK_QUEUED_WORDS {
+                self.dropped += 1;
+                self.landed(from);
+                return;
+            }
+            if let Some(lane) = self.links.get_mut(&sink.link) {
+                lane.unacked.insert((from, number));
             }
         }
-        self.sender.piece(piece)
+        if let Some(message) = self.sender.piece(piece) {
+            self.local.words += message.words.len();
+            self.local.waiting.push_back(message);
+        }
+    }
+
+    /// The next message from this node to itself, for the plane.
+    pub fn next_local(&mut self) -> Option<Delivery> {
+        let Loop { waiting, words, window } = &mut self.local;
+        let message = waiting.pop_front_if(|m| window.has_room(m.words.len()))?;
+        *words -= message.words.len();
+        window.begin(message.from, message.number, message.words.len());
+        Some(message)
     }
 
     /// Takes a fragment that came by a link; a message that is whole is for the plane.
@@ -126,18 +166,29 @@ impl Lanes {
     /// The peer said what became of a message of ours.
     pub fn ack(&mut self, link: LinkNo, ack: &BulkAck) {
         let Some(lane) = self.links.get_mut(&link) else { return };
-        // `done` comes after `reassembled`, which counted; and a peer may say anything twice.
+        if ack.state == BulkState::Reassembled {
+            return; // it is there, and not played
+        }
+        lane.window.end(ack.from, ack.number);
+        // A peer may say anything twice.
         if lane.unacked.remove(&(ack.from, ack.number)) {
+            self.unplayed += u64::from(ack.state == BulkState::Refused);
             self.landed(ack.from);
         }
     }
 
-    /// The plane is done with a message.
-    pub fn played(&mut self, source: Endpoint, number: u32) {
-        if let Some(lane) = self.links.get_mut(&source.link)
+    /// The plane is done with a message; `whole` says whether all that it was for got all of it.
+    pub fn played(&mut self, source: Endpoint, number: u32, whole: bool) {
+        if source.link == LinkNo::LOCAL {
+            if self.local.window.end(source.port, number) {
+                self.unplayed += u64::from(!whole);
+                self.landed(source.port);
+            }
+        } else if let Some(lane) = self.links.get_mut(&source.link)
             && lane.playing.remove(&(source.port, number))
         {
-            lane.say(source.port, number, BulkState::Done);
+            let state = if whole { BulkState::Done } else { BulkState::Refused };
+            lane.say(source.port, number, state);
         }
     }
 
@@ -149,11 +200,23 @@ impl Lanes {
     /// Whether there is a fragment for this link.
     #[must_use]
     pub fn has_fragment(&self, link: LinkNo) -> bool {
-        self.sender.has_fragment(link)
+        let Some(lane) = self.links.get(&link) else { return false };
+        let next = self.sender.front(link);
+        next.is_some_and(|(message, begun)| begun || lane.window.has_room(message.words.len()))
     }
 
     /// Calls `send` with the next fragment for this link; `false` when there is none.
     pub fn next_fragment(&mut self, link: LinkNo, send: impl FnOnce(&Fragment<'_>)) -> bool {
+        if !self.has_fragment(link) {
+            return false;
+        }
+        if let Some(lane) = self.links.get_mut(&link)
+            && let Some((message, false)) = self.sender.front(link)
+            // Unless the peer spoke of it before it was sent.
+            && lane.unacked.contains(&(message.from, message.number))
+        {
+            lane.window.begin(message.from, message.number, message.words.len());
+        }
         self.sender.next_fragment(link, send)
     }
 
@@ -176,6 +239,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BULK_WINDOW;
     use crate::midi::Ump;
     use crate::seq::SeqNo;
     use crate::wire::FragmentFlags;
@@ -189,9 +253,13 @@ mod tests {
 
     /// A message of one packet, given to the lane as the plane does.
     fn send(lanes: &mut Lanes, number: u32) {
+        send_to(lanes, Endpoint::remote(PEER, PortId::NONE), number);
+    }
+
+    fn send_to(lanes: &mut Lanes, sink: Endpoint, number: u32) {
         lanes.ports[7].in_flight.add_one();
         let packet = Ump::from_words(&[0x3001_0500, 0]).unwrap();
-        let (sink, after) = (Endpoint::remote(PEER, PortId::NONE), SeqNo::NONE);
+        let after = SeqNo::NONE;
         lanes.piece(BulkPiece::Packet { from: FROM, packet });
         lanes.piece(BulkPiece::Whole { from: FROM, group: 0, sink, number, after });
         lanes.piece(BulkPiece::End { from: FROM, group: 0 });
@@ -206,10 +274,11 @@ mod tests {
         }
         let in_flight = |lanes: &Lanes| lanes.ports[7].in_flight.read();
         assert_eq!(in_flight(&lanes), 3);
-        for state in [BulkState::Reassembled, BulkState::Done, BulkState::Refused] {
+        let states = [BulkState::Reassembled, BulkState::Done, BulkState::Refused];
+        for (state, left) in states.into_iter().zip([3, 2, 2]) {
             lanes.ack(PEER, &BulkAck { from: FROM, number: 1, state });
             lanes.ack(PEER, &BulkAck { from: FROM, number: 9, state });
-            assert_eq!(in_flight(&lanes), 2);
+            assert_eq!(in_flight(&lanes), left, "after {state:?}");
         }
         lanes.unlinked(PEER);
         assert_eq!(in_flight(&lanes), 0);
@@ -228,6 +297,53 @@ mod tests {
         assert_eq!(lanes.ports[7].in_flight.read(), u64::from(many));
     }
 
+    /// The numbers of the messages whose last fragment leaves now.
+    fn leave(lanes: &mut Lanes) -> Vec<u32> {
+        let mut left = vec![];
+        while lanes.next_fragment(PEER, |f| left.push(f.number)) {}
+        left
+    }
+
+    #[test]
+    fn no_more_leave_than_the_peer_has_places_for_until_it_has_played_some() {
+        let mut lanes = lanes();
+        lanes.linked(PEER);
+        let window = u32::try_from(BULK_WINDOW).unwrap();
+        (1..=window + 9).for_each(|number| send(&mut lanes, number));
+        assert_eq!(leave(&mut lanes), (1..=window).collect::<Vec<_>>());
+        assert!(!lanes.has_fragment(PEER));
+        let mut ack = |number, state| {
+            lanes.ack(PEER, &BulkAck { from: FROM, number, state });
+            leave(&mut lanes)
+        };
+        assert_eq!(ack(1, BulkState::Reassembled), []);
+        assert_eq!(ack(1, BulkState::Done), [window + 1]);
+        assert_eq!(ack(1, BulkState::Done), [], "said twice");
+        assert_eq!(ack(2, BulkState::Refused), [window + 2]);
+        // Of one that has not left yet: it takes no place when it leaves.
+        assert_eq!(ack(window + 3, BulkState::Done), []);
+        assert_eq!(ack(3, BulkState::Done), [window + 3, window + 4]);
+        assert_eq!(lanes.unplayed, 1);
+    }
+
+    #[test]
+    fn the_local_loop_gives_out_a_window_too_and_counts_until_played() {
+        let mut lanes = lanes();
+        let (window, sink) = (u32::try_from(BULK_WINDOW).unwrap(), Endpoint::local(PortId::NONE));
+        (1..=window + 2).for_each(|number| send_to(&mut lanes, sink, number));
+        let numbers = |lanes: &mut Lanes| -> Vec<u32> {
+            core::iter::from_fn(|| lanes.next_local()).map(|m| m.number).collect()
+        };
+        assert_eq!(numbers(&mut lanes), (1..=window).collect::<Vec<_>>());
+        for number in [1, 1, 2, 999] {
+            lanes.played(Endpoint::local(FROM), number, number == 1);
+        }
+        assert_eq!(lanes.ports[7].in_flight.read(), u64::from(window));
+        assert_eq!(numbers(&mut lanes), [window + 1, window + 2]);
+        (3..=window + 2).for_each(|n| lanes.played(Endpoint::local(FROM), n, true));
+        assert_eq!((lanes.ports[7].in_flight.read(), lanes.unplayed), (0, 1));
+    }
+
     #[test]
     fn a_message_is_acknowledged_when_whole_when_played_and_when_refused_once() {
         let mut lanes = lanes();
@@ -243,15 +359,19 @@ mod tests {
             data: &[],
         };
         assert!(lanes.fragment(PEER, &fragment(FROM, 0, 1)).is_some());
-        lanes.played(Endpoint::remote(PEER, FROM), 1);
-        lanes.played(Endpoint::remote(PEER, FROM), 1);
+        lanes.played(Endpoint::remote(PEER, FROM), 1, true);
+        lanes.played(Endpoint::remote(PEER, FROM), 1, true);
+        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 4)).is_some());
+        lanes.played(Endpoint::remote(PEER, FROM), 4, false);
         assert!(lanes.fragment(PEER, &fragment(FROM, 5, 2)).is_none());
         assert!(lanes.fragment(PEER, &fragment(FROM, 6, 2)).is_none());
         assert!(lanes.fragment(PEER, &fragment(PortId(9999), 0, 3)).is_none());
         let said: Vec<_> =
             core::iter::from_fn(|| lanes.next_ack(PEER)).map(|a| (a.number, a.state)).collect();
         let (whole, done) = (BulkState::Reassembled, BulkState::Done);
-        assert_eq!(said, [(1, whole), (1, done), (2, BulkState::Refused), (3, BulkState::Refused)]);
+        let refused = BulkState::Refused;
+        let want = [(1, whole), (1, done), (4, whole), (4, refused), (2, refused), (3, refused)];
+        assert_eq!(said, want);
         assert_eq!(lanes.refused, 2);
     }
 }

@@ -3,12 +3,14 @@
 //! ```text
 //! sender.rs    pieces ▸ whole message ▸ fragments of 1 KiB
 //! receiver.rs  fragments ▸ whole message ▸ playout
-//! lane.rs      both, for all links of a node, with their acknowledgements
+//! window.rs    how many messages are under way at the same time
+//! lane.rs      all of it, for all links of a node, with their acknowledgements
 //! ```
 
 pub mod lane;
 pub mod receiver;
 pub mod sender;
+mod window;
 
 use std::sync::Arc;
 

@@ -97,7 +97,14 @@ impl Sender {
     /// Whether there is a fragment for this link.
     #[must_use]
     pub fn has_fragment(&self, link: LinkNo) -> bool {
-        self.links.get(&link).is_some_and(|q| !q.messages.is_empty())
+        self.front(link).is_some()
+    }
+
+    /// The message whose fragment is next for this link, and whether some of it has left.
+    #[must_use]
+    pub fn front(&self, link: LinkNo) -> Option<(&Delivery, bool)> {
+        let outgoing = self.links.get(&link)?.messages.front()?;
+        Some((&outgoing.message, outgoing.next_word > 0))
     }
 
     /// Calls `send` with the next fragment for this link; `false` when there is none.
