@@ -521,7 +521,8 @@ async fn resolve(peer: String, control: mpsc::Sender<ControlInput>, view: Arc<Ar
                     peer.state == LinkState::Connected
                         && tried.iter().chain(&addresses).any(|a| a.ip() == peer.address.ip())
                 };
-                let is_linked = view.load().peers.iter().any(linked);
+                // By address alone it cannot be told from other nodes there: the first is always tried.
+                let is_linked = !tried.is_empty() && view.load().peers.iter().any(linked);
                 if !is_linked && let Some(next) = addresses.into_iter().find(|a| !tried.contains(a))
                 {
                     tried.push(next);
