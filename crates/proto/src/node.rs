@@ -76,8 +76,6 @@ pub enum NodeInput<'a> {
         /// The message.
         message: Ump,
     },
-    /// The message of a local source that stands for the panic button, or none.
-    PanicOn(Option<Ump>),
     /// Time passed.
     Timeout,
 }
@@ -178,7 +176,6 @@ impl Node {
             NodeInput::Writable(conn) => self.streams.writable(conn),
             NodeInput::Datagram(bytes) => self.plane.handle_datagram(now, bytes),
             NodeInput::Midi { port, at, message } => self.plane.handle_midi(now, port, at, message),
-            NodeInput::PanicOn(message) => self.plane.command(now, ToData::PanicOn(message)),
             NodeInput::Timeout => {
                 self.plane.handle_timeout(now);
                 self.control.handle(now, Input::Timeout);

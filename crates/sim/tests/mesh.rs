@@ -1,8 +1,8 @@
 //! More than two nodes, and what they measure of each other.
 
-use midip2p_proto::control::Input;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::Direction;
+use midip2p_proto::control::{Input, Note};
 use midip2p_proto::midi::Ump;
 use midip2p_proto::node::NodeInput;
 use midip2p_proto::time::Span;
@@ -155,4 +155,29 @@ fn a_wish_waits_for_its_port() -> Result<(), String> {
         w.checkers.all_arrived(&place(pc, "Synth"), 1)?;
         expect(w.checkers.log(&place(pc, "Other")).is_empty(), "and only its port plays")
     })
+}
+
+#[test]
+fn a_pedal_that_nobody_listens_to_presses_the_panic_button() -> Result<(), String> {
+    let mut w = World::new(Path::wired(), 1);
+    let (mac, pc) = (w.host("mac"), w.host("pc"));
+    w.plug(mac, "Early", Direction::Source);
+    w.find(mac, pc);
+    w.run(Span::from_s(3))?;
+    expect(w.hosts[mac].source("Early").is_none(), "nobody wants it")?;
+    let message = Ump::midi1(0, 0xBF, 119, 127);
+    w.tell(mac, NodeInput::Control(Input::PanicOn(Some(message))));
+    w.plug(mac, "Late", Direction::Source);
+    for (n, pedal) in ["Early", "Late"].into_iter().enumerate() {
+        let port = w.hosts[mac].source(pedal).ok_or("it is not read")?;
+        let at = w.hosts[mac].clock.read(w.now);
+        w.tell(mac, NodeInput::Midi { port, at, message });
+        w.run(Span::from_s(1))?;
+        let panics = |host: usize| {
+            w.hosts[host].notes.iter().filter(|n| matches!(n, Note::Panicked(_))).count()
+        };
+        expect((panics(mac), panics(pc)) == (n + 1, n + 1), "everything is silenced everywhere")?;
+    }
+    w.tell(mac, NodeInput::Control(Input::PanicOn(None)));
+    expect(w.hosts[mac].source("Early").is_none(), "it is let go")
 }

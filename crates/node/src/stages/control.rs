@@ -239,7 +239,7 @@ impl ControlStage {
             ControlInput::AppOpen(request) => self.app_open(request).await,
             ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
             ControlInput::Panic => self.tell(Input::Panic).await,
-            ControlInput::PanicOn(message) => self.data(ToData::PanicOn(message)).await,
+            ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
             ControlInput::Stop(stopped) => {
                 self.tell(Input::Stop).await;
                 self.stopped = Some(stopped);

@@ -21,6 +21,7 @@ use self::port::{BackendNo, Direction, PortIdentity};
 use crate::bridge::{ToControl, ToData};
 use crate::config::Config;
 use crate::id::{BootId, LinkNo, NodeId, PortId};
+use crate::midi::Ump;
 use crate::random::Random;
 use crate::time::{LocalTime, Span};
 use crate::wire::{Bye, ByeReason, Message, Panic};
@@ -109,6 +110,9 @@ pub enum Input<'a> {
     },
     /// A program closed its app port.
     AppClose(PortId),
+    /// Which message of a local source stands for the panic button, or none. While there is one, every
+    /// source of other programs and devices is read, whoever wants it.
+    PanicOn(Option<Ump>),
     /// Somebody here pressed the panic button: everything silent, everywhere.
     Panic,
     /// The node stops: say farewell.
@@ -397,6 +401,10 @@ impl stage::Stage for Control {
                 self.app_open(now, (request, name, direction), exported, wishes);
             }
             Input::AppClose(id) => self.bus.app_closed(id),
+            Input::PanicOn(message) => {
+                self.bus.arm_panic(message.is_some());
+                self.actions.push_back(Action::Data(ToData::PanicOn(message)));
+            }
             Input::Stop => self.stop(now),
             Input::Timeout => self.timeout(now),
         }

@@ -202,8 +202,8 @@ impl Bus {
         }
     }
 
-    /// Connections to other programs' ports: sources that a route needs, destinations that peers may
-    /// use or a route needs.
+    /// Connections to other programs' ports: sources that a route needs or that may press the panic
+    /// button, destinations that peers may use or a route needs.
     fn want_attached(&self, wanted: &mut Wanted) {
         for local in self.present() {
             let port = &local.port;
@@ -211,7 +211,8 @@ impl Bus {
             let used = wanted.routes.iter().any(|r| r.source == end || r.sink == end);
             let is_output = port.direction == Direction::Destination;
             if let Home::Backend(backend) = port.home {
-                if !(used || is_output && port.exported) {
+                let unasked = if is_output { port.exported } else { self.panic_armed };
+                if !(used || unasked) {
                     continue;
                 }
                 let attachment = (backend, port.identity.clone(), port.direction);

@@ -8,7 +8,7 @@
 //! - A remote port appears on each local backend as a mirror, unless that node sees the same backend
 //!   (one sequencer, one JACK server) and so has the port already.
 //! - A remote source is subscribed to only while somebody here listens to it.
-//! - A local source is read only while somebody wants it.
+//! - A local source is read only while somebody wants it, or while it may press the panic button.
 
 mod desired;
 mod names;
@@ -138,6 +138,8 @@ pub struct Bus {
     applied: Wanted,
     subscriptions: BTreeMap<NodeId, Subscribe>,
     full_said: bool,
+    /// Whether a message of any source may be the panic button.
+    panic_armed: bool,
     actions: VecDeque<BusAction>,
 }
 
@@ -157,6 +159,7 @@ impl Bus {
             applied: Wanted::default(),
             subscriptions: BTreeMap::new(),
             full_said: false,
+            panic_armed: false,
             actions: VecDeque::new(),
         }
     }
@@ -251,6 +254,14 @@ impl Bus {
             self.close_source(id, direction);
         }
         self.update();
+    }
+
+    /// Says whether a message of any source may be the panic button: then all of them are read.
+    pub fn arm_panic(&mut self, armed: bool) {
+        if self.panic_armed != armed {
+            self.panic_armed = armed;
+            self.update();
+        }
     }
 
     /// A peer is linked. It is told our ports at once.

@@ -22,6 +22,7 @@ enum Op {
     Down(u8, bool),
     Devices(u8, Vec<(u16, u8, bool)>),
     Subscribe(u8, Vec<u16>),
+    Arm(bool),
     Later(i64),
 }
 
@@ -39,6 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         (0u8..3, any::<bool>()).prop_map(|(n, f)| Op::Down(n, f)),
         (0u8..3, prop::collection::vec(device, 0..5)).prop_map(|(n, d)| Op::Devices(n, d)),
         (0u8..3, prop::collection::vec(1u16..24, 0..4)).prop_map(|(n, p)| Op::Subscribe(n, p)),
+        any::<bool>().prop_map(Op::Arm),
         (0i64..4).prop_map(Op::Later),
     ]
 }
@@ -181,6 +183,7 @@ fn carry_out(bus: &mut Bus, now: &mut LocalTime, version: &mut u32, op: Op) {
             let ports = ports.into_iter().map(PortId).collect();
             bus.subscribe(node(n), Subscribe { devices_version: 1, ports });
         }
+        Op::Arm(armed) => bus.arm_panic(armed),
         Op::Later(seconds) => {
             *now += crate::time::Span::from_s(seconds);
             bus.timeout(*now);
