@@ -102,6 +102,12 @@ pub enum ToControl {
         /// The link.
         link: LinkNo,
     },
+    /// An output was closed, or was not open: nothing is written to it any more. Said once for each
+    /// [`ToData::OutputClose`], in their order.
+    OutputClosed {
+        /// The output's port.
+        port: PortId,
+    },
     /// A local source sent the message that stands for the panic button; outputs here are silent
     /// already.
     PanicPressed,

@@ -18,7 +18,7 @@ use midip2p_proto::control::{Action, Control, Input, Note};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
-use midip2p_proto::data::plane::{Discard, Supply};
+use midip2p_proto::data::plane::Supply;
 use midip2p_proto::id::{LinkNo, NodeId, PortId};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::Message;
@@ -194,19 +194,19 @@ impl ControlStage {
 
     async fn take_words(&mut self) {
         while let Ok(discard) = self.hands.realtime.discards.pop() {
-            if matches!(discard, Discard::Output(_)) {
-                self.outputs_closed += 1;
+            drop(discard);
+        }
+        self.hands.sweep.sweep();
+        while let Ok(word) = self.hands.realtime.words.pop() {
+            match word {
+                ToControl::BulkPlayed { source, number, whole } => {
+                    let _ = self.hands.bulk.send(BulkInput::Played(source, number, whole)).await;
+                }
+                ToControl::OutputClosed { .. } => self.outputs_closed += 1,
+                word => self.tell(Input::Data(word)).await,
             }
         }
         self.tell_ports();
-        self.hands.sweep.sweep();
-        while let Ok(word) = self.hands.realtime.words.pop() {
-            if let ToControl::BulkPlayed { source, number, whole } = word {
-                let _ = self.hands.bulk.send(BulkInput::Played(source, number, whole)).await;
-            } else {
-                self.tell(Input::Data(word)).await;
-            }
-        }
     }
 
     async fn take(&mut self, input: ControlInput) {

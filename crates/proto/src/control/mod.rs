@@ -389,7 +389,7 @@ impl stage::Stage for Control {
                 }
             }
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
-            Input::Data(ToControl::BulkPlayed { .. }) => {}
+            Input::Data(ToControl::BulkPlayed { .. } | ToControl::OutputClosed { .. }) => {}
             Input::PortAppeared(backend, identity, direction, name) => {
                 self.port_appeared(backend, identity, direction, name);
             }

@@ -108,6 +108,8 @@ pub struct Plane {
     panic_on: Option<Ump>,
     pieces: VecDeque<BulkPiece>,
     control: VecDeque<ToControl>,
+    /// Outputs that were closed, which must be said however many words wait.
+    closed: VecDeque<PortId>,
     discards: VecDeque<Discard>,
 }
 
@@ -130,6 +132,7 @@ impl Plane {
             panic_on: None,
             pieces: VecDeque::with_capacity(BULK_PIECES),
             control: VecDeque::with_capacity(CONTROL_WAITING),
+            closed: VecDeque::with_capacity(CONTROL_WAITING),
             discards: VecDeque::with_capacity(CONTROL_WAITING),
             config,
             counters,
@@ -150,6 +153,7 @@ impl Plane {
         [self.links.capacity(), self.spare_links.capacity(), self.spare_outputs.capacity()]
             .into_iter()
             .chain([self.pieces.capacity(), self.control.capacity(), self.discards.capacity()])
+            .chain([self.closed.capacity()])
             .chain(links)
             .chain(self.routes.capacities())
             .chain(self.outputs.capacities())
@@ -203,6 +207,7 @@ impl Plane {
             ToData::OutputClose { port } => {
                 let closed = self.outputs.close(port);
                 self.discards.extend(closed.map(Discard::Output));
+                self.closed.push_back(port);
             }
             ToData::SourceClose { source } => {
                 self.outputs.release(source, None);
@@ -355,6 +360,9 @@ impl Plane {
             self.discards.push_back(Discard::Words(finished.words));
             let (source, number, whole) = (finished.source, finished.number, finished.whole);
             return Output::Control(ToControl::BulkPlayed { source, number, whole });
+        }
+        if let Some(port) = self.closed.pop_front() {
+            return Output::Control(ToControl::OutputClosed { port });
         }
         if let Some(word) = self.control.pop_front() {
             return Output::Control(word);

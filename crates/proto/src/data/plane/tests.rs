@@ -110,6 +110,34 @@ impl Pair {
     }
 }
 
+/// Closing is said of each output in turn, whether it was open, had no memory or was never heard of, and
+/// however many words wait.
+#[test]
+fn every_close_is_said_once() {
+    let (mut plane, now) = (Plane::new(Config::default()), LocalTime::ZERO);
+    let ports = [3u16, 700, 3, 5, 4, 4].map(PortId);
+    for port in [3, 4].map(PortId) {
+        plane.supply(Supply::Output(Box::new(output::Output::new(true, true))));
+        plane.command(now, ToData::OutputOpen { port, exported: true });
+    }
+    plane.command(now, ToData::OutputOpen { port: PortId(5), exported: true });
+    for _ in 0..CONTROL_WAITING {
+        plane.say(ToControl::PanicPressed);
+    }
+    for port in ports {
+        plane.command(now, ToData::OutputClose { port });
+    }
+    let (mut buf, mut said) = ([0; DATAGRAM_MAX], vec![]);
+    loop {
+        match plane.poll(now, &mut buf) {
+            Output::Control(ToControl::OutputClosed { port }) => said.push(port),
+            Output::WakeAt(_) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(said, ports);
+}
+
 #[test]
 fn nothing_grows() {
     let mut pair = Pair::new();
