@@ -61,6 +61,8 @@ fn inner() {
     messages_arrive_in_order(&mut rig);
     mirrors_are_ports_of_ours(&mut rig);
     the_rhythm_is_kept(&mut rig);
+    last_notes_end(&mut rig);
+    let mut rig = last_notes_end_when_the_node_does(rig);
     the_server_comes_back(&mut rig, server);
 }
 
@@ -203,6 +205,65 @@ fn the_rhythm_is_kept(rig: &mut Rig) {
         }
     }
     panic!("frames between notes: {all:?}");
+}
+
+const NOTE_ON: [u8; 3] = [0x90, 60, 100];
+const NOTE_OFF: [u8; 3] = [0x80, 60, 0];
+
+fn short([status, a, b]: [u8; 3]) -> Ump {
+    Ump::midi1(0, status, a, b)
+}
+
+/// What is written in the moment before a port goes is heard, though JACK plays it a period later.
+fn last_notes_end(rig: &mut Rig) {
+    let (mut synth, _) = rig.plug("Last synth", "in", Direction::Destination);
+    for _ in 0..5 {
+        rig.backend.attach(PortId(10), &synth.identity, Direction::Destination).unwrap();
+        rig.write_all(PortId(10), &[short(NOTE_ON)]);
+        assert_eq!(synth.bytes(3), NOTE_ON);
+        rig.write_all(PortId(10), &[short(NOTE_OFF)]);
+        rig.backend.detach(PortId(10));
+        assert_eq!(synth.bytes(3), NOTE_OFF);
+    }
+    rig.wait(|_| synth.connections() == 0);
+
+    let (mut reader, _) = rig.plug("Last reader", "in", Direction::Destination);
+    for _ in 0..5 {
+        // Made again at once, it is the same to other programs.
+        rig.backend.mirror(PortId(11), Direction::Source, "Last @ elsewhere").unwrap();
+        reader.connect("midip2p:Last @ elsewhere", "Last reader:in");
+        rig.until(|e| *e == BackendEvent::Listened { id: PortId(11), listened: true });
+        rig.write_all(PortId(11), &[short(NOTE_ON)]);
+        assert_eq!(reader.bytes(3), NOTE_ON);
+        rig.write_all(PortId(11), &[short(NOTE_OFF)]);
+        rig.backend.unmirror(PortId(11));
+        assert_eq!(reader.bytes(3), NOTE_OFF);
+    }
+    rig.wait(|_| !reader.exists("midip2p:Last @ elsewhere"));
+}
+
+/// The same when the whole backend goes, with everything that was written just before it. The driver goes
+/// first, as when a node ends. Gives the backend that comes after.
+fn last_notes_end_when_the_node_does(mut rig: Rig) -> Rig {
+    let (mut synth, _) = rig.plug("Final synth", "in", Direction::Destination);
+    rig.backend.attach(PortId(12), &synth.identity, Direction::Destination).unwrap();
+    rig.write_all(PortId(12), &[short(NOTE_ON)]);
+    assert_eq!(synth.bytes(3), NOTE_ON);
+    let offs: Vec<[u8; 3]> = (0..128).map(|key| [0x80, key, 0]).collect();
+    rig.write_all(PortId(12), &offs.iter().copied().map(short).collect::<Vec<_>>());
+    let Rig { backend, driver, .. } = rig;
+    drop(driver);
+    let begin = Instant::now();
+    drop(backend);
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(synth.bytes(3 * 128), offs.concat());
+
+    let mut rig = Rig::open();
+    rig.until(
+        |e| matches!(e, BackendEvent::Appeared { identity, .. } if *identity == synth.identity),
+    );
+    rig.backend.mirror(PortId(5), Direction::Source, "Keys @ studio-mac").unwrap();
+    rig
 }
 
 fn the_server_comes_back(rig: &mut Rig, server: Server) {

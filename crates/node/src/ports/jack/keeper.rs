@@ -20,11 +20,15 @@ use super::super::names::{cut, distinct, own_client_names};
 use super::super::{BackendContext, BackendEvent, Direction, PortError, PortIdentity};
 use super::driver::Session;
 use super::found::{Found, describe, find};
-use super::process::{Command, GATHER_BYTES, OUTGOING_MAX, PORTS_MAX, Process, Returned, Shared};
+use super::process::{
+    Command, GATHER_BYTES, LEAVE_WITHIN, OUTGOING_MAX, PORTS_MAX, Process, Returned, Shared,
+};
 use super::{BACKEND, refused};
 
 /// How often the heart is looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How often ports that are to go are looked after: about a period.
+const LEAVING_TICK: Duration = Duration::from_millis(3);
 /// A heart that stands still for so long makes us ask; the longest period of JACK is shorter.
 const STILL: Duration = Duration::from_millis(700);
 /// Ports are looked at anew this often even when nothing was notified.
@@ -104,6 +108,13 @@ struct Held {
     port: Option<Port<Unowned>>,
 }
 
+/// A port of ours that goes when what was written to it is with its readers.
+struct Leaving {
+    id: PortId,
+    name: String,
+    since: Instant,
+}
+
 /// A server that we are a client of.
 struct Live {
     client: AsyncClient<Notices, Process>,
@@ -122,6 +133,7 @@ pub(super) struct Keeper {
     live: Option<Live>,
     known: Vec<Known>,
     held: Vec<Held>,
+    leaving: Vec<Leaving>,
     /// The last count of the heart, and since when it stands still.
     beats: (u64, Instant),
     looked: Instant,
@@ -151,6 +163,7 @@ impl Keeper {
             live: None,
             known: Vec::new(),
             held: Vec::new(),
+            leaving: Vec::new(),
             beats: (0, now),
             looked: now,
             retry: (now, RETRY.0),
@@ -163,7 +176,9 @@ impl Keeper {
         self.find_server();
         let mut changed = false;
         loop {
-            let pause = if changed { Duration::ZERO } else { TICK };
+            let soon = self.leaving.iter().any(|l| l.since.elapsed() < LEAVE_WITHIN.to_duration());
+            let tick = if soon { LEAVING_TICK } else { TICK };
+            let pause = if changed { Duration::ZERO } else { tick };
             match self.inbox.recv_timeout(pause) {
                 Ok(Note::Changed) => {
                     // A program that comes with fifty ports is looked at once.
@@ -194,7 +209,14 @@ impl Keeper {
         }
     }
 
+    /// What was written last is played before the ports go with the client.
     fn stop(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            if !reads(&held) {
+                self.let_go(held);
+            }
+        }
+        self.await_leaving(|_| true);
         let _ = self.to_driver.push(None);
         (self.context.wake)();
         self.live = None;
@@ -296,6 +318,7 @@ impl Keeper {
             }
         }
         self.live = None;
+        self.leaving.clear();
         self.vanish(|_| true);
         self.lost = true;
         self.retry = (Instant::now(), RETRY.0);
@@ -421,6 +444,9 @@ impl Keeper {
 
     fn hold(&mut self, held: Held) -> Result<(), PortError> {
         let limit = usize::from(PORTS_MAX);
+        if self.held.len() + self.leaving.len() >= limit {
+            self.await_leaving(|_| true);
+        }
         if self.held.iter().filter(|h| reads(h) == reads(&held)).count() >= limit {
             return Err(PortError::Full { backend: BACKEND, limit });
         }
@@ -452,16 +478,16 @@ impl Keeper {
     fn register(&mut self, at: usize) -> Result<(), PortError> {
         const MAKING: &str = "making a JACK port";
         let wish = self.port_name(at);
-        // A port of that name may be on its way back from the process callback.
-        self.unregister_returned();
+        // A port of that name, or for that id, may not have left yet: a mirror has the same name each
+        // time, and what was written for the port before does not go to this one.
+        let id = self.held[at].id;
+        let wish = cut(&wish, PORT_NAME_BYTES);
+        self.await_leaving(|leaving| leaving.id == id || leaving.name == wish);
         let Some(live) = &mut self.live else { return Err(refused(MAKING, &"no server")) };
         let client = live.client.as_client();
         let own = client.name();
-        let name = distinct(cut(&wish, PORT_NAME_BYTES), |name| {
-            client.port_by_name(&format!("{own}:{name}")).is_some()
-        });
+        let name = distinct(wish, |name| client.port_by_name(&format!("{own}:{name}")).is_some());
         let held = &mut self.held[at];
-        let id = held.id;
         let (port, command) = if reads(held) {
             let port = client.register_port(&name, MidiIn::default());
             let port = port.map_err(|e| refused(MAKING, &e))?;
@@ -496,11 +522,35 @@ impl Keeper {
     fn release(&mut self, id: PortId) {
         let Some(at) = self.held.iter().position(|h| h.id == id) else { return };
         let held = self.held.swap_remove(at);
-        let (Some(live), Some(port)) = (&mut self.live, held.port) else { return };
-        // Nothing comes or goes from now on; the port itself has to come back from the callback.
-        let _ = live.client.as_client().disconnect(&port);
-        let _ = live.commands.push(Command::Release { id });
+        self.let_go(held);
+    }
+
+    /// Gives a port to the process callback to be done with. Nothing comes from it from now on; what was
+    /// written to it, the last note-offs above all, still goes.
+    fn let_go(&mut self, held: Held) {
+        let (Some(live), Some(port)) = (&mut self.live, &held.port) else { return };
+        if reads(&held) {
+            let _ = live.client.as_client().disconnect(port);
+        } else {
+            let name = port.short_name().unwrap_or_default();
+            self.leaving.push(Leaving { id: held.id, name, since: Instant::now() });
+        }
+        let _ = live.commands.push(Command::Release { id: held.id });
         let _ = self.notes.try_send(Note::Changed);
+    }
+
+    /// Waits for those ports to be gone, if the server still runs its clients.
+    fn await_leaving(&mut self, which: impl Fn(&Leaving) -> bool) {
+        loop {
+            self.unregister_returned();
+            let mut wanted = self.leaving.iter().filter(|leaving| which(leaving));
+            if self.live.is_none()
+                || !wanted.any(|l| l.since.elapsed() < LEAVE_WITHIN.to_duration())
+            {
+                return;
+            }
+            std::thread::park_timeout(LEAVING_TICK);
+        }
     }
 
     fn unregister_returned(&mut self) {
@@ -510,7 +560,10 @@ impl Keeper {
             // It fails when the server is gone, and the port with it.
             let _ = match returned {
                 Returned::Reading(port) => client.unregister_port(port),
-                Returned::Writing(port, _) => client.unregister_port(port),
+                Returned::Writing(id, port, _) => {
+                    self.leaving.retain(|leaving| leaving.id != id);
+                    client.unregister_port(port)
+                }
             };
         }
     }

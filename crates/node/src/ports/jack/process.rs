@@ -37,6 +37,11 @@ pub(super) const GATHER_BYTES: usize = 32 * 1_024;
 
 /// Messages that may wait to go out. A SysEx of 40,000 bytes is 6,667 of them.
 pub(super) const OUTGOING_MAX: usize = 8_192;
+/// Periods that a port stays after its last message, for its readers to have it.
+const LINGER: u8 = 2;
+/// How long a port that is to go may take for what was written to it, of which the last are its note-offs.
+/// It is more than three of the longest usual periods (4,096 samples at 48 kHz).
+pub(super) const LEAVE_WITHIN: Span = Span::from_ms(300);
 /// Who waits for room hears when so many are left.
 const ROOM_WHEN_BELOW: usize = OUTGOING_MAX / 2;
 
@@ -47,9 +52,19 @@ pub(super) type Outgoing = (PortId, LocalTime, Bytes);
 
 /// What the keeper asks of the process callback.
 pub(super) enum Command {
-    Read { id: PortId, port: Port<MidiIn> },
-    Write { id: PortId, port: Port<MidiOut>, gather: Box<[u8]> },
-    Release { id: PortId },
+    Read {
+        id: PortId,
+        port: Port<MidiIn>,
+    },
+    Write {
+        id: PortId,
+        port: Port<MidiOut>,
+        gather: Box<[u8]>,
+    },
+    /// An output goes only when all that was written to it before is with its readers.
+    Release {
+        id: PortId,
+    },
 }
 
 /// A port that the callback has let go of, to be unregistered by the keeper.
@@ -57,6 +72,7 @@ pub(super) enum Returned {
     Reading(Port<MidiIn>),
     /// With the memory that must not be freed here.
     Writing(
+        PortId,
         Port<MidiOut>,
         #[expect(dead_code, reason = "carried to be freed elsewhere")] Box<[u8]>,
     ),
@@ -84,8 +100,40 @@ struct Input {
 }
 
 struct Output {
+    id: PortId,
     port: Port<MidiOut>,
     sysex: Gather,
+    leaving: Option<Leaving>,
+}
+
+impl Output {
+    /// Counts the periods of a port that is to go; whether this was the last.
+    fn has_left(&mut self, popped: u64, now: LocalTime) -> bool {
+        let written = !self.sysex.whole;
+        self.leaving.as_mut().is_some_and(|leaving| leaving.has_left(popped, written, now))
+    }
+}
+
+/// A port that goes as soon as its last message is with its readers.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// What the ring held when this was asked is out when so many have been taken from it.
+    last: u64,
+    /// Periods since then.
+    periods: u8,
+    /// When it goes in any case.
+    until: LocalTime,
+}
+
+impl Leaving {
+    /// `popped` messages were taken from the ring; `written` when none of this port's waits for room.
+    fn has_left(&mut self, popped: u64, written: bool, now: LocalTime) -> bool {
+        if popped >= self.last && written {
+            self.periods += 1;
+        }
+        // The first of them is the one that its last message may be in.
+        self.periods > LINGER || now >= self.until
+    }
 }
 
 /// A SysEx on its way out.
@@ -106,6 +154,8 @@ pub(super) struct Process {
     wake: Wake,
     inputs: PortTable<Input>,
     outputs: PortTable<Output>,
+    /// Messages taken from `outgoing`.
+    popped: u64,
     /// When the period before was processed.
     called: LocalTime,
 }
@@ -129,11 +179,12 @@ impl Process {
             wake,
             inputs,
             outputs,
+            popped: 0,
             called: LocalTime::ZERO,
         }
     }
 
-    fn obey(&mut self) {
+    fn obey(&mut self, now: LocalTime) {
         while let Ok(command) = self.commands.pop() {
             match command {
                 Command::Read { id, port } => {
@@ -144,19 +195,37 @@ impl Process {
                 }
                 Command::Write { id, port, gather } => {
                     let sysex = Gather { bytes: gather, len: 0, whole: false };
-                    let output = Output { port, sysex };
+                    let output = Output { id, port, sysex, leaving: None };
                     if let Ok(Some(old)) | Err(old) = self.outputs.insert(id, output) {
-                        self.give_back(Returned::Writing(old.port, old.sysex.bytes));
+                        self.give_back(Returned::Writing(id, old.port, old.sysex.bytes));
                     }
                 }
                 Command::Release { id } => {
                     if let Some(input) = self.inputs.remove(id) {
                         self.give_back(Returned::Reading(input.port));
                     }
-                    if let Some(output) = self.outputs.remove(id) {
-                        self.give_back(Returned::Writing(output.port, output.sysex.bytes));
+                    // Who asks has written before: all of it is in the ring by now.
+                    let waiting = u64::try_from(self.outgoing.slots()).unwrap_or(u64::MAX);
+                    if let Some(output) = self.outputs.get_mut(id) {
+                        let last = self.popped + waiting;
+                        let until = now + LEAVE_WITHIN;
+                        output.leaving = Some(Leaving { last, periods: 0, until });
                     }
                 }
+            }
+        }
+    }
+
+    /// Lets those outputs go whose last message is with its readers.
+    fn let_go(&mut self, now: LocalTime) {
+        for at in 0..self.outputs.split().1.len() {
+            let Some(output) = &mut self.outputs.split().1[at] else { continue };
+            if !output.has_left(self.popped, now) {
+                continue;
+            }
+            let id = output.id;
+            if let Some(output) = self.outputs.remove(id) {
+                self.give_back(Returned::Writing(id, output.port, output.sysex.bytes));
             }
         }
     }
@@ -228,6 +297,7 @@ impl Process {
                 break;
             }
             let _ = self.outgoing.pop();
+            self.popped += 1;
         }
         self.called = period.called;
     }
@@ -235,10 +305,11 @@ impl Process {
 
 impl ProcessHandler for Process {
     fn process(&mut self, client: &Client, scope: &ProcessScope) -> Control {
-        self.obey();
         let period = Period::now(client, scope);
+        self.obey(period.called);
         let heard = self.read(scope, &period);
         self.write(scope, &period);
+        self.let_go(period.called);
         let room = self.outgoing.slots() < ROOM_WHEN_BELOW;
         let wanted = room && self.shared.waiting.swap(false, Ordering::Relaxed);
         if heard || wanted {
@@ -420,6 +491,22 @@ mod tests {
         }
         assert_eq!(period.goes_at(LocalTime::ZERO), 0);
         assert_eq!(period.goes_at(begin + Span::from_s(1)), 127);
+    }
+
+    #[test]
+    fn a_port_stays_two_periods_longer_than_its_last_message_and_never_for_ever() {
+        let now = LocalTime::ZERO;
+        let until = now + Span::from_ms(300);
+        let new = Leaving { last: 5, periods: 0, until };
+        let mut leaving = new;
+        // Two messages wait, then one, then none but a SysEx that wants room.
+        for (popped, written) in [(3, true), (4, true), (5, false), (5, true), (9, true)] {
+            assert!(!leaving.has_left(popped, written, now), "{popped} {written}");
+        }
+        assert!(leaving.has_left(9, true, now));
+        let mut stuck = new;
+        assert!(!stuck.has_left(4, true, until - Span::from_ns(1)));
+        assert!(stuck.has_left(4, true, until));
     }
 
     #[test]
