@@ -29,6 +29,9 @@ pub const HOLDERS_MAX: usize = 32;
 /// Outputs (local destinations, mirrors of remote sources, app ports) at the same time.
 pub const OUTPUTS_MAX: usize = 256;
 
+/// The most that [`Config::mirrors_max`] may be: local ports and app ports need ids too.
+pub const MIRRORS_MAX: usize = 400;
+
 /// Pieces of bulk messages between the real-time thread and the bulk task.
 pub const BULK_PIECES: usize = 4096;
 
@@ -112,7 +115,7 @@ pub struct Config {
     pub mirror_grace: Span,
     /// How long a connection may take from the first byte to the peer's hello. Default 5 s.
     pub hello_within: Span,
-    /// Most mirrors on the local backend. 0 to 400, default 128.
+    /// Most mirrors on the local backend. 0 to [`MIRRORS_MAX`], default 128.
     pub mirrors_max: usize,
     /// Whether peers may reset devices here (system reset, FF). Default no.
     pub accept_reset: bool,

@@ -451,6 +451,12 @@ fn log(note: &Note) {
         Note::MirrorsFull(name) => tracing::warn!(
             "no room for {name:?} and perhaps others: raise --mirrors, or leave ports out with --no-import"
         ),
+        Note::OutputsFull(name) => tracing::warn!(
+            "no room for one more output: nothing is played on {name:?} and perhaps others; leave ports out with --no-import"
+        ),
+        Note::RoutesFull => tracing::warn!(
+            "no room for one more connection between ports: some are left out; leave ports out with --no-import"
+        ),
         Note::PortsFull(name) => tracing::warn!("no room for the port {name:?}"),
         Note::Panicked(Some(node)) => {
             tracing::info!("everything silenced, as {} asked", node.short());

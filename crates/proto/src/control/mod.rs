@@ -172,6 +172,11 @@ pub enum Note {
     MirrorsFull(String),
     /// No room for a port of this name.
     PortsFull(String),
+    /// There are as many outputs as a node takes: nothing is played on the port of this name, and
+    /// perhaps on others.
+    OutputsFull(String),
+    /// There are as many routes as a node takes: some ports that should be are not connected.
+    RoutesFull,
     /// Everything was silenced: by whom (`None`: here).
     Panicked(Option<NodeId>),
 }
@@ -350,7 +355,7 @@ impl Control {
                     Action::Mirror(backend, id, direction, name)
                 }
                 BusAction::Unmirror(backend, id) => Action::Unmirror(backend, id),
-                BusAction::MirrorsFull(name) => Action::Note(Note::MirrorsFull(name)),
+                BusAction::Full(note) => Action::Note(note),
                 BusAction::Changed => Action::Changed,
             };
             self.actions.push_back(action);

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Bus, Local, Mirror, MirrorKey, Remote, Wish, names};
+use super::{Bus, BusAction, Local, Mirror, MirrorKey, Remote, Wish, names};
 use crate::bridge::{Endpoint, Route};
+use crate::config::{OUTPUTS_MAX, ROUTES_MAX};
+use crate::control::Note;
 use crate::control::port::{BackendNo, Direction, Home, PortIdentity};
-use crate::id::{NodeId, PortId};
+use crate::id::{LinkNo, NodeId, PortId};
 use crate::wire::DevicePort;
 
 /// Everything that should be.
@@ -63,6 +65,29 @@ impl RemotePort<'_> {
     }
 }
 
+/// What people were told that there is no room for.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    mirrors: bool,
+    outputs: bool,
+    routes: bool,
+}
+
+/// Of more than `max`, those that stay: first what is there already, then the lowest. `None` when there
+/// are not more.
+fn kept<'a, T: Copy + Ord + 'a>(
+    all: impl Iterator<Item = &'a T>,
+    max: usize,
+    is_there: impl Fn(&T) -> bool,
+) -> Option<BTreeSet<T>> {
+    let mut ranked: Vec<(bool, T)> = all.map(|t| (!is_there(t), *t)).collect();
+    if ranked.len() <= max {
+        return None;
+    }
+    ranked.sort_unstable();
+    Some(ranked.into_iter().take(max).map(|(_, t)| t).collect())
+}
+
 impl Bus {
     fn remote_ports(&self) -> impl Iterator<Item = RemotePort<'_>> {
         self.remotes.iter().flat_map(|(node, remote)| {
@@ -118,15 +143,44 @@ impl Bus {
         self.want_remote(&mut wanted);
         self.want_local(&mut wanted);
         self.want_attached(&mut wanted);
-        match left_out {
-            Some(name) if !self.full_said => {
-                self.full_said = true;
-                self.actions.push_back(super::BusAction::MirrorsFull(name));
-            }
-            Some(_) => {}
-            None => self.full_said = false,
+        let mute = self.limit_outputs(&mut wanted);
+        let unrouted = self.limit_routes(&mut wanted);
+        let notes = [
+            (&mut self.said.mirrors, left_out.map(Note::MirrorsFull)),
+            (&mut self.said.outputs, mute.map(Note::OutputsFull)),
+            (&mut self.said.routes, unrouted.then_some(Note::RoutesFull)),
+        ];
+        for (said, note) in notes {
+            let before = core::mem::replace(said, note.is_some());
+            self.actions.extend(note.filter(|_| !before).map(BusAction::Full));
         }
         wanted
+    }
+
+    /// Leaves out outputs for which the data plane has no room, new ones before old ones; the name of
+    /// one.
+    fn limit_outputs(&self, wanted: &mut Wanted) -> Option<String> {
+        let kept =
+            kept(wanted.outputs.keys(), OUTPUTS_MAX, |p| self.applied.outputs.contains_key(p))?;
+        let Wanted { routes, outputs, attached, mirrors } = wanted;
+        let mute = outputs.keys().find(|p| !kept.contains(p)).copied()?;
+        let mirror = mirrors.get(&mute).map(|(_, _, name)| name.clone());
+        let name = mirror.or_else(|| self.locals.get(&mute).map(|l| l.port.name.clone()));
+        let gone = |port: &PortId| outputs.contains_key(port) && !kept.contains(port);
+        routes.retain(|r| r.sink.link != LinkNo::LOCAL || !gone(&r.sink.port));
+        attached.retain(|port, _| !gone(port));
+        mirrors.retain(|port, _| !gone(port));
+        outputs.retain(|port, _| kept.contains(port));
+        name
+    }
+
+    /// Leaves out routes for which the data plane has no room, new ones before old ones; whether it
+    /// had to.
+    fn limit_routes(&self, wanted: &mut Wanted) -> bool {
+        let is_there = |r: &Route| self.applied.routes.contains(r);
+        let Some(kept) = kept(wanted.routes.iter(), ROUTES_MAX, is_there) else { return false };
+        wanted.routes = kept;
+        true
     }
 
     /// The mirrors; the name of one for which there was no room.

@@ -19,9 +19,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::Note;
 use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};
 use crate::bridge::{Endpoint, Route, ToData};
-use crate::config::{Config, LINKS_MAX, PORTS_MAX};
+use crate::config::{Config, LINKS_MAX, MIRRORS_MAX, PORTS_MAX};
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::time::LocalTime;
 use crate::wire::{DevicePort, Devices, Subscribe};
@@ -64,8 +65,8 @@ pub enum BusAction {
     Mirror(BackendNo, PortId, Direction, String),
     /// Remove it.
     Unmirror(BackendNo, PortId),
-    /// There is no room for a mirror of this name.
-    MirrorsFull(String),
+    /// Tell people that there is no more room for something; said once, until there was room again.
+    Full(Note),
     /// The ports or peers that people see have changed.
     Changed,
 }
@@ -137,7 +138,7 @@ pub struct Bus {
     devices: Devices,
     applied: Wanted,
     subscriptions: BTreeMap<NodeId, Subscribe>,
-    full_said: bool,
+    said: desired::Said,
     /// Whether a message of any source may be the panic button.
     panic_armed: bool,
     actions: VecDeque<BusAction>,
@@ -149,7 +150,7 @@ impl Bus {
     pub fn new(rules: BusRules, config: &Config) -> Self {
         Self {
             rules,
-            mirrors_max: config.mirrors_max,
+            mirrors_max: config.mirrors_max.min(MIRRORS_MAX),
             mirror_grace: config.mirror_grace,
             locals: BTreeMap::new(),
             remotes: BTreeMap::new(),
@@ -158,7 +159,7 @@ impl Bus {
             devices: Devices { version: 1, ports: Vec::new() },
             applied: Wanted::default(),
             subscriptions: BTreeMap::new(),
-            full_said: false,
+            said: desired::Said::default(),
             panic_armed: false,
             actions: VecDeque::new(),
         }
@@ -419,7 +420,19 @@ impl Bus {
         self.choose_mirrors();
         let wanted = self.desired();
         let applied = core::mem::take(&mut self.applied);
-        // First what new routes need, then the routes; away in the other order.
+        let data = |route: &Route, add| {
+            BusAction::Data(if add {
+                ToData::RouteAdd(*route)
+            } else {
+                ToData::RouteRemove(*route)
+            })
+        };
+        // Routes and outputs that go make room for those that come. Of these, first what new routes
+        // need, then the routes; away in the other order.
+        self.actions.extend(applied.routes.difference(&wanted.routes).map(|r| data(r, false)));
+        for port in applied.outputs.keys().filter(|p| !wanted.outputs.contains_key(p)) {
+            self.actions.push_back(BusAction::Data(ToData::OutputClose { port: *port }));
+        }
         for (id, (backend, direction, name)) in &wanted.mirrors {
             if applied.mirrors.get(id) != Some(&(*backend, *direction, name.clone())) {
                 if let Some((old, ..)) = applied.mirrors.get(id) {
@@ -445,18 +458,7 @@ impl Bus {
                 self.actions.push_back(BusAction::Data(open));
             }
         }
-        let data = |route: &Route, add| {
-            BusAction::Data(if add {
-                ToData::RouteAdd(*route)
-            } else {
-                ToData::RouteRemove(*route)
-            })
-        };
-        self.actions.extend(applied.routes.difference(&wanted.routes).map(|r| data(r, false)));
         self.actions.extend(wanted.routes.difference(&applied.routes).map(|r| data(r, true)));
-        for port in applied.outputs.keys().filter(|p| !wanted.outputs.contains_key(p)) {
-            self.actions.push_back(BusAction::Data(ToData::OutputClose { port: *port }));
-        }
         for (id, (backend, ..)) in &applied.attached {
             if !wanted.attached.contains_key(id) {
                 self.actions.push_back(BusAction::Detach(*backend, *id));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{OUTPUTS_MAX, ROUTES_MAX};
 use crate::control::bus::desired::Wanted;
 
 const BACKENDS: u8 = 2;
@@ -109,7 +110,7 @@ impl Model {
                 // What is held is released by the removal of the routes: that is behind us, and
                 // whoever plays it is still there.
             }
-            BusAction::Data(_) | BusAction::MirrorsFull(_) | BusAction::Changed => {}
+            BusAction::Data(_) | BusAction::Full(_) | BusAction::Changed => {}
             BusAction::Devices(node, devices) => {
                 self.told.insert(node, devices);
             }
@@ -233,4 +234,75 @@ fn a_mirror_that_is_there_is_not_displaced_and_one_that_comes_back_is_the_same()
     bus.devices(node(5), devices(2, &[(7, 0, true), (9, 1, true)]));
     assert_eq!(bus.applied.mirrors, before);
     assert!(bus.appeared(BackendNo(0), identity(1), Direction::Source, "Keys".into()).is_some());
+}
+
+/// The notes among what the bus says, which adds up.
+fn notes(bus: &mut Bus, model: &mut Model) -> Vec<Note> {
+    let mut notes = vec![];
+    while let Some(action) = bus.poll() {
+        if let BusAction::Full(note) = &action {
+            notes.push(note.clone());
+        }
+        model.carry_out(action);
+    }
+    model.check(bus);
+    notes
+}
+
+#[test]
+fn a_route_too_many_is_refused_and_said_once_and_made_when_there_is_room() {
+    let (mut bus, mut model) =
+        (Bus::new(BusRules::default(), &Config::default()), Model::default());
+    let mut sources = vec![];
+    for n in 0..70u8 {
+        let name = format!("app {n}");
+        bus.app_opened(name.clone(), Direction::Destination, false, vec![Wish::All]);
+        sources.extend(bus.app_opened(name, Direction::Source, false, vec![]));
+    }
+    assert_eq!(notes(&mut bus, &mut model), [Note::RoutesFull]);
+    assert_eq!(bus.applied.routes.len(), ROUTES_MAX);
+    let before = bus.applied.routes.clone();
+    bus.app_opened("one more".into(), Direction::Source, false, vec![]);
+    assert_eq!(notes(&mut bus, &mut model), [], "said already");
+    assert_eq!(bus.applied.routes, before, "what is connected stays");
+    // Room for most of what was refused, then for all of it, then there is none again.
+    (0..12).for_each(|n| bus.app_closed(sources[n]));
+    assert_eq!(notes(&mut bus, &mut model), []);
+    assert_eq!(bus.applied.routes.len(), ROUTES_MAX);
+    bus.app_closed(sources[12]);
+    assert_eq!(notes(&mut bus, &mut model), []);
+    assert_eq!(bus.applied.routes.len(), 58 * 70);
+    for n in 0..12 {
+        bus.app_opened(format!("again {n}"), Direction::Source, false, vec![]);
+    }
+    assert_eq!(notes(&mut bus, &mut model), [Note::RoutesFull]);
+}
+
+#[test]
+fn an_output_too_many_is_left_out_and_said_once() {
+    let (mut bus, mut model) =
+        (Bus::new(BusRules::default(), &Config::default()), Model::default());
+    let mut ids = vec![];
+    for n in 0..OUTPUTS_MAX + 2 {
+        ids.extend(bus.app_opened(format!("{n}"), Direction::Destination, false, vec![]));
+    }
+    assert_eq!(notes(&mut bus, &mut model), [Note::OutputsFull(OUTPUTS_MAX.to_string())]);
+    assert!(bus.applied.outputs.keys().eq(&ids[..OUTPUTS_MAX]));
+    bus.app_closed(ids[0]);
+    assert_eq!(notes(&mut bus, &mut model), []);
+    assert!(bus.applied.outputs.keys().eq(&ids[1..=OUTPUTS_MAX]), "it is opened in its place");
+}
+
+#[test]
+fn no_setting_lets_mirrors_take_all_ids() {
+    let rules = BusRules { domains: vec![Some("one".into())], ..BusRules::default() };
+    let config = Config { mirrors_max: usize::MAX, ..Config::default() };
+    let mut bus = Bus::new(rules, &config);
+    for n in 0..3u8 {
+        bus.peer_up(node(n), &format!("node {n}"), vec![], LinkNo(u16::from(n) + 1));
+        let list: Vec<_> = (1..200u8).map(|p| (u16::from(p), p, false)).collect();
+        bus.devices(node(n), devices(1, &list));
+    }
+    assert_eq!(bus.applied.mirrors.len(), crate::config::MIRRORS_MAX);
+    assert!(bus.app_opened("app".into(), Direction::Source, true, vec![]).is_some());
 }
