@@ -27,6 +27,7 @@ use midip2p_proto::time::LocalTime;
 use midir::{Ignore, MidiIO, MidiInput, MidiInputConnection, MidiOutput, MidiOutputConnection};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::ask::end;
 use super::names::{distinct, is_ours};
 use super::table::PortTable;
 use super::{
@@ -192,7 +193,7 @@ impl Drop for MidirBackend {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            end(thread);
         }
     }
 }

@@ -32,6 +32,13 @@ pub mod midir;
     target_os = "macos",
     target_os = "windows"
 ))]
+mod ask;
+#[cfg(any(
+    all(feature = "alsa", target_os = "linux"),
+    feature = "jack",
+    target_os = "macos",
+    target_os = "windows"
+))]
 mod midi1;
 mod names;
 mod table;

@@ -28,8 +28,6 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use alsa::seq::{ClientIter, PortCap, PortInfo, PortType, Seq};
 use midip2p_proto::id::PortId;
@@ -38,6 +36,7 @@ use rtrb::RingBuffer;
 
 use self::driver::{AlsaDriver, Lost, Ports};
 use self::watch::{Request, Watch};
+use super::ask::Line;
 use super::names::{self, own_client_names};
 use super::{
     Backend, BackendContext, Counters, Direction, Domain, Opened, PortError, PortIdentity,
@@ -54,8 +53,6 @@ const NAME_BYTES_MAX: usize = 63;
 const INPUT_EVENTS: u32 = 2_000;
 /// Requests in flight to the real-time thread.
 const COMMANDS: usize = 1_024;
-/// How long a call waits for the watch thread.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Opens the sequencer.
 ///
@@ -91,25 +88,18 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
         .name("midip2p-alsa".to_owned())
         .spawn(move || watch.run())
         .map_err(|e| refused("starting the thread that watches the sequencer", &e))?;
-    let backend = AlsaBackend { requests, bell, thread: Some(thread), lost };
+    let watch = Line::new(requests, thread, move || {
+        // It fails only when the counter is full: it is rung already.
+        let _ = bell.write(1);
+    });
+    let backend = AlsaBackend { watch, lost };
     Ok((Box::new(backend), Box::new(driver)))
 }
 
 /// The ports stage's half: hands each call to the watch thread and waits for its answer.
 struct AlsaBackend {
-    requests: mpsc::SyncSender<Request>,
-    bell: Arc<EventFd>,
-    thread: Option<JoinHandle<()>>,
+    watch: Line<Request>,
     lost: Arc<Lost>,
-}
-
-impl AlsaBackend {
-    fn ask<T>(&self, request: impl FnOnce(mpsc::SyncSender<T>) -> Request) -> Option<T> {
-        let (answer, answers) = mpsc::sync_channel(1);
-        self.requests.send(request(answer)).ok()?;
-        self.bell.write(1).ok()?;
-        answers.recv_timeout(ANSWER_WITHIN).ok()
-    }
 }
 
 impl Backend for AlsaBackend {
@@ -128,21 +118,24 @@ impl Backend for AlsaBackend {
         direction: Direction,
     ) -> Result<(), PortError> {
         let identity = identity.clone();
-        self.ask(|answer| Request::Attach { id, identity, direction, answer })
+        self.watch
+            .ask(|answer| Request::Attach { id, identity, direction, answer })
             .unwrap_or_else(no_answer)
     }
 
     fn detach(&mut self, id: PortId) {
-        self.ask(|answer| Request::Detach { id, answer });
+        self.watch.ask(|answer| Request::Detach { id, answer });
     }
 
     fn mirror(&mut self, id: PortId, mirrored: Direction, name: &str) -> Result<(), PortError> {
         let name = name.to_owned();
-        self.ask(|answer| Request::Mirror { id, mirrored, name, answer }).unwrap_or_else(no_answer)
+        self.watch
+            .ask(|answer| Request::Mirror { id, mirrored, name, answer })
+            .unwrap_or_else(no_answer)
     }
 
     fn unmirror(&mut self, id: PortId) {
-        self.ask(|answer| Request::Unmirror { id, answer });
+        self.watch.ask(|answer| Request::Unmirror { id, answer });
     }
 
     fn counters(&self) -> Counters {
@@ -155,10 +148,7 @@ impl Backend for AlsaBackend {
 
 impl Drop for AlsaBackend {
     fn drop(&mut self) {
-        self.ask(|answer| Request::Stop { answer });
-        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
-            let _ = thread.join();
-        }
+        self.watch.stop(|answer| Request::Stop { answer });
     }
 }
 

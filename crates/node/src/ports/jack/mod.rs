@@ -31,8 +31,6 @@ mod process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use jack::LoggerType;
 use midip2p_proto::id::PortId;
@@ -41,6 +39,7 @@ use rtrb::RingBuffer;
 use self::driver::JackDriver;
 use self::keeper::{Keeper, Note, Request};
 use self::process::Shared;
+use super::ask::Line;
 use super::{
     Backend, BackendContext, Counters, Direction, Domain, Opened, PortError, PortIdentity,
 };
@@ -55,10 +54,6 @@ const KIND: &str = "jack";
 const NOTES_MAX: usize = 64;
 /// Sessions on their way to and from the driver: as many as servers come and go between two wake-ups.
 const SESSIONS_MAX: usize = 16;
-/// How long a call waits for the keeper. JACK itself waits some periods to connect a port.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long a stop waits.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Opens JACK: the server that `JACK_DEFAULT_SERVER` names, or "default". It is never started; while it
 /// is not there the backend says [`super::BackendEvent::Lost`] and goes on looking for it.
@@ -85,27 +80,21 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
         .name("midip2p-jack".to_owned())
         .spawn(move || keeper.run())
         .map_err(|e| refused("starting the thread that keeps JACK", &e))?;
-    let backend = JackBackend { notes, thread: Some(thread), shared, domain: domain() };
+    let keeper = Line::new(notes, thread, || {});
+    let backend = JackBackend { keeper, shared, domain: domain() };
     Ok((Box::new(backend), Box::new(driver)))
 }
 
 /// The ports stage's half: hands each call to the keeper and waits for its answer.
 struct JackBackend {
-    notes: mpsc::SyncSender<Note>,
-    thread: Option<JoinHandle<()>>,
+    keeper: Line<Note>,
     shared: Arc<Shared>,
     domain: Option<Domain>,
 }
 
 impl JackBackend {
-    fn ask<T>(
-        &self,
-        within: Duration,
-        request: impl FnOnce(mpsc::SyncSender<T>) -> Request,
-    ) -> Option<T> {
-        let (answer, answers) = mpsc::sync_channel(1);
-        self.notes.send(Note::Request(request(answer))).ok()?;
-        answers.recv_timeout(within).ok()
+    fn ask<T>(&mut self, request: impl FnOnce(mpsc::SyncSender<T>) -> Request) -> Option<T> {
+        self.keeper.ask(|answer| Note::Request(request(answer)))
     }
 }
 
@@ -125,22 +114,21 @@ impl Backend for JackBackend {
         direction: Direction,
     ) -> Result<(), PortError> {
         let identity = identity.clone();
-        self.ask(ANSWER_WITHIN, |answer| Request::Attach { id, identity, direction, answer })
+        self.ask(|answer| Request::Attach { id, identity, direction, answer })
             .unwrap_or_else(no_answer)
     }
 
     fn detach(&mut self, id: PortId) {
-        self.ask(ANSWER_WITHIN, |answer| Request::Release { id, answer });
+        self.ask(|answer| Request::Release { id, answer });
     }
 
     fn mirror(&mut self, id: PortId, mirrored: Direction, name: &str) -> Result<(), PortError> {
         let name = name.to_owned();
-        self.ask(ANSWER_WITHIN, |answer| Request::Mirror { id, mirrored, name, answer })
-            .unwrap_or_else(no_answer)
+        self.ask(|answer| Request::Mirror { id, mirrored, name, answer }).unwrap_or_else(no_answer)
     }
 
     fn unmirror(&mut self, id: PortId) {
-        self.ask(ANSWER_WITHIN, |answer| Request::Release { id, answer });
+        self.ask(|answer| Request::Release { id, answer });
     }
 
     fn counters(&self) -> Counters {
@@ -153,11 +141,7 @@ impl Backend for JackBackend {
 
 impl Drop for JackBackend {
     fn drop(&mut self) {
-        let stopped = self.ask(STOP_WITHIN, |answer| Request::Stop { answer });
-        // A keeper that hangs in a call of JACK is left behind: the process may end all the same.
-        if let Some(thread) = self.thread.take().filter(|_| stopped.is_some()) {
-            let _ = thread.join();
-        }
+        self.keeper.stop(|answer| Note::Request(Request::Stop { answer }));
     }
 }
 
