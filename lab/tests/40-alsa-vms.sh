@@ -28,10 +28,11 @@ until_gone() {
     sleep 0.2
   done
 }
-until_lines() {
+# until_notes FILE NUMBER: the file may not be there yet.
+until_notes() {
   i=0
-  while [ "$(grep -c Note "$1")" -lt "$2" ]; do
-    i=$((i + 1)); [ $i -gt 150 ] && { say "only $(wc -l <"$1") lines in $1"; return 1; }
+  until [ -f "$1" ] && [ "$(grep -c Note "$1")" -ge "$2" ]; do
+    i=$((i + 1)); [ $i -gt 150 ] && { say "too few notes in $1"; cat "$1"; return 1; }
     sleep 0.2
   done
 }
@@ -64,13 +65,13 @@ cat >"$OUT/two.sh" <<'S'
 . ./common.sh
 aseqdump >/out/first & dump=$!
 up two || exit 10
-until_lines /out/first 16 || exit 11
+until_notes /out/first 16 || exit 11
 say "heard once"
 kill $dump
 until_port "aseqdump @ one" midip2p 30 >/dev/null || exit 12
 say "one has seen it go, and has a port of its own here"
 aseqdump >/out/second & dump=$!
-until_lines /out/second 16 || exit 13
+until_notes /out/second 16 || exit 13
 say "heard again"
 aconnect -l >/out/ports
 ./midip2p ports >/out/ports.txt 2>&1
