@@ -445,6 +445,9 @@ fn log(note: &Note) {
             midip2p_proto::wire::MIN_VERSION,
             midip2p_proto::wire::PROTOCOL_VERSION
         ),
+        Note::SameId(address) => tracing::warn!(
+            "the node at {address} has this node's id: one state directory is a copy of the other; remove it on one of the two and start that node again"
+        ),
         Note::LinksFull(address) => {
             tracing::warn!("no room for a link with {address}: this node has all it takes");
         }

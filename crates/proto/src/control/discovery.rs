@@ -49,12 +49,34 @@ pub enum Standing {
     Own,
 }
 
+/// Why there will be no link with a node that answers, for as long as nobody does something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// It speaks no version of ours: its lowest and highest.
+    Incompatible((u16, u16)),
+    /// It has this node's id and is another node.
+    SameId,
+    /// This node has as many links as it takes.
+    LinksFull,
+}
+
+impl Trouble {
+    /// Until the address is tried again: people do not change versions in seconds.
+    const fn pause(self) -> Span {
+        match self {
+            Self::Incompatible(_) | Self::LinksFull => Span::from_s(60),
+            Self::SameId => Span::from_s(300),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Candidate {
     node: Option<NodeId>,
     via: Via,
     standing: Standing,
     failures: u32,
+    trouble: Option<Trouble>,
 }
 
 /// The addresses of other nodes.
@@ -72,6 +94,7 @@ impl Discovery {
             let believed = via != Via::Gossip || known.node.is_none() && known.via == Via::Gossip;
             if believed && node.is_some() && known.node != node {
                 known.node = node;
+                known.trouble = None;
                 // Another node lives there now: whatever was learnt of the address is void.
                 if known.standing == Standing::Own {
                     known.standing = Standing::Due(now);
@@ -80,6 +103,7 @@ impl Discovery {
             // Somebody just said that it is there: no reason to wait out a long pause.
             if let Standing::Due(at) = &mut known.standing
                 && via == Via::Multicast
+                && known.trouble.is_none()
             {
                 *at = (*at).min(now);
             }
@@ -92,8 +116,8 @@ impl Discovery {
             Via::Gossip => self.candidates.len() < CANDIDATES_MAX && gossip < GOSSIP_MAX,
         };
         if has_room {
-            let standing = Standing::Due(now);
-            self.candidates.insert(address, Candidate { node, via, standing, failures: 0 });
+            let (standing, failures, trouble) = (Standing::Due(now), 0, None);
+            self.candidates.insert(address, Candidate { node, via, standing, failures, trouble });
         }
     }
 
@@ -144,6 +168,28 @@ impl Discovery {
         }
     }
 
+    /// The node behind an address answers, and cannot become a peer for now. The address is tried again
+    /// after a long pause.
+    pub fn refused(&mut self, now: LocalTime, address: SocketAddr, trouble: Trouble) {
+        if let Some(candidate) = self.candidates.get_mut(&address) {
+            candidate.trouble = Some(trouble);
+            candidate.standing = Standing::Due(now + trouble.pause());
+        }
+    }
+
+    /// The node behind an address is a peer now.
+    pub fn linked(&mut self, address: SocketAddr) {
+        if let Some(candidate) = self.candidates.get_mut(&address) {
+            candidate.trouble = None;
+        }
+    }
+
+    /// Why there is no link with the node behind an address, if it answered.
+    #[must_use]
+    pub fn trouble(&self, address: SocketAddr) -> Option<Trouble> {
+        self.candidates.get(&address)?.trouble
+    }
+
     /// The address leads back to this node: never again.
     pub fn is_own(&mut self, address: SocketAddr) {
         if let Some(candidate) = self.candidates.get_mut(&address) {
@@ -164,6 +210,7 @@ impl Discovery {
             return;
         }
         candidate.failures = candidate.failures.saturating_add(1);
+        candidate.trouble = None;
         if candidate.via == Via::Gossip && candidate.failures > GOSSIP_TRIES {
             self.candidates.remove(&address);
             return;

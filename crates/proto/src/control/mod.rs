@@ -11,11 +11,14 @@ mod peers;
 pub mod port;
 pub mod stage;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use self::bus::{Bus, BusAction, BusRules, Wish};
-use self::discovery::{Discovery, Via};
+use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked};
 use self::port::{BackendNo, Direction, PortIdentity};
 use crate::bridge::{ToControl, ToData};
@@ -166,6 +169,8 @@ pub enum Note {
     Down(NodeId, String, &'static str),
     /// A peer speaks no version of ours: address, its lowest and highest.
     Incompatible(SocketAddr, (u16, u16)),
+    /// Another node has this node's id: its address. A state directory was copied.
+    SameId(SocketAddr),
     /// No room for one more link: the peer's address.
     LinksFull(SocketAddr),
     /// No room for a mirror of this port.
@@ -195,6 +200,9 @@ const PANICS_KEPT: usize = 64;
 /// Connections that have not said hello yet; one more that comes in is closed.
 const HANDSHAKES_MAX: usize = 128;
 
+/// Nodes that cannot become peers and were said; of more, some may be said again.
+const SAID_MAX: usize = 256;
+
 /// Peers that are remembered although they are not linked, for people to see.
 const ABSENT_MAX: usize = 256;
 
@@ -215,6 +223,8 @@ pub struct Control {
     /// The number of the newest link: the next one is another, so that what is late for an old link
     /// does not reach a new one.
     newest_link: LinkNo,
+    /// What people were told of nodes that answer and do not become peers.
+    said: BTreeSet<(IpAddr, Trouble)>,
     stopping: bool,
     actions: VecDeque<Action>,
 }
@@ -235,6 +245,7 @@ impl Control {
             settling: Vec::new(),
             panics: VecDeque::new(),
             newest_link: LinkNo::LOCAL,
+            said: BTreeSet::new(),
             stopping: false,
             actions: VecDeque::new(),
         }

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use super::bus::cut;
-use super::discovery::{Standing, Via};
+use super::discovery::{Standing, Trouble, Via};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::{Survivor, survivor};
 use super::{
     ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, LinkState, Linked,
-    Note,
+    Note, SAID_MAX,
 };
 use crate::bridge::ToData;
 use crate::config::LINKS_MAX;
@@ -47,7 +47,7 @@ pub struct PeerView {
     /// When it was last heard.
     pub last_heard: Option<LocalTime>,
     /// Why it is not connected.
-    pub why: Option<&'static str>,
+    pub why: Option<String>,
 }
 
 const VERSIONS: (u16, u16) = (MIN_VERSION, PROTOCOL_VERSION);
@@ -71,12 +71,12 @@ impl Control {
             node: Some(*node),
             name: a.name.clone(),
             address: a.address,
-            state: self.standing(*node),
+            state: self.trouble(*node).map_or_else(|| self.standing(*node), state_of),
             link: None,
             version: None,
             since: None,
             last_heard: None,
-            why: Some(a.why),
+            why: Some(self.trouble(*node).map_or_else(|| a.why.to_owned(), why_of)),
         });
         let known = |node: NodeId| self.conn_of(node).is_some() || self.absent.contains_key(&node);
         let unknown =
@@ -84,10 +84,12 @@ impl Control {
                 if node.is_some_and(known) || matches!(standing, Standing::Own | Standing::Open) {
                     return None;
                 }
-                let state = match standing {
-                    Standing::Dialing => LinkState::Connecting,
-                    _ if failures > 0 => LinkState::Backoff,
-                    _ => LinkState::Disconnected,
+                let trouble = self.discovery.trouble(address);
+                let state = match (trouble, standing) {
+                    (Some(trouble), _) => state_of(trouble),
+                    (None, Standing::Dialing) => LinkState::Connecting,
+                    (None, _) if failures > 0 => LinkState::Backoff,
+                    (None, _) => LinkState::Disconnected,
                 };
                 Some(PeerView {
                     node,
@@ -98,10 +100,18 @@ impl Control {
                     version: None,
                     since: None,
                     last_heard: None,
-                    why: (failures > 0).then_some("nothing answers at this address"),
+                    why: trouble.map(why_of).or_else(|| {
+                        (failures > 0).then(|| "nothing answers at this address".to_owned())
+                    }),
                 })
             });
         linked.chain(absent).chain(unknown).collect()
+    }
+
+    /// Why there is no link with a node that answers.
+    fn trouble(&self, node: NodeId) -> Option<Trouble> {
+        let mut of_node = self.discovery.iter().filter(|(_, n, ..)| *n == Some(node));
+        of_node.find_map(|(address, ..)| self.discovery.trouble(address))
     }
 
     fn standing(&self, node: NodeId) -> LinkState {
@@ -210,8 +220,7 @@ impl Control {
         let Some(handshake) = self.handshakes.remove(&conn) else { return };
         let mismatch = VersionMismatch { ours: VERSIONS, theirs };
         self.farewell(conn, ByeReason::Version, &mismatch.to_string());
-        self.actions.push_back(Action::Note(Note::Incompatible(handshake.address, theirs)));
-        self.dialed_ended(now, handshake.dialed, handshake.address);
+        self.refuse(now, &handshake, Trouble::Incompatible(theirs));
     }
 
     pub(super) fn bad_hello(&mut self, now: LocalTime, conn: ConnId) {
@@ -293,6 +302,11 @@ impl Control {
         }
         if hello.node == self.identity.node {
             self.handshakes.remove(&conn);
+            if hello.boot != self.identity.boot {
+                self.farewell(conn, ByeReason::Other, "another node has this id");
+                self.refuse(now, &handshake, Trouble::SameId);
+                return;
+            }
             if handshake.dialed {
                 self.discovery.is_own(handshake.address);
             }
@@ -310,11 +324,30 @@ impl Control {
         }
         let Some(link) = self.free_link() else {
             self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
-            self.actions.push_back(Action::Note(Note::LinksFull(handshake.address)));
-            self.dialed_ended(now, handshake.dialed, handshake.address);
+            self.refuse(now, &handshake, Trouble::LinksFull);
             return;
         };
         self.link_up(now, conn, &handshake, hello, link, version);
+    }
+
+    /// The node at the other end cannot become a peer: it is tried again much later, and said once.
+    fn refuse(&mut self, now: LocalTime, handshake: &Handshake, trouble: Trouble) {
+        let address = handshake.address;
+        if handshake.dialed {
+            self.discovery.refused(now, address, trouble);
+        }
+        if self.said.len() >= SAID_MAX {
+            self.said.pop_first();
+        }
+        // By machine: the ports of those who dialled us differ each time.
+        if self.said.insert((address.ip(), trouble)) {
+            self.actions.push_back(Action::Note(match trouble {
+                Trouble::Incompatible(theirs) => Note::Incompatible(address, theirs),
+                Trouble::SameId => Note::SameId(address),
+                Trouble::LinksFull => Note::LinksFull(address),
+            }));
+        }
+        self.actions.push_back(Action::Changed);
     }
 
     /// Decides between this connection and an earlier one to the same peer; whether this one stays.
@@ -380,6 +413,8 @@ impl Control {
         };
         self.links.insert(conn, linked);
         self.absent.remove(&node);
+        self.discovery.linked(handshake.address);
+        self.said.remove(&(handshake.address.ip(), Trouble::LinksFull));
         self.bus.peer_up(node, &hello.name, hello.domains, link);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
         self.actions.push_back(Action::Note(Note::Up(node, name, handshake.address)));
@@ -456,6 +491,23 @@ pub(super) fn sayable(mut identity: Identity) -> Identity {
     identity.domains.iter_mut().for_each(|d| *d = cut(d, hello::DOMAIN_MAX));
     identity.domains.retain(|d| !d.is_empty());
     identity
+}
+
+const fn state_of(trouble: Trouble) -> LinkState {
+    match trouble {
+        Trouble::Incompatible(_) => LinkState::Incompatible,
+        Trouble::SameId | Trouble::LinksFull => LinkState::Backoff,
+    }
+}
+
+fn why_of(trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Incompatible(theirs) => VersionMismatch { ours: VERSIONS, theirs }.to_string(),
+        Trouble::SameId => {
+            "it has this node's id: one state directory is a copy of the other".to_owned()
+        }
+        Trouble::LinksFull => "this node has as many links as it takes".to_owned(),
+    }
 }
 
 /// Whether an address means the same at another node: not bound to one interface.
