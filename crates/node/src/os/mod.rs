@@ -4,6 +4,7 @@ pub mod clock;
 pub mod host;
 pub mod interfaces;
 pub mod priority;
+mod private;
 pub mod registry;
 pub mod state;
 pub mod timer;

@@ -6,14 +6,21 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::private;
+
 /// Longest file that is read: entries have about 300 bytes.
 const FILE_MAX: u64 = 4096;
+/// How often a lock that somebody has is tried again, and after how long.
+const LOCK_TRIES: u32 = 20;
+const LOCK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A running node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,29 +57,58 @@ impl Drop for Registered {
 /// Enters a node.
 ///
 /// # Errors
-/// When the directory cannot be written.
+/// When the directory cannot be written, or what is there is not this user's own; the text names it.
 pub fn register(entry: &Entry) -> io::Result<Registered> {
-    let dir = directory();
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    register_in(&directory(), entry)
+}
+
+fn register_in(dir: &Path, entry: &Entry) -> io::Result<Registered> {
+    private::directory(dir).map_err(|error| about(dir, &error))?;
     let path = dir.join(format!("{}.json", entry.id.get(..16).unwrap_or(&entry.id)));
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, errno)| io::Error::from(errno))?;
+    let mut lock = lock(&path).map_err(|error| about(&path, &error))?;
     lock.set_len(0)?;
     lock.rewind()?;
     lock.write_all(&serde_json::to_vec(entry)?)?;
     Ok(Registered { path, _lock: lock })
 }
 
+/// Makes the file and locks it. Whoever lists the nodes holds a lock for a moment, and a node that ends
+/// may have removed the file that was just opened: hence not only once.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    let mut tries = 0;
+    loop {
+        let mut options = OpenOptions::new();
+        let file = private::open(options.create(true).truncate(false).write(true), path)?;
+        let inode = file.metadata()?.ino();
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) if fs::symlink_metadata(path).is_ok_and(|m| m.ino() == inode) => {
+                return Ok(lock);
+            }
+            Err((_, errno)) if errno != Errno::EWOULDBLOCK || tries == LOCK_TRIES => {
+                return Err(errno.into());
+            }
+            _ => std::thread::park_timeout(LOCK_AGAIN),
+        }
+        tries = LOCK_TRIES.min(tries + 1);
+    }
+}
+
 /// The nodes that run on this host under this user, by name.
 #[must_use]
 pub fn list() -> Vec<Entry> {
-    let Ok(files) = fs::read_dir(directory()) else { return Vec::new() };
+    list_in(&directory())
+}
+
+/// What cannot be trusted or read is left out.
+fn list_in(dir: &Path) -> Vec<Entry> {
+    if private::check(dir).is_err() {
+        return Vec::new();
+    }
+    let Ok(files) = fs::read_dir(dir) else { return Vec::new() };
     let mut entries: Vec<Entry> = files
         .filter_map(Result::ok)
         .filter_map(|file| {
-            let file = File::open(file.path()).ok()?;
+            let file = private::open(OpenOptions::new().read(true), &file.path()).ok()?;
             // Whoever gets the lock has found a file without a node.
             let file = match Flock::lock(file, FlockArg::LockSharedNonblock) {
                 Ok(_) => return None,
@@ -87,6 +123,10 @@ pub fn list() -> Vec<Entry> {
     entries
 }
 
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 /// The network namespace of this process; 0 where there is no such thing.
 #[must_use]
 pub fn network() -> u64 {
@@ -98,5 +138,77 @@ fn directory() -> PathBuf {
     match runtime {
         Some(dir) => dir.join("midip2p"),
         None => std::env::temp_dir().join(format!("midip2p-{}", nix::unistd::getuid())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn entry(id: &str) -> Entry {
+        let http = SocketAddr::from(([127, 0, 0, 1], 1));
+        let address = IpAddr::from([127, 0, 0, 1]);
+        Entry { pid: 1, id: id.repeat(64), name: id.to_owned(), http, tcp: 2, address, network: 3 }
+    }
+
+    #[test]
+    fn an_entry_stands_while_its_node_lives_among_whatever_else_lies_there() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("midip2p");
+        let a = register_in(&dir, &entry("a")).unwrap();
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&dir.join("pipe.json"), mode).unwrap();
+        symlink(&a.path, dir.join("link.json")).unwrap();
+        symlink("/dev/zero", dir.join("endless.json")).unwrap();
+        fs::write(dir.join("stale.json"), serde_json::to_vec(&entry("b")).unwrap()).unwrap();
+        // Neither the pipe nor the endless file holds anybody up.
+        assert_eq!(list_in(&dir), [entry("a")]);
+        assert!(register_in(&dir, &entry("a")).is_err(), "two nodes of one id");
+        drop(a);
+        assert_eq!(list_in(&dir), []);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_or_the_directory_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("midip2p");
+        fs::create_dir(&dir).unwrap();
+        // An open directory of our own is closed to others.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        let victim = base.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, dir.join(format!("{}.json", "a".repeat(16)))).unwrap();
+        let error = register_in(&dir, &entry("a")).unwrap_err().to_string();
+        assert!(error.contains("aaaa") && error.contains("link"), "{error}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+
+        let to = base.path().join("to");
+        symlink(&dir, &to).unwrap();
+        assert!(register_in(&to, &entry("b")).unwrap_err().to_string().contains("link"));
+        assert_eq!(list_in(&to), []);
+    }
+
+    #[test]
+    fn who_lists_the_nodes_does_not_keep_one_from_entering() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().to_owned();
+        drop(register_in(&dir, &entry("a")).unwrap());
+        let stale = dir.join(format!("{}.json", "a".repeat(16)));
+        fs::write(&stale, "").unwrap();
+        let file = private::open(OpenOptions::new().read(true), &stale).unwrap();
+        let held = Flock::lock(file, FlockArg::LockSharedNonblock).unwrap();
+        let (started, begun) = std::sync::mpsc::channel();
+        let holder = std::thread::spawn(move || {
+            started.send(()).unwrap();
+            std::thread::park_timeout(LOCK_AGAIN * 3);
+            drop(held);
+        });
+        begun.recv().unwrap();
+        let _a = register_in(&dir, &entry("a")).unwrap();
+        assert_eq!(list_in(&dir), [entry("a")]);
+        holder.join().unwrap();
     }
 }

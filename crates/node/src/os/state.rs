@@ -6,11 +6,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use midip2p_proto::id::NodeId;
 use nix::fcntl::{Flock, FlockArg};
+
+use super::private;
 
 /// Nodes of one user on one machine that find a directory by themselves.
 const SLOTS: u32 = 64;
@@ -59,8 +61,15 @@ impl State {
             return Self::take(path)?.ok_or_else(|| StateError::InUse(path.to_owned()));
         }
         let base = base();
+        let private = |path: &Path| private::directory(path).map_err(io("cannot use", path));
+        if base.starts_with(std::env::temp_dir()) {
+            // Others may write there, too.
+            private(&base)?;
+        }
         for slot in 1..=SLOTS {
-            if let Some(state) = Self::take(&base.join(format!("node-{slot}")))? {
+            let path = base.join(format!("node-{slot}"));
+            private(&path)?;
+            if let Some(state) = Self::take(&path)? {
                 return Ok(state);
             }
         }
@@ -68,26 +77,18 @@ impl State {
     }
 
     fn take(path: &Path) -> Result<Option<Self>, StateError> {
-        let io = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| StateError::Io { what, path, source }
-        };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .map_err(io("cannot make", path))?;
         let lock_path = path.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
+        let mut options = OpenOptions::new();
+        let file = private::open(options.create(true).truncate(false).write(true), &lock_path)
             .map_err(io("cannot open", &lock_path))?;
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
         let id_path = path.join("id");
-        let id = match File::open(&id_path) {
+        let id = match private::open(OpenOptions::new().read(true), &id_path) {
             Ok(file) => {
                 let mut text = String::new();
                 file.take(256).read_to_string(&mut text).map_err(io("cannot read", &id_path))?;
@@ -112,12 +113,8 @@ impl State {
 /// When the system refuses; the file is as it was.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let written = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)
+    let mut options = OpenOptions::new();
+    let written = private::open(options.create(true).truncate(true).write(true), &new)
         .and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
@@ -139,14 +136,21 @@ pub fn entropy<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
+fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError + use<> {
+    let path = path.to_owned();
+    move |source| StateError::Io { what, path, source }
+}
+
 fn base() -> PathBuf {
     let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
     std::env::var_os("XDG_STATE_HOME")
         .filter(|d| !d.is_empty())
         .map(PathBuf::from)
         .or_else(|| home().map(|h| h.join(".local/state")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("midip2p")
+        .map_or_else(
+            || std::env::temp_dir().join(format!("midip2p-state-{}", nix::unistd::getuid())),
+            |dir| dir.join("midip2p"),
+        )
 }
 
 #[cfg(test)]
@@ -165,5 +169,20 @@ mod tests {
         assert_eq!(State::open(Some(&path)).unwrap().id, id);
         fs::write(path.join("id"), "nonsense").unwrap();
         assert!(matches!(State::open(Some(&path)), Err(StateError::BadId(_))));
+    }
+
+    #[test]
+    fn links_in_the_place_of_our_files_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        for name in ["lock", "id", "id.new"] {
+            let path = dir.path().join(name.replace('.', "-"));
+            fs::create_dir(&path).unwrap();
+            fs::write(&victim, "precious").unwrap();
+            std::os::unix::fs::symlink(&victim, path.join(name)).unwrap();
+            let error = State::open(Some(&path)).unwrap_err().to_string();
+            assert!(error.contains("link") && error.contains("--state"), "{error}");
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        }
     }
 }
