@@ -318,11 +318,8 @@ fn start_planes(
         realtime::start(plane, datagrams, drivers, wake, host_bell)?;
     let host = HostWake::spawn(hearing)?;
 
-    let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);
     let drained = Arc::<Notify>::default();
-    let task = Bulk::new(bulk_handle, Arc::clone(&port_counters));
-    tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
-
+    let bulk = start_bulk(bulk_handle, &port_counters, &host, &drained);
     let rules =
         BusRules { export: options.export.clone(), import: options.import.clone(), domains };
     let seed = u64::from_be_bytes(entropy()?);
@@ -364,6 +361,19 @@ fn start_planes(
     })
 }
 
+/// The bulk task; what it is told goes into the inbox that comes back.
+fn start_bulk(
+    handle: realtime::BulkHandle,
+    ports: &Arc<[PortCounters]>,
+    host: &HostWake,
+    drained: &Arc<Notify>,
+) -> mpsc::Sender<bulk::BulkInput> {
+    let (bulk, inbox) = mpsc::channel(bulk::INBOX);
+    let task = Bulk::new(handle, Arc::clone(ports));
+    tokio::spawn(task.run(inbox, host.clone(), Arc::clone(drained)));
+    bulk
+}
+
 /// What the node says of itself in its hello.
 fn identity(
     state: &State,
@@ -399,6 +409,8 @@ fn backends_of(options: &Options) -> Vec<(&'static str, OpenBackend)> {
     if options.jack {
         kinds.push(("jack", Box::new(ports::jack::open)));
     }
+    #[cfg(any(target_os = "macos", target_os = "windows"))]
+    kinds.push((ports::midir::KIND, Box::new(ports::midir::open)));
     kinds
 }
 

@@ -305,7 +305,8 @@ fn not_found(words: Option<&str>, names: &[String]) -> String {
         ));
     }
     if !said.contains("midip2p ports") {
-        said.push_str(". `midip2p ports` lists all");
+        let stop = if said.ends_with('?') { "" } else { "." };
+        said.push_str(&format!("{stop} `midip2p ports` lists all"));
     }
     said
 }

@@ -24,7 +24,7 @@ use super::inbox::Signals;
 use super::output;
 use super::text::{Paint, escape};
 use crate::http::HTTP_PORT;
-use crate::node::{Node, NodeInfo};
+use crate::node::{Node, NodeInfo, StartError};
 use crate::options::Options;
 use crate::transport::lan::{TCP_PORT, UDP_PORT};
 
@@ -154,10 +154,18 @@ pub(super) fn run(args: UpArgs) -> anyhow::Result<Exit> {
     done
 }
 
+/// An interface that is not there is a slip of whoever typed it; the rest is the machine's matter.
+fn start_error(error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Interface(why) => bad_input(why),
+        error => error.into(),
+    }
+}
+
 async fn live(args: &UpArgs, mut signals: Signals) -> anyhow::Result<Exit> {
     let stdin = args.until_stdin_closes.then(stdin_end).transpose()?;
     let node = tokio::select! {
-        node = Node::start(args.options()) => node?,
+        node = Node::start(args.options()) => node.map_err(start_error)?,
         _ = signals.next() => return Ok(Exit::Fine),
     };
     let said = if args.json { format!("{}\n", ready_line(&node)) } else { welcome(&node, args) };

@@ -168,8 +168,8 @@ impl Discovery {
         }
     }
 
-    /// The node behind an address answers, and cannot become a peer for now. The address is tried again
-    /// after a long pause.
+    /// The node behind an address answers, and cannot become a peer as it is. The address is tried
+    /// again after a long pause.
     pub fn refused(&mut self, now: LocalTime, address: SocketAddr, trouble: Trouble) {
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.trouble = Some(trouble);

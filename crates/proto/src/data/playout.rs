@@ -121,7 +121,7 @@ impl Playout {
         }
         let mut overflow = None;
         if self.events.len() >= HISTORY_EVENTS {
-            overflow = self.events.pop_front().map(|(_, e)| e);
+            overflow = self.give_up_event();
         }
         self.events.push_back((now, event));
         overflow
@@ -154,7 +154,9 @@ impl Playout {
     ///
     /// Realtime-safe: yes
     pub fn give_up_event(&mut self) -> Option<Event> {
-        self.events.pop_front().map(|(_, event)| event)
+        let (_, event) = self.events.pop_front()?;
+        self.expired += u64::from(!self.bulk_is_done(&event));
+        Some(event)
     }
 
     /// How many events were played without the bulk message before them, since the last call.
@@ -315,6 +317,17 @@ mod tests {
         p.bulk(at(0), bulk(1, 2, 9)).unwrap();
         assert_eq!(drain(&mut p, at(999), 8), []);
         assert_eq!(drain(&mut p, at(1000), 8), [Ready::Bulk(bulk(1, 2, 9))]);
+    }
+
+    #[test]
+    fn an_event_that_finds_no_room_goes_out_of_order_and_is_counted() {
+        let mut p = Playout::new(LinkNo(1), WAIT, Span::from_s(1));
+        for n in 1..=HISTORY_EVENTS as u64 {
+            assert_eq!(p.event(at(0), event(1, n, 1)), None);
+        }
+        let newest = HISTORY_EVENTS as u64 + 1;
+        assert_eq!(p.event(at(0), event(1, newest, 1)), Some(event(1, 1, 1)));
+        assert_eq!(p.take_expired(), 1);
     }
 
     #[test]

@@ -604,9 +604,11 @@ fn reads(held: &Held) -> bool {
 fn open_client(node_name: &str) -> Result<Client, jack::Error> {
     let [short, long] = own_client_names(node_name, CLIENT_NAME_BYTES);
     let exact = ClientOptions::NO_START_SERVER | ClientOptions::USE_EXACT_NAME;
+    // A taken name is "not unique" by JACK's own words, yet jackd2 1.9.21 says "server error" of it.
+    // Without a server at all neither is said, so that is not mistaken for it.
     let taken = |error: &jack::Error| {
         matches!(error, jack::Error::ClientError(status)
-            if status.contains(ClientStatus::NAME_NOT_UNIQUE))
+            if status.intersects(ClientStatus::NAME_NOT_UNIQUE | ClientStatus::SERVER_ERROR))
     };
     match Client::new(&short, exact) {
         Err(error) if taken(&error) => {}
