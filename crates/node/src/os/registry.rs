@@ -75,8 +75,7 @@ fn register_in(dir: &Path, entry: &Entry) -> io::Result<Registered> {
 /// Makes the file and locks it. Whoever lists the nodes holds a lock for a moment, and a node that ends
 /// may have removed the file that was just opened: hence not only once.
 fn lock(path: &Path) -> io::Result<Flock<File>> {
-    let mut tries = 0;
-    loop {
+    for _ in 0..LOCK_TRIES {
         let mut options = OpenOptions::new();
         let file = private::open(options.create(true).truncate(false).write(true), path)?;
         let inode = file.metadata()?.ino();
@@ -84,13 +83,11 @@ fn lock(path: &Path) -> io::Result<Flock<File>> {
             Ok(lock) if fs::symlink_metadata(path).is_ok_and(|m| m.ino() == inode) => {
                 return Ok(lock);
             }
-            Err((_, errno)) if errno != Errno::EWOULDBLOCK || tries == LOCK_TRIES => {
-                return Err(errno.into());
-            }
+            Err((_, errno)) if errno != Errno::EWOULDBLOCK => return Err(errno.into()),
             _ => std::thread::park_timeout(LOCK_AGAIN),
         }
-        tries = LOCK_TRIES.min(tries + 1);
     }
+    Err(Errno::EWOULDBLOCK.into())
 }
 
 /// The nodes that run on this host under this user, by name.
