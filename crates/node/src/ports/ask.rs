@@ -52,7 +52,7 @@ impl<R> Line<R> {
     pub(super) fn stop(&mut self, request: impl FnOnce(SyncSender<()>) -> R) {
         let Some(thread) = self.thread.take() else { return };
         if self.ask_within(STOP_WITHIN, request).is_some() || thread.is_finished() {
-            end(thread);
+            end(thread, END_WITHIN);
         }
     }
 
@@ -82,8 +82,8 @@ impl<R> Line<R> {
 }
 
 /// Waits a moment for a thread that is about to end.
-pub(super) fn end(thread: JoinHandle<()>) {
-    let deadline = Instant::now() + END_WITHIN;
+pub(super) fn end(thread: JoinHandle<()>, within: Duration) {
+    let deadline = Instant::now() + within;
     while !thread.is_finished() && Instant::now() < deadline {
         std::thread::park_timeout(LOOK_EVERY);
     }

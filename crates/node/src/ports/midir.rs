@@ -2,7 +2,8 @@
 //!
 //! Neither has descriptors, and `midir` has no hot-plug: a thread looks at the ports each second. Input
 //! comes in the system's own thread, one ring a port; output goes by a thread of ours, since a driver
-//! may block while it takes a SysEx.
+//! may block while it takes a SysEx. It writes all that it was given before it closes an output: the last
+//! of it are note-offs.
 //!
 //! ```text
 //! ports stage       MidirBackend ── request ──▸ keeper thread: looks, connects
@@ -16,7 +17,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ use super::{
 use crate::os::clock;
 
 const BACKEND: &str = if cfg!(target_os = "windows") { "WinMM" } else { "CoreMIDI" };
-const KIND: &str = if cfg!(target_os = "windows") { "winmm" } else { "coremidi" };
+/// The first part of identities, and the backend's kind.
+pub const KIND: &str = if cfg!(target_os = "windows") { "winmm" } else { "coremidi" };
 /// Attachments and mirrors at a time.
 const PORTS_MAX: u16 = 128;
 /// Messages that wait to be read from one port: a SysEx of 40,000 bytes is 6,667 of them.
@@ -47,6 +49,8 @@ const OUTGOING_MAX: usize = 16_384;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The writer is woken by each flush; this is for the one that comes between its look and its sleep.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
+/// How long the end waits for what is still to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Messages of one port on their way to the driver.
@@ -64,9 +68,10 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
     let (commands, to_obey) = RingBuffer::new(usize::from(PORTS_MAX) * 4);
     let (retired, over) = RingBuffer::new(usize::from(PORTS_MAX) * 4);
     let (outgoing, to_write) = RingBuffer::new(OUTGOING_MAX);
-    let (connections, connected) = mpsc::channel();
-    let writer = Writing { queue: to_write, connected, lost: Arc::clone(&lost) };
+    let (orders, inbox) = mpsc::channel();
+    let writer = Writing { queue: to_write, orders: inbox, lost: Arc::clone(&lost) };
     let writer = spawn("midip2p-out", move || writer.run())?;
+    let writer_thread = writer.thread().clone();
     let driver = MidirDriver {
         commands: to_obey,
         retired,
@@ -84,7 +89,8 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
         inbox,
         commands,
         over,
-        connections,
+        orders,
+        writer: writer_thread,
         lost: Arc::clone(&lost),
         known: Vec::new(),
         held: Vec::new(),
@@ -193,7 +199,7 @@ impl Drop for MidirBackend {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
-            end(thread);
+            end(thread, WRITTEN_WITHIN * 3 / 2);
         }
     }
 }
@@ -222,7 +228,8 @@ struct Keeper {
     commands: Producer<Command>,
     /// What the driver has let go of, to be freed here.
     over: Consumer<Incoming>,
-    connections: mpsc::Sender<(PortId, Option<MidiOutputConnection>)>,
+    orders: mpsc::Sender<Order>,
+    writer: Thread,
     lost: Arc<Lost>,
     known: Vec<Known>,
     held: Vec<Held>,
@@ -245,8 +252,16 @@ impl Keeper {
                     let _ = answer.send(Ok(()));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.stop(),
             }
+        }
+    }
+
+    fn stop(&self) {
+        let (answer, written) = mpsc::sync_channel(1);
+        if self.orders.send(Order::Finish(answer)).is_ok() {
+            self.writer.unpark();
+            let _ = written.recv_timeout(WRITTEN_WITHIN);
         }
     }
 
@@ -341,7 +356,7 @@ impl Keeper {
                 let port = output.find_port_by_id(&system_id).ok_or_else(gone)?;
                 let connection =
                     output.connect(&port, CLIENT_MARK).map_err(|e| refused(CONNECTING, &e))?;
-                let _ = self.connections.send((id, Some(connection)));
+                let _ = self.orders.send(Order::Open(id, connection));
             }
         }
         self.held[at].connected = true;
@@ -382,7 +397,7 @@ impl Keeper {
         match mirrored {
             Direction::Source => {
                 let connection = output()?.create_virtual(name).map_err(|e| refused(MAKING, &e))?;
-                let _ = self.connections.send((id, Some(connection)));
+                let _ = self.orders.send(Order::Open(id, connection));
                 // Nobody can be asked who listens to a virtual source: it is taken for listened to.
                 (self.context.events)(BackendEvent::Listened { id, listened: true });
             }
@@ -405,7 +420,8 @@ impl Keeper {
     fn release(&mut self, id: PortId) {
         let Some(at) = self.held.iter().position(|h| h.id == id) else { return };
         drop(self.held.swap_remove(at));
-        let _ = self.connections.send((id, None));
+        let _ = self.orders.send(Order::Close(id));
+        self.writer.unpark();
         let _ = self.commands.push(Command::Forget { id });
         (self.context.wake)();
     }
@@ -489,44 +505,74 @@ impl Driver for MidirDriver {
     }
 }
 
+/// What the keeper wants of the writer.
+enum Order {
+    Open(PortId, MidiOutputConnection),
+    /// When all is written that was given before.
+    Close(PortId),
+    /// Tells when all is written that was given before.
+    Finish(SyncSender<()>),
+}
+
+/// Open outputs, each with the SysEx that is gathered for it.
+type Outputs = HashMap<PortId, (MidiOutputConnection, Vec<u8>)>;
+
 /// The thread that writes.
 struct Writing {
     queue: Consumer<(PortId, Bytes)>,
-    connected: Receiver<(PortId, Option<MidiOutputConnection>)>,
+    orders: Receiver<Order>,
     lost: Arc<Lost>,
 }
 
 impl Writing {
-    /// Ends when the driver is gone.
+    /// Ends when driver and keeper are gone.
     fn run(mut self) {
-        let mut outputs: HashMap<PortId, (MidiOutputConnection, Vec<u8>)> = HashMap::new();
-        while !self.queue.is_abandoned() {
-            for (id, connection) in self.connected.try_iter() {
-                match connection {
-                    Some(connection) => drop(outputs.insert(id, (connection, Vec::new()))),
-                    None => drop(outputs.remove(&id)),
-                }
-            }
-            while let Ok((id, bytes)) = self.queue.pop() {
-                let Some((connection, sysex)) = outputs.get_mut(&id) else { continue };
-                let sent = match (bytes.first(), bytes.last()) {
-                    (Some(0x00..=0x7F | 0xF0 | 0xF7), Some(last)) => {
-                        if bytes.first() == Some(&0xF0) {
-                            sysex.clear();
-                        }
-                        sysex.extend_from_slice(&bytes);
-                        // The system takes whole messages only.
-                        let whole = *last == 0xF7;
-                        if whole { connection.send(&std::mem::take(sysex)) } else { Ok(()) }
+        let mut outputs = Outputs::new();
+        loop {
+            let over = loop {
+                match self.orders.try_recv() {
+                    Ok(Order::Open(id, connection)) => {
+                        outputs.insert(id, (connection, Vec::new()));
                     }
-                    (Some(_), _) => connection.send(&bytes),
-                    _ => Ok(()),
-                };
-                if sent.is_err() {
-                    self.lost.unwritten.fetch_add(1, Ordering::Relaxed);
+                    Ok(Order::Close(id)) => {
+                        self.write(&mut outputs);
+                        outputs.remove(&id);
+                    }
+                    Ok(Order::Finish(answer)) => {
+                        self.write(&mut outputs);
+                        let _ = answer.send(());
+                    }
+                    Err(error) => break error == TryRecvError::Disconnected,
                 }
+            };
+            self.write(&mut outputs);
+            if over && self.queue.is_abandoned() {
+                return;
             }
             std::thread::park_timeout(WRITE_EVERY);
+        }
+    }
+
+    /// Writes all that waits.
+    fn write(&mut self, outputs: &mut Outputs) {
+        while let Ok((id, bytes)) = self.queue.pop() {
+            let Some((connection, sysex)) = outputs.get_mut(&id) else { continue };
+            let sent = match (bytes.first(), bytes.last()) {
+                (Some(0x00..=0x7F | 0xF0 | 0xF7), Some(last)) => {
+                    if bytes.first() == Some(&0xF0) {
+                        sysex.clear();
+                    }
+                    sysex.extend_from_slice(&bytes);
+                    // The system takes whole messages only.
+                    let whole = *last == 0xF7;
+                    if whole { connection.send(&std::mem::take(sysex)) } else { Ok(()) }
+                }
+                (Some(_), _) => connection.send(&bytes),
+                _ => Ok(()),
+            };
+            if sent.is_err() {
+                self.lost.unwritten.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }
