@@ -1,16 +1,21 @@
-//! A timer that a descriptor announces, exact to the nanosecond the kernel keeps.
+//! A timer that a descriptor announces, exact to the nanosecond the kernel keeps. Where there is no such
+//! descriptor, whoever waits asks how long to wait: exact to what the system's poll keeps.
 
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
 use midip2p_proto::time::LocalTime;
+#[cfg(target_os = "linux")]
 use nix::sys::time::TimeSpec;
+#[cfg(target_os = "linux")]
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 /// The timer.
 #[derive(Debug)]
 pub struct Timer {
+    #[cfg(target_os = "linux")]
     fd: TimerFd,
     set_to: LocalTime,
 }
@@ -23,9 +28,23 @@ impl Timer {
     ///
     /// Realtime-safe: no
     pub fn new() -> io::Result<Self> {
-        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        let fd = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        Ok(Self { fd, set_to: LocalTime::MAX })
+        Ok(Self {
+            #[cfg(target_os = "linux")]
+            fd: TimerFd::new(
+                ClockId::CLOCK_MONOTONIC,
+                TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+            )?,
+            set_to: LocalTime::MAX,
+        })
+    }
+
+    /// How long to wait at most, where no descriptor ends the waiting; `None` for as long as it takes.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn timeout(&self, now: LocalTime) -> Option<Duration> {
+        let asked = cfg!(not(target_os = "linux")) && self.set_to != LocalTime::MAX;
+        asked.then(|| (self.set_to - now).to_duration())
     }
 
     /// Sets the moment at which the descriptor becomes readable; costs nothing when it is set to
@@ -37,6 +56,12 @@ impl Timer {
             return;
         }
         self.set_to = at;
+        #[cfg(target_os = "linux")]
+        self.arm(at);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn arm(&self, at: LocalTime) {
         // Zero would disarm it; one nanosecond after the clock's origin is long past.
         let ns = u64::try_from(at.as_ns()).unwrap_or(1).max(1);
         let result = if at == LocalTime::MAX {
@@ -53,12 +78,13 @@ impl Timer {
     /// Realtime-safe: yes (one system call)
     pub fn expired(&mut self) {
         // Reading a timer that was set anew says "try again": nothing is lost by not knowing.
-        let mut count = [0; 8];
-        let _ = nix::unistd::read(self.fd.as_fd(), &mut count);
+        #[cfg(target_os = "linux")]
+        let _ = nix::unistd::read(self.fd.as_fd(), &mut [0; 8]);
         self.set_to = LocalTime::MAX;
     }
 }
 
+#[cfg(target_os = "linux")]
 impl AsRawFd for Timer {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_fd().as_raw_fd()
