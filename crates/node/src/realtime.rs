@@ -208,6 +208,7 @@ impl Thread {
         let add =
             |fd: RawFd, token| registry.register(&mut SourceFd(&fd), token, Interest::READABLE);
         add(self.wake.as_raw_fd(), TOKEN_WAKE)?;
+        #[cfg(target_os = "linux")]
         add(self.timer.as_raw_fd(), TOKEN_TIMER)?;
         for fd in self.datagrams.descriptors() {
             add(fd, TOKEN_DATAGRAMS)?;
@@ -227,7 +228,9 @@ impl Thread {
         // Something may have come before the descriptors were watched.
         let mut more = true;
         while !self.stop {
-            let timeout = more.then_some(Duration::ZERO);
+            // Where the timer has no descriptor, the wait itself ends in time.
+            let timeout =
+                more.then_some(Duration::ZERO).or_else(|| self.timer.timeout(clock::now()));
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
