@@ -258,7 +258,7 @@ impl ControlStage {
             BackendEvent::Listened { id, listened } => {
                 self.tell(Input::Listened(id, listened)).await;
             }
-            BackendEvent::Lost { reason } => tracing::warn!("{reason}"),
+            BackendEvent::Lost { reason } => tracing::info!("{reason}"),
             BackendEvent::Back => tracing::info!("the MIDI system is there again"),
         }
     }
