@@ -47,9 +47,13 @@ pub(crate) fn check() -> Result<()> {
 fn missed(name: &str, config: &str) -> Result<Vec<String>> {
     let bans = bans(config);
     let dir = target().join("tidy/provoke").join(name);
+    // From nothing each time: what cargo remembers of an earlier run is not what is asked here.
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
     write(&dir, config, &bans)?;
     let output = cargo(&["clippy", "--quiet", "--offline", "--target-dir"])
-        .arg(target().join("tidy/provoke/target"))
+        .arg(dir.join("target"))
         .current_dir(&dir)
         // Clippy looks for its configuration beside the manifest: one named here would mislead it.
         .env_remove("CLIPPY_CONF_DIR")
