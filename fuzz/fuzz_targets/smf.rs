@@ -2,7 +2,7 @@
 #![no_main]
 
 // The reader as source: the node around it would be minutes of building for a fuzzer.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../../crates/node/src/smf/mod.rs"]
 mod smf;
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A message is in flight from the moment its source gave it until it was played, or will not be. No
-//! more than a [`Window`] of them is on a link, or in the local loop, at the same time.
+//! more than a window (`window.rs`) of them is on a link, or in the local loop, at the same time.
 //!
 //! It runs where the tunnels are. A link is known from [`Lanes::linked`] to [`Lanes::unlinked`];
 //! whatever names another link comes too late and is forgotten, and counted where it was a message.
