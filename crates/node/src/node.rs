@@ -135,6 +135,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Backends announce their ports within this long after they were opened; then a node says it is
 /// ready. A port that comes later is simply announced later.
 const PORTS_WITHIN: Duration = Duration::from_millis(150);
+/// Moments waited at most while ports keep coming.
+const PORTS_LOOKS: u32 = 10;
 
 impl Node {
     /// Starts a node. Must be called inside a tokio runtime with time and I/O.
@@ -210,8 +212,7 @@ impl Node {
         node.open_app_ports(&options.app_ports).await;
         let _ = node.shared.control.send(ControlInput::PanicOn(options.panic_on)).await;
         if node.info.backends.iter().any(|b| b.available) {
-            // So that the line that says "ready" can name the ports that are there.
-            tokio::time::sleep(PORTS_WITHIN).await;
+            node.wait_for_ports().await;
         }
         Ok(node)
     }
@@ -246,6 +247,21 @@ impl Node {
         }
         // The writers of the tunnels have the farewells; they need one more turn of the runtime.
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    /// So that the line that says "ready" can name the ports that are there: until no more have come for
+    /// a moment, as a big studio takes several.
+    async fn wait_for_ports(&self) {
+        let mut seen = 0;
+        for _ in 0..PORTS_LOOKS {
+            // Backends say what is there one by one and not when they are through.
+            tokio::time::sleep(PORTS_WITHIN).await;
+            let ports = self.view().ports.len();
+            if ports == seen {
+                return;
+            }
+            seen = ports;
+        }
     }
 
     async fn open_app_ports(&self, names: &[String]) {
