@@ -35,7 +35,7 @@ listen far b --port "Grand Piano"
 eventually 5 "a sees b's port" has_port a "Grand Piano @ b" destination
 refused 2 'no node.*"c"|did you mean' at a play --node c "$PWD/crates/node/tests/data/order.mid"
 refused 2 'did you mean .*Grand Piano @ b' at a play --to "Gramd Piano" "$PWD/crates/node/tests/data/order.mid"
-refused 1 'no interface .eth77' "$MIDIP2P" up --interface eth77 --port-udp 0 --port-tcp 0 --port-http 0
+refused 2 'no interface .eth77' "$MIDIP2P" up --interface eth77 --port-udp 0 --port-tcp 0 --port-http 0
 
 say "--- broken files: nothing of them is sent, nor of the good one before them"
 good=$PWD/crates/node/tests/data/order.mid
