@@ -24,6 +24,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // What does not compile can be neither tested nor documented; the licences can be judged still.
     if compiles {
         steps.run("test", || call(&mut cargo(&["test", "--workspace", "--no-fail-fast"])));
+        steps.run("loom", loom);
         steps.run("simulator", simulator);
         steps.run("docs", docs);
     }
@@ -60,6 +61,14 @@ fn clippy() -> Result<()> {
 fn simulator() -> Result<()> {
     let args = ["test", "-p", "midip2p-sim", "--tests", "--no-fail-fast"];
     call(cargo(&args).env("MIDIP2P_SIM_SEEDS", SEEDS))
+}
+
+/// Every interleaving of what two threads share. Under its flag the atomics are others, so nothing of it
+/// may be mixed with the other steps' artefacts; without optimization it takes minutes.
+fn loom() -> Result<()> {
+    let args = ["test", "-p", "midip2p-proto", "--lib", "--release", "model::"];
+    let target = target().join("loom");
+    call(cargo(&args).env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target))
 }
 
 fn docs() -> Result<()> {
