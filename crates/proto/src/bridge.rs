@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
 use crate::seq::SeqNo;
+use crate::time::Span;
 
 impl LinkNo {
     /// The loop from this node to itself: sources and outputs of one machine.
@@ -44,6 +45,19 @@ pub struct Route {
     pub sink: Endpoint,
 }
 
+/// When an output plays what comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlayoutMode {
+    /// At once: the least latency.
+    #[default]
+    Immediate,
+    /// So long after its source gave it, [`LATENCY_MIN`](crate::config::LATENCY_MIN) to
+    /// [`LATENCY_MAX`](crate::config::LATENCY_MAX): what the network adds or takes is not heard.
+    Fixed(Span),
+    /// So long after its source gave it as the network needs of late.
+    Adaptive,
+}
+
 /// What the control plane tells the data plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,6 +91,16 @@ pub enum ToData {
     OutputClose {
         /// The output's port.
         port: PortId,
+    },
+    /// When an open output plays what comes, and how fast its line is. Until told, an output plays at
+    /// once, as fast as its driver takes it.
+    OutputPlayout {
+        /// The output's port.
+        port: PortId,
+        /// When.
+        mode: PlayoutMode,
+        /// Bytes a second of a slow line; `None` when only the driver limits it.
+        pace: Option<u32>,
     },
     /// A source went away: whatever it held is released here and, if it was local, at the peers.
     SourceClose {

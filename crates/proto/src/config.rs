@@ -28,6 +28,49 @@ pub const RING_EVENTS: usize = 2048;
 /// Messages that wait for one output whose device is slow. At overflow the oldest goes.
 pub const OUTPUT_QUEUE: usize = 4096;
 
+/// The least and the most that a scheduled output's latency may be. Less than half a millisecond is
+/// less than a thread takes to wake under load; half a second is an orchestra's distance, and what
+/// waits so long at a thousand messages a second is an eighth of [`OUTPUT_QUEUE`].
+pub const LATENCY_MIN: Span = Span::from_us(500);
+/// See [`LATENCY_MIN`].
+pub const LATENCY_MAX: Span = Span::from_ms(500);
+
+/// The latency with which an adaptive output begins, before anything is measured: good Wi-Fi has less.
+/// What is too much goes slowly, what is too little is heard.
+pub const ADAPTIVE_START: Span = Span::from_ms(10);
+
+/// The most that an adaptive output's latency grows to: above, a late note is better late than all of
+/// them.
+pub const ADAPTIVE_MAX: Span = Span::from_ms(200);
+
+/// What an adaptive latency has above the delay that was seen: the next one may be slower by a little,
+/// and a thread must wake.
+pub const ADAPTIVE_MARGIN: Span = Span::from_us(500);
+
+/// How fast an adaptive latency shrinks, in millionths: half a millisecond a second changes two notes
+/// 100 ms apart by 50 µs.
+pub const ADAPTIVE_SHRINK_PPM: i64 = 500;
+
+/// How far ahead of the cable a paced output is written: three bytes of DIN, so that it does not stand
+/// still until a thread wakes, and what overtakes waits for one message at most.
+pub const PACE_AHEAD: Span = Span::from_ms(1);
+
+/// The bytes a second of a DIN cable: 31,250 baud of ten bits.
+pub const DIN_BYTES: u32 = 3_125;
+
+/// How long a bulk message that could begin lets messages of other sources go first. Then it begins, or
+/// a player who never pauses would keep it for ever.
+pub const BULK_YIELDS: Span = Span::from_s(1);
+
+/// How long a device may take, when its output closes, for what lets go of what sounds.
+pub const CLOSE_WITHIN: Span = Span::from_ms(300);
+
+/// Sources whose clocks one output keeps apart. More than one is a mistake, and four are many.
+pub const TICK_SOURCES: usize = 4;
+
+/// Clocks (F8) that one source may be owed: four bars. One more is left out.
+pub const TICKS_OWED_MAX: u32 = 384;
+
 /// Sources whose notes one output keeps apart. A note-on from one more source is refused.
 pub const HOLDERS_MAX: usize = 32;
 

@@ -171,6 +171,16 @@ pub struct PlaneCounters {
     pub resets_refused: Counter,
     /// Messages that were dropped because an output's queue was full.
     pub output_overflow: Counter,
+    /// Of these, messages of outputs with scheduled playout.
+    pub schedule_overflow: Counter,
+    /// Messages that came after the moment at which a scheduled output should have played them.
+    pub schedule_late: Counter,
+    /// Times that the latency of an adaptive output had to grow.
+    pub latency_grown: Counter,
+    /// Clocks (F8) not written when they came, because they came too late.
+    pub ticks_skipped: Counter,
+    /// Clocks written later for those that were skipped.
+    pub ticks_made_up: Counter,
     /// Note-ons refused because too many sources play on one output.
     pub holders_full: Counter,
     /// Bulk messages that were cut off because the bulk task was behind.
@@ -232,6 +242,8 @@ pub struct PortCounters {
     /// Copies of this source's messages that are under way: events that a peer has not acknowledged,
     /// bulk messages that were neither played nor refused, by a peer or on this node.
     pub in_flight: Counter,
+    /// The latency of an output with scheduled playout now; not measured with immediate playout.
+    pub latency: Gauge,
 }
 
 #[cfg(test)]

@@ -1,19 +1,37 @@
-//! One local output: its queue, what is held on it, and who may come between the bytes of a SysEx.
+//! One local output: what waits for it, what is held on it, and who may come between the bytes of a
+//! SysEx.
 //!
-//! Messages leave in the order in which they were put in. While a bulk message is being written, only
-//! system real-time may overtake it; everything else waits its turn behind it.
-
-use std::collections::VecDeque;
+//! Messages leave by the moment they are due ([`schedule`](super::schedule)): with `immediate` playout as
+//! they came, with `scheduled` playout a constant time after their source gave them. While a bulk message
+//! is being written, only system real-time may overtake it; while the device or its line is behind, system
+//! real-time overtakes what waits; and before a bulk message begins, messages of other sources go first.
+//!
+//! ```text
+//! push ▸ due? ┬ system real-time ▸ urgent ┐
+//!             └ all else ▸ queue ─────────┴ pop ▸ clocks ▸ holders ▸ pace ▸ driver
+//! ```
+//!
+//! What is held is counted when a message leaves, not when it comes: a queue that sorts would otherwise
+//! let one source's note-off end what another's note-on, written before it, holds.
 
 use super::classify::may_interrupt_bulk;
-use super::state::{Holders, is_ending};
-use crate::bridge::Endpoint;
-use crate::config::OUTPUT_QUEUE;
+use super::counters::{PlaneCounters, PortCounters};
+use super::pace::Pace;
+use super::realtime::jitter::{Delays, Latency};
+use super::schedule::{AT_ONCE, Item, Queue, Whose};
+use super::state::{Holders, Verdict};
+use super::ticks::{Tick, Ticks};
+use crate::bridge::{Endpoint, PlayoutMode};
+use crate::config::{BULK_YIELDS, CLOSE_WITHIN, LATENCY_MAX, LATENCY_MIN, OUTPUT_QUEUE};
+use crate::id::PortId;
 use crate::midi::Ump;
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Span};
 
-/// Real-time messages that overtake a bulk message: a clock at 300 bpm gives 120 a second.
+/// Real-time messages that overtake: a clock at 300 bpm gives 120 a second.
 const URGENT: usize = 64;
+
+/// A link that played nothing on an output for so long to twice so long no longer decides its latency.
+const HEARD_FOR: Span = Span::from_s(10);
 
 /// A message on its way to a driver, with what is needed to say how long it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +48,6 @@ pub struct Play {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BulkSlot(pub u16);
 
-#[derive(Clone, Copy, Debug)]
-enum Item {
-    Message(Play),
-    Bulk(BulkSlot),
-}
-
 /// What comes next out of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -43,6 +55,8 @@ pub enum Next {
     Message(Play),
     /// Write the packet at this word of the bulk message; then call [`Output::bulk_advance`].
     BulkAt(BulkSlot, usize),
+    /// Nothing is to be written before then.
+    Wait(LocalTime),
     /// Nothing waits.
     Nothing,
 }
@@ -54,13 +68,26 @@ pub struct Output {
     pub holders: Holders,
     /// Whether peers may address it.
     pub exported: bool,
-    queue: VecDeque<Item>,
-    urgent: VecDeque<Play>,
-    /// Bulk messages in the queue, the one being written included.
-    bulk_waiting: usize,
+    mode: PlayoutMode,
+    latency: Latency,
+    /// The links that played on it of late, and since when the first of the two is being filled.
+    heard: [u64; 2],
+    heard_since: LocalTime,
+    queue: Queue,
+    urgent: Queue,
+    order: u64,
     writing: Option<(BulkSlot, usize)>,
+    releasing: Option<Whose>,
     /// Refused by the driver; goes first.
     refused: Option<Play>,
+    retry_at: LocalTime,
+    pace: Option<Pace>,
+    ticks: Ticks,
+    /// The device or its line is behind: what is due waits.
+    behind: bool,
+    /// Since when a bulk message in front lets others go first.
+    yields_since: Option<LocalTime>,
+    closes_at: Option<LocalTime>,
 }
 
 /// The queue was full: the oldest message went that ends nothing. If it was a bulk message, its slot.
@@ -68,80 +95,200 @@ pub struct Output {
 pub struct Overflow(pub Option<BulkSlot>);
 
 impl Output {
-    /// An empty output.
+    /// An empty output that plays at once.
     #[must_use]
     pub fn new(exported: bool, merge: bool) -> Self {
         Self {
             holders: Holders::new(merge),
             exported,
-            queue: VecDeque::with_capacity(OUTPUT_QUEUE),
-            urgent: VecDeque::with_capacity(URGENT),
-            bulk_waiting: 0,
+            mode: PlayoutMode::Immediate,
+            latency: Latency::new(),
+            heard: [0; 2],
+            heard_since: LocalTime::ZERO,
+            queue: Queue::new(OUTPUT_QUEUE),
+            urgent: Queue::new(URGENT),
+            order: 0,
             writing: None,
+            releasing: None,
             refused: None,
+            retry_at: AT_ONCE,
+            pace: None,
+            ticks: Ticks::new(),
+            behind: false,
+            yields_since: None,
+            closes_at: None,
         }
     }
 
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        [self.holders.capacities(), vec![self.queue.capacity(), self.urgent.capacity()]].concat()
+        let own = vec![self.queue.memory(), self.urgent.memory(), self.ticks.memory()];
+        [self.holders.capacities(), own].concat()
     }
 
-    /// Puts a message at the end, or in front of a bulk message if it may go there.
+    /// Says when it plays what comes from now on, and how many bytes a second its line carries.
+    ///
+    /// Realtime-safe: yes
+    pub fn set_playout(&mut self, mode: PlayoutMode, pace: Option<u32>) {
+        self.mode = mode;
+        self.pace = pace.map(Pace::new);
+    }
+
+    /// Whether what comes is played at a constant latency.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn is_scheduled(&self) -> bool {
+        !matches!(self.mode, PlayoutMode::Immediate)
+    }
+
+    /// When a message that came now is to be written. `delays` are those of all links.
+    ///
+    /// Realtime-safe: yes
+    pub(super) fn due(
+        &mut self,
+        now: LocalTime,
+        play: &Play,
+        delays: &mut [Delays],
+        counters: (&PlaneCounters, Option<&PortCounters>),
+    ) -> LocalTime {
+        let (plane, port) = counters;
+        let Some(born) = play.born else { return now };
+        let latency = match self.mode {
+            PlayoutMode::Immediate => return now,
+            PlayoutMode::Fixed(latency) => latency.max(LATENCY_MIN).min(LATENCY_MAX),
+            PlayoutMode::Adaptive => {
+                let (latency, grown) = self.adapt(now, play.source, now - born, delays);
+                plane.latency_grown.add(u64::from(grown));
+                latency
+            }
+        };
+        if let Some(port) = port {
+            port.latency.set(latency);
+        }
+        let due = born + latency;
+        if due < now {
+            plane.schedule_late.add_one();
+        }
+        due.max(now)
+    }
+
+    /// Puts a message where it belongs.
     ///
     /// # Errors
     /// When the queue was full: the oldest went, the new one is in.
     ///
     /// Realtime-safe: yes
-    pub fn push(&mut self, play: Play) -> Result<(), Overflow> {
-        if self.bulk_waiting > 0 && may_interrupt_bulk(&play.message) && self.urgent.len() < URGENT
-        {
-            self.urgent.push_back(play);
+    pub fn push(&mut self, due: LocalTime, play: Play) -> Result<(), Overflow> {
+        // What overtakes notes still keeps its place behind a song position, or a start.
+        let overtakes = may_interrupt_bulk(&play.message)
+            && !self.urgent.is_full()
+            && !self.queue.has_system_of(play.source);
+        if overtakes {
+            self.order += 1;
+            let _ = self.urgent.push(due, self.order, Item::Message(play));
             return Ok(());
         }
-        self.push_item(Item::Message(play))
+        self.push_item(due, Item::Message(play))
     }
 
-    /// Puts a bulk message at the end.
+    /// Puts a bulk message behind what its source gave before.
     ///
     /// # Errors
     /// When the queue was full: the oldest went, the new one is in.
     ///
     /// Realtime-safe: yes
-    pub fn push_bulk(&mut self, slot: BulkSlot) -> Result<(), Overflow> {
-        let pushed = self.push_item(Item::Bulk(slot));
-        self.bulk_waiting += 1;
-        pushed
+    pub fn push_bulk(
+        &mut self,
+        now: LocalTime,
+        source: Endpoint,
+        slot: BulkSlot,
+    ) -> Result<(), Overflow> {
+        self.push_item(now, Item::Bulk(slot, source))
+    }
+
+    /// Lets go of what is held, behind all that it is held by.
+    ///
+    /// # Errors
+    /// When the queue was full: the oldest went, this is in.
+    ///
+    /// Realtime-safe: yes
+    pub(super) fn push_release(&mut self, whose: Whose) -> Result<(), Overflow> {
+        self.ticks.forget(|source| whose.covers(source));
+        let waits = match self.queue.concerns(whose) {
+            // It is on its way, and nothing came behind it.
+            None => return Ok(()),
+            Some(waits) => waits,
+        };
+        if waits || self.holders.sources().any(|source| whose.covers(source)) {
+            return self.push_item(AT_ONCE, Item::Release(whose));
+        }
+        Ok(())
     }
 
     /// What is to be written next; the message leaves the queue.
     ///
     /// Realtime-safe: yes
-    pub fn pop(&mut self) -> Next {
+    pub(super) fn pop(&mut self, now: LocalTime, counters: &PlaneCounters) -> Next {
+        let at = self.next_at();
+        if at > now {
+            self.behind |= self.queue.first().is_some_and(|e| e.due <= now);
+            return if at == LocalTime::MAX { Next::Nothing } else { Next::Wait(at) };
+        }
         if let Some(play) = self.refused.take() {
             return Next::Message(play);
         }
-        if let Some(play) = self.urgent.pop_front() {
+        if let Some(play) = self.ticks.due(now) {
+            counters.ticks_made_up.add_one();
             return Next::Message(play);
         }
-        if self.writing.is_none() {
-            match self.queue.pop_front() {
-                None => return Next::Nothing,
-                Some(Item::Message(play)) => return Next::Message(play),
-                Some(Item::Bulk(slot)) => self.writing = Some((slot, 0)),
+        loop {
+            let play = if let Some(play) = self.pop_urgent(now) {
+                play
+            } else if let Some((slot, word)) = self.writing {
+                return Next::BulkAt(slot, word);
+            } else if let Some(play) = self.next_release() {
+                return Next::Message(play);
+            } else {
+                match self.pop_queue(now) {
+                    Some(Item::Message(play)) => play,
+                    Some(Item::Bulk(slot, _)) => {
+                        self.writing = Some((slot, 0));
+                        continue;
+                    }
+                    Some(Item::Release(whose)) => {
+                        self.releasing = Some(whose);
+                        continue;
+                    }
+                    None => {
+                        self.behind = false;
+                        let at = self.next_at();
+                        return if at == LocalTime::MAX { Next::Nothing } else { Next::Wait(at) };
+                    }
+                }
+            };
+            if self.may_sound(now, &play, counters) {
+                return Next::Message(play);
             }
         }
-        self.writing.map_or(Next::Nothing, |(slot, word)| Next::BulkAt(slot, word))
+    }
+
+    /// A message was written to the driver.
+    ///
+    /// Realtime-safe: yes
+    pub fn wrote(&mut self, now: LocalTime, message: &Ump) {
+        if let Some(pace) = &mut self.pace {
+            pace.wrote(now, message);
+        }
     }
 
     /// The packet of [`Next::BulkAt`] had this many words; 0 ends the message and frees its slot.
     ///
     /// Realtime-safe: yes
-    pub fn bulk_advance(&mut self, words: usize) {
+    pub const fn bulk_advance(&mut self, words: usize) {
         if words == 0 {
             self.writing = None;
-            self.bulk_waiting = self.bulk_waiting.saturating_sub(1);
         } else if let Some((_, word)) = &mut self.writing {
             *word += words;
         }
@@ -150,8 +297,34 @@ impl Output {
     /// The driver took nothing: the message comes first at the next try.
     ///
     /// Realtime-safe: yes
-    pub fn put_back(&mut self, play: Play) {
+    pub const fn put_back(&mut self, play: Play) {
         self.refused = Some(play);
+    }
+
+    /// Nothing is written before that moment.
+    ///
+    /// Realtime-safe: yes
+    pub const fn wait_until(&mut self, at: LocalTime) {
+        self.retry_at = at;
+        self.behind = true;
+    }
+
+    /// When [`Output::pop`] may have something; never when nothing waits.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn next_at(&self) -> LocalTime {
+        let due = |queue: &Queue| queue.first().map_or(LocalTime::MAX, |e| e.due);
+        let first = if self.refused.is_some() || self.writing.is_some() || self.releasing.is_some()
+        {
+            AT_ONCE
+        } else {
+            due(&self.queue).min(due(&self.urgent)).min(self.ticks.wake_at())
+        };
+        if first == LocalTime::MAX {
+            return first;
+        }
+        first.max(self.retry_at).max(self.pace.map_or(AT_ONCE, |p| p.ready_at()))
     }
 
     /// Whether something waits.
@@ -160,8 +333,9 @@ impl Output {
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.refused.is_some()
-            || !self.urgent.is_empty()
             || self.writing.is_some()
+            || self.releasing.is_some()
+            || !self.urgent.is_empty()
             || !self.queue.is_empty()
     }
 
@@ -171,37 +345,142 @@ impl Output {
     /// Realtime-safe: yes
     pub fn clear(&mut self) -> Option<BulkSlot> {
         self.refused = None;
-        self.urgent.clear();
+        self.releasing = None;
+        self.ticks.forget(|_| true);
+        while self.urgent.pop().is_some() {}
         if let Some((slot, _)) = self.writing.take() {
             return Some(slot);
         }
-        while let Some(item) = self.queue.pop_front() {
-            if let Item::Bulk(slot) = item {
+        while let Some(entry) = self.queue.pop() {
+            if let Item::Bulk(slot, _) = entry.item {
                 return Some(slot);
             }
         }
-        self.bulk_waiting = 0;
         None
     }
 
-    fn push_item(&mut self, item: Item) -> Result<(), Overflow> {
-        let mut result = Ok(());
-        if self.queue.len() >= OUTPUT_QUEUE {
-            // Not one that ends something: it would sound for ever. The search is long only when
-            // nearly all that waits are endings.
-            let spared = |i: &Item| matches!(i, Item::Message(p) if is_ending(&p.message));
-            let at = self.queue.iter().position(|i| !spared(i)).unwrap_or(0);
-            result = Err(Overflow(match self.queue.remove(at) {
-                Some(Item::Bulk(slot)) => {
-                    self.bulk_waiting = self.bulk_waiting.saturating_sub(1);
-                    Some(slot)
-                }
-                Some(Item::Message(_)) | None => None,
-            }));
-        }
-        self.queue.push_back(item);
-        result
+    /// Takes nothing more, and lets go of what is held. Call [`Output::clear`] before.
+    ///
+    /// Realtime-safe: yes
+    pub fn close(&mut self, now: LocalTime) {
+        self.closes_at = Some(now + CLOSE_WITHIN);
+        let _ = self.push_release(Whose::All);
     }
+
+    /// Until when it is being closed at the most, if it is.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn closes_at(&self) -> Option<LocalTime> {
+        self.closes_at
+    }
+
+    /// The latency that the links that play on it need, after a message of `source` took `delay`.
+    fn adapt(
+        &mut self,
+        now: LocalTime,
+        source: Endpoint,
+        delay: Span,
+        delays: &mut [Delays],
+    ) -> (Span, bool) {
+        let link = usize::from(source.link.0);
+        if let Some(of_link) = delays.get_mut(link) {
+            of_link.record(now, delay);
+        }
+        if now - self.heard_since >= HEARD_FOR {
+            self.heard = [0, self.heard[0]];
+            self.heard_since = now;
+        }
+        self.heard[0] |= 1_u64.checked_shl(u32::from(source.link.0)).unwrap_or(0);
+        let mut links = self.heard[0] | self.heard[1];
+        let (mut needed, mut sure) = (Span::ZERO, true);
+        while links != 0 {
+            let at = links.trailing_zeros() as usize;
+            links &= links - 1;
+            if let Some((of_link, delay)) = delays.get(at).and_then(|d| d.needed().map(|n| (d, n)))
+            {
+                needed = needed.max(delay);
+                sure &= of_link.is_sure();
+            }
+        }
+        self.latency.follow(now, needed, sure)
+    }
+
+    /// System real-time that is due, and comes first or may overtake.
+    fn pop_urgent(&mut self, now: LocalTime) -> Option<Play> {
+        let first = self.urgent.first().filter(|e| e.due <= now)?;
+        let overtakes = self.writing.is_some() || self.behind;
+        let is_first = |e: &super::schedule::Entry| (first.due, first.order) < (e.due, e.order);
+        if !overtakes && !self.queue.first().is_none_or(is_first) {
+            return None;
+        }
+        match self.urgent.pop()?.item {
+            Item::Message(play) => Some(play),
+            Item::Bulk(..) | Item::Release(_) => None,
+        }
+    }
+
+    /// What is due first; but before a bulk message begins, messages of other sources.
+    fn pop_queue(&mut self, now: LocalTime) -> Option<Item> {
+        let first = self.queue.first().filter(|e| e.due <= now)?;
+        if matches!(first.item, Item::Bulk(..)) {
+            let since = *self.yields_since.get_or_insert(now);
+            if now - since < BULK_YIELDS
+                && let Some(other) = self.queue.pop_other(now)
+            {
+                return Some(other.item);
+            }
+            self.yields_since = None;
+        }
+        self.queue.pop().map(|e| e.item)
+    }
+
+    /// The next message of a release that has begun.
+    fn next_release(&mut self) -> Option<Play> {
+        let whose = self.releasing?;
+        loop {
+            let source = self.holders.sources().find(|s| whose.covers(*s));
+            let Some(source) = source else { break };
+            if let Some(message) = self.holders.release(source) {
+                return Some(own(message));
+            }
+        }
+        self.releasing = None;
+        None
+    }
+
+    /// Whether a message goes to the device: not a clock that is late, nor what another source holds.
+    fn may_sound(&mut self, now: LocalTime, play: &Play, counters: &PlaneCounters) -> bool {
+        match self.ticks.take(now, play) {
+            Tick::Write => {}
+            Tick::Owe | Tick::Lose => {
+                counters.ticks_skipped.add_one();
+                return false;
+            }
+        }
+        match self.holders.take(play.source, &play.message) {
+            Verdict::Write => true,
+            Verdict::Held => false,
+            Verdict::Refuse => {
+                counters.holders_full.add_one();
+                false
+            }
+        }
+    }
+
+    fn push_item(&mut self, due: LocalTime, item: Item) -> Result<(), Overflow> {
+        self.order += 1;
+        match self.queue.push(due, self.order, item) {
+            None => Ok(()),
+            Some(Item::Bulk(slot, _)) => Err(Overflow(Some(slot))),
+            Some(Item::Message(_) | Item::Release(_)) => Err(Overflow(None)),
+        }
+    }
+}
+
+/// A message that the node itself makes.
+pub(super) const fn own(message: Ump) -> Play {
+    Play { message, source: Endpoint::local(PortId::NONE), born: None }
 }
 
 #[cfg(test)]
@@ -213,40 +492,48 @@ mod tests {
         Play { message, source: Endpoint::local(PortId(1)), born: None }
     }
 
+    const NOW: LocalTime = LocalTime::ZERO;
+
+    impl Output {
+        fn next(&mut self) -> Next {
+            self.pop(NOW, &PlaneCounters::default())
+        }
+    }
+
     #[test]
     fn only_real_time_comes_between_the_packets_of_a_bulk_message() {
         let mut out = Output::new(true, true);
         let (before, note) = (play(Ump::midi1(0, 0xC0, 5, 0)), play(Ump::midi1(0, 0x90, 60, 1)));
         let clock = play(Ump::system(0, 0xF8, 0, 0));
-        out.push(before).unwrap();
-        out.push_bulk(BulkSlot(3)).unwrap();
-        assert_eq!(out.pop(), Next::Message(before));
-        assert_eq!(out.pop(), Next::BulkAt(BulkSlot(3), 0));
+        out.push(NOW, before).unwrap();
+        out.push_bulk(NOW, before.source, BulkSlot(3)).unwrap();
+        assert_eq!(out.next(), Next::Message(before));
+        assert_eq!(out.next(), Next::BulkAt(BulkSlot(3), 0));
         out.bulk_advance(2);
-        out.push(note).unwrap();
-        out.push(clock).unwrap();
-        assert_eq!(out.pop(), Next::Message(clock));
+        out.push(NOW, note).unwrap();
+        out.push(NOW, clock).unwrap();
+        assert_eq!(out.next(), Next::Message(clock));
         out.put_back(clock);
-        assert_eq!(out.pop(), Next::Message(clock));
-        assert_eq!(out.pop(), Next::BulkAt(BulkSlot(3), 2));
+        assert_eq!(out.next(), Next::Message(clock));
+        assert_eq!(out.next(), Next::BulkAt(BulkSlot(3), 2));
         out.bulk_advance(0);
-        assert_eq!(out.pop(), Next::Message(note));
-        assert_eq!(out.pop(), Next::Nothing);
+        assert_eq!(out.next(), Next::Message(note));
+        assert_eq!(out.next(), Next::Nothing);
         assert!(!out.has_work());
     }
 
     #[test]
     fn a_full_queue_loses_its_oldest() {
         let mut out = Output::new(true, true);
-        out.push_bulk(BulkSlot(0)).unwrap();
+        out.push_bulk(NOW, play(Ump::midi1(0, 0xC0, 5, 0)).source, BulkSlot(0)).unwrap();
         for n in 0..OUTPUT_QUEUE - 1 {
             let note = u8::try_from(n % 128).unwrap();
-            out.push(play(Ump::midi1(0, 0x90, note, 1))).unwrap();
+            out.push(NOW, play(Ump::midi1(0, 0x90, note, 1))).unwrap();
         }
         let last = play(Ump::midi1(1, 0x90, 1, 1));
-        assert_eq!(out.push(last), Err(Overflow(Some(BulkSlot(0)))));
-        assert_eq!(out.push(last), Err(Overflow(None)));
-        assert_eq!(out.pop(), Next::Message(play(Ump::midi1(0, 0x90, 1, 1))));
+        assert_eq!(out.push(NOW, last), Err(Overflow(Some(BulkSlot(0)))));
+        assert_eq!(out.push(NOW, last), Err(Overflow(None)));
+        assert_eq!(out.next(), Next::Message(play(Ump::midi1(0, 0x90, 1, 1))));
         assert_eq!(out.clear(), None);
         assert!(!out.has_work());
     }

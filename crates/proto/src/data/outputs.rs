@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::counters::{PlaneCounters, PortCounters};
-use super::output::{BulkSlot, Next, Output, Play};
-use super::state::Verdict;
-use crate::bridge::Endpoint;
+use super::output::{BulkSlot, Next, Output, Overflow, Play, own};
+use super::realtime::jitter::Delays;
+use super::schedule::{AT_ONCE, Whose};
+use crate::bridge::{Endpoint, PlayoutMode};
 use crate::config::{
     BULK_WAITING, BULK_WAITING_WORDS, BULK_WINDOW, LINKS_MAX, OUTPUTS_MAX, PORTS_MAX,
 };
@@ -69,10 +70,17 @@ pub struct Outputs {
     /// Ports with work, each once.
     ready: VecDeque<PortId>,
     listed: Vec<bool>,
-    blocked: VecDeque<PortId>,
-    blocked_until: LocalTime,
-    /// Packets of bulk messages that left since the last pause.
+    /// Ports whose work is for later.
+    waiting: VecDeque<PortId>,
+    /// When the first of them may have something.
+    waiting_until: LocalTime,
+    /// Packets of bulk messages that left since the last pause, and when the one that is on ends.
     burst: u32,
+    burst_until: LocalTime,
+    /// How long the events of each link took of late.
+    delays: Vec<Delays>,
+    /// Ports that are being closed, in the order in which that was asked.
+    closing: VecDeque<PortId>,
     store: Vec<Option<Stored>>,
     /// Words of all that is stored.
     stored_words: usize,
@@ -90,9 +98,12 @@ impl Outputs {
             open: 0,
             ready: VecDeque::with_capacity(PORTS_MAX),
             listed: vec![false; PORTS_MAX],
-            blocked: VecDeque::with_capacity(PORTS_MAX),
-            blocked_until: LocalTime::MAX,
+            waiting: VecDeque::with_capacity(PORTS_MAX),
+            waiting_until: LocalTime::MAX,
             burst: 0,
+            burst_until: LocalTime::MAX,
+            delays: vec![Delays::new(); LINKS_MAX],
+            closing: VecDeque::with_capacity(2 * PORTS_MAX),
             store: (0..BULK_WAITING).map(|_| None).collect(),
             stored_words: 0,
             finished: VecDeque::with_capacity(FINISHED),
@@ -104,10 +115,10 @@ impl Outputs {
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        let own = [self.ready.capacity(), self.blocked.capacity(), self.finished.capacity()];
+        let own = [self.ready.capacity(), self.waiting.capacity(), self.finished.capacity()];
         let outputs = self.by_port.iter().flatten().flat_map(|o| o.capacities());
         own.into_iter()
-            .chain([self.by_port.capacity(), self.store.capacity()])
+            .chain([self.by_port.capacity(), self.store.capacity(), self.closing.capacity()])
             .chain(outputs)
             .collect()
     }
@@ -127,25 +138,58 @@ impl Outputs {
         slot.replace(output)
     }
 
-    /// Closes an output; its box is to be freed elsewhere.
+    /// Begins to close an output: what waits is forgotten, what is held is let go, and then it is given
+    /// out by [`Outputs::closed`], as is one that was not open.
     ///
     /// Realtime-safe: yes
-    pub fn close(&mut self, port: PortId) -> Option<Box<Output>> {
-        let mut output = self.by_port.get_mut(usize::from(port.0))?.take()?;
-        self.open -= 1;
-        while let Some(slot) = output.clear() {
-            self.cut(slot);
-            self.free(slot);
+    pub fn close(&mut self, now: LocalTime, port: PortId) {
+        self.forget(port);
+        if let Some(output) = self.get_mut(port) {
+            output.close(now);
+            self.list(port);
         }
-        Some(output)
+        self.closing.push_back(port);
     }
 
-    /// Whether there is an output of that port.
+    /// The next output that is closed, in the order in which that was asked; its box, if there is one, is
+    /// to be freed elsewhere. A device that does not take what lets go of its notes is given up in time.
+    ///
+    /// Realtime-safe: yes
+    pub fn closed(&mut self, now: LocalTime) -> Option<(PortId, Option<Box<Output>>)> {
+        let port = *self.closing.front()?;
+        let until = self.get(port).filter(|o| o.has_work()).and_then(Output::closes_at);
+        if until.is_some_and(|until| until > now) {
+            return None;
+        }
+        self.closing.pop_front();
+        if self.get(port).and_then(Output::closes_at).is_none() {
+            // It was opened again meanwhile, or never.
+            return Some((port, None));
+        }
+        self.forget(port);
+        self.open -= 1;
+        Some((port, self.by_port.get_mut(usize::from(port.0)).and_then(Option::take)))
+    }
+
+    /// Whether there is an output of that port, and it is not being closed.
     ///
     /// Realtime-safe: yes
     #[must_use]
     pub fn is_open(&self, port: PortId) -> bool {
-        self.get(port).is_some()
+        self.get(port).is_some_and(|o| o.closes_at().is_none())
+    }
+
+    /// Says when an open output plays what comes, and how many bytes a second its line carries.
+    ///
+    /// Realtime-safe: yes
+    pub fn set_playout(&mut self, port: PortId, mode: PlayoutMode, pace: Option<u32>) {
+        let Some(output) = self.get_mut(port) else { return };
+        output.set_playout(mode, pace);
+        if !output.is_scheduled()
+            && let Some(counters) = self.ports.get(usize::from(port.0))
+        {
+            counters.latency.clear();
+        }
     }
 
     /// Says of an open output whether peers may address it.
@@ -162,19 +206,21 @@ impl Outputs {
     /// Realtime-safe: yes
     #[must_use]
     pub fn is_exported(&self, port: PortId) -> bool {
-        self.get(port).is_some_and(|o| o.exported)
+        self.get(port).is_some_and(|o| o.exported && o.closes_at().is_none())
     }
 
-    /// Puts a message of `source` into the queue of an output, unless others hold what it would end.
+    /// Puts a message that came now into the queue of an output.
     ///
     /// Realtime-safe: yes
-    pub fn play(&mut self, port: PortId, source: Endpoint, play: Play) {
-        let Some(Some(output)) = self.by_port.get_mut(usize::from(port.0)) else { return };
-        match output.holders.take(source, &play.message) {
-            Verdict::Write => self.push(port, play),
-            Verdict::Held => {}
-            Verdict::Refuse => self.counters.holders_full.add_one(),
+    pub fn play(&mut self, now: LocalTime, port: PortId, play: Play) {
+        let n = usize::from(port.0);
+        let Some(Some(output)) = self.by_port.get_mut(n) else { return };
+        if output.closes_at().is_some() {
+            return;
         }
+        let counters = (&*self.counters, self.ports.get(n));
+        let due = output.due(now, &play, &mut self.delays, counters);
+        self.push(port, due, play);
     }
 
     /// Keeps a bulk message until its outputs are done with it. When there is no room it is finished at
@@ -200,19 +246,16 @@ impl Outputs {
     /// Puts a kept bulk message into the queue of an output.
     ///
     /// Realtime-safe: yes
-    pub fn play_bulk(&mut self, port: PortId, slot: BulkSlot) {
-        let Some(Some(output)) = self.by_port.get_mut(usize::from(port.0)) else { return };
-        if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) {
-            stored.readers += 1;
+    pub fn play_bulk(&mut self, now: LocalTime, port: PortId, slot: BulkSlot) {
+        if !self.is_open(port) {
+            return;
         }
-        if let Err(overflow) = output.push_bulk(slot) {
-            self.counters.output_overflow.add_one();
-            if let Some(slot) = overflow.0 {
-                self.cut(slot);
-                self.free(slot);
-            }
-        }
-        self.list(port);
+        let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0)) else { return };
+        stored.readers += 1;
+        let source = stored.source;
+        let Some(output) = self.get_mut(port) else { return };
+        let pushed = output.push_bulk(now, source, slot);
+        self.pushed(port, pushed);
     }
 
     /// A kept bulk message will not be played, or not on all outputs that it is for.
@@ -233,18 +276,22 @@ impl Outputs {
         }
     }
 
-    /// Lets go of all that `source` holds, on one output or on all.
+    /// Lets go of all that `source` holds, on one output or on all, once it has sounded.
     ///
     /// Realtime-safe: yes
     pub fn release(&mut self, source: Endpoint, only: Option<PortId>) {
-        self.release_where(|s| s == source, only);
+        self.release_all(Whose::Source(source), only);
     }
 
-    /// Lets go of all that the sources of a link hold.
+    /// Lets go of all that the sources of a link hold, once it has sounded.
     ///
     /// Realtime-safe: yes
     pub fn release_link(&mut self, link: LinkNo) {
-        self.release_where(|s| s.link == link, None);
+        self.release_all(Whose::Link(link), None);
+        // The next one of that number is another.
+        if let Some(delays) = self.delays.get_mut(usize::from(link.0)) {
+            *delays = Delays::new();
+        }
     }
 
     /// Makes every output silent: queues are emptied, all that is held is let go, and each channel is
@@ -254,19 +301,16 @@ impl Outputs {
     pub fn silence(&mut self) {
         for n in 0..self.by_port.len() {
             let Ok(port) = u16::try_from(n).map(PortId) else { continue };
-            while let Some(slot) = self.get_mut(port).and_then(Output::clear) {
-                self.cut(slot);
-                self.free(slot);
-            }
-            if self.get(port).is_none() {
+            if !self.is_open(port) {
                 continue;
             }
-            while let Some(message) = self.get_mut(port).and_then(|o| o.holders.release_any()) {
-                self.push(port, own(message));
-            }
+            self.forget(port);
+            let released = self.get_mut(port).map(|o| o.push_release(Whose::All));
+            self.pushed(port, released.unwrap_or(Ok(())));
             for channel in 0..16u8 {
                 for controller in [64, 120, 123] {
-                    self.push(port, own(Ump::midi1(0, 0xB0 | channel, controller, 0)));
+                    let message = Ump::midi1(0, 0xB0 | channel, controller, 0);
+                    self.push(port, AT_ONCE, own(message));
                 }
             }
         }
@@ -284,24 +328,31 @@ impl Outputs {
     ///
     /// Realtime-safe: yes
     pub fn next(&mut self, now: LocalTime) -> Option<Due> {
-        if now >= self.blocked_until {
-            self.blocked_until = LocalTime::MAX;
+        if now >= self.waiting_until {
+            self.waiting_until = LocalTime::MAX;
+            self.ready.append(&mut self.waiting);
+        }
+        if now >= self.burst_until {
+            self.burst_until = LocalTime::MAX;
             self.burst = 0;
-            self.ready.append(&mut self.blocked);
         }
         while let Some(port) = self.ready.front().copied() {
-            let Some(output) = self.get_mut(port) else {
+            let Some(Some(output)) = self.by_port.get_mut(usize::from(port.0)) else {
                 self.unlist();
                 continue;
             };
-            match output.pop() {
+            match output.pop(now, &self.counters) {
                 Next::Message(play) => return Some(Due { port, play, bulk: false }),
-                Next::BulkAt(..) if self.burst >= BULK_BURST => self.block(now + BULK_PAUSE),
+                Next::BulkAt(..) if self.burst >= BULK_BURST => {
+                    self.burst_until = now + BULK_PAUSE;
+                    self.wait(port, now + BULK_PAUSE);
+                }
                 Next::BulkAt(slot, word) => {
                     if let Some(due) = self.bulk_packet(port, slot, word) {
                         return Some(due);
                     }
                 }
+                Next::Wait(at) => self.set_aside(at),
                 Next::Nothing => self.unlist(),
             }
         }
@@ -311,10 +362,11 @@ impl Outputs {
     /// The driver took the message.
     ///
     /// Realtime-safe: yes
-    pub fn written(&mut self, due: &Due) {
-        if due.bulk {
-            self.burst += 1;
-            if let Some(output) = self.get_mut(due.port) {
+    pub fn written(&mut self, now: LocalTime, due: &Due) {
+        self.burst += u32::from(due.bulk);
+        if let Some(output) = self.get_mut(due.port) {
+            output.wrote(now, &due.play.message);
+            if due.bulk {
                 output.bulk_advance(due.play.message.word_count());
             }
         }
@@ -334,16 +386,18 @@ impl Outputs {
             output.put_back(due.play);
         }
         if self.ready.front() == Some(&due.port) {
-            self.block(now + RETRY);
+            self.wait(due.port, now + RETRY);
         }
     }
 
-    /// When a refused message is tried again.
+    /// When something that waits is due, or a refused message is tried again, or a device that is being
+    /// closed is given up.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub const fn wake_at(&self) -> LocalTime {
-        self.blocked_until
+    pub fn wake_at(&self) -> LocalTime {
+        let closing = self.closing.front().and_then(|port| self.get(*port)?.closes_at());
+        closing.map_or(self.waiting_until, |at| self.waiting_until.min(at))
     }
 
     /// The next bulk message that all its outputs are done with.
@@ -353,11 +407,27 @@ impl Outputs {
         self.finished.pop_front()
     }
 
-    /// The output whose turn it is waits until then.
-    fn block(&mut self, until: LocalTime) {
+    /// The output whose turn it is writes nothing until then.
+    fn wait(&mut self, port: PortId, until: LocalTime) {
+        if let Some(output) = self.get_mut(port) {
+            output.wait_until(until);
+        }
+        self.set_aside(until);
+    }
+
+    /// The output whose turn it is has nothing before then.
+    fn set_aside(&mut self, until: LocalTime) {
         if let Some(port) = self.ready.pop_front() {
-            self.blocked.push_back(port);
-            self.blocked_until = self.blocked_until.min(until);
+            self.waiting.push_back(port);
+            self.waiting_until = self.waiting_until.min(until);
+        }
+    }
+
+    /// Forgets what waits for an output.
+    fn forget(&mut self, port: PortId) {
+        while let Some(slot) = self.get_mut(port).and_then(Output::clear) {
+            self.cut(slot);
+            self.free(slot);
         }
     }
 
@@ -375,27 +445,31 @@ impl Outputs {
         None
     }
 
-    fn release_where(&mut self, which: impl Fn(Endpoint) -> bool, only: Option<PortId>) {
+    fn release_all(&mut self, whose: Whose, only: Option<PortId>) {
         for n in 0..self.by_port.len() {
             let Ok(port) = u16::try_from(n).map(PortId) else { continue };
-            if only.is_some_and(|o| o != port) {
-                continue;
-            }
-            while let Some(source) =
-                self.get(port).and_then(|o| o.holders.sources().find(|s| which(*s)))
+            if only.is_none_or(|o| o == port)
+                && let Some(output) = self.get_mut(port)
             {
-                while let Some(message) = self.get_mut(port).and_then(|o| o.holders.release(source))
-                {
-                    self.push(port, own(message));
-                }
+                let pushed = output.push_release(whose);
+                self.pushed(port, pushed);
             }
         }
     }
 
-    fn push(&mut self, port: PortId, play: Play) {
+    fn push(&mut self, port: PortId, due: LocalTime, play: Play) {
         let Some(output) = self.get_mut(port) else { return };
-        if let Err(overflow) = output.push(play) {
+        let pushed = output.push(due, play);
+        self.pushed(port, pushed);
+    }
+
+    /// Something was put into an output's queue; perhaps something else fell out of it.
+    fn pushed(&mut self, port: PortId, pushed: Result<(), Overflow>) {
+        if let Err(overflow) = pushed {
             self.counters.output_overflow.add_one();
+            if self.get(port).is_some_and(Output::is_scheduled) {
+                self.counters.schedule_overflow.add_one();
+            }
             if let Some(slot) = overflow.0 {
                 self.cut(slot);
                 self.free(slot);
@@ -405,9 +479,12 @@ impl Outputs {
     }
 
     fn list(&mut self, port: PortId) {
-        if let Some(listed @ false) = self.listed.get_mut(usize::from(port.0)) {
-            *listed = true;
+        let Some(listed) = self.listed.get_mut(usize::from(port.0)) else { return };
+        if !core::mem::replace(listed, true) {
             self.ready.push_back(port);
+        } else if let Some(at) = self.get(port).map(Output::next_at) {
+            // It may be among those that wait for something later.
+            self.waiting_until = self.waiting_until.min(at);
         }
     }
 
@@ -450,9 +527,4 @@ impl Outputs {
     fn get_mut(&mut self, port: PortId) -> Option<&mut Output> {
         self.by_port.get_mut(usize::from(port.0))?.as_deref_mut()
     }
-}
-
-/// A message that the node itself makes.
-const fn own(message: Ump) -> Play {
-    Play { message, source: Endpoint::local(PortId::NONE), born: None }
 }

@@ -108,8 +108,6 @@ pub struct Plane {
     panic_on: Option<Ump>,
     pieces: VecDeque<BulkPiece>,
     control: VecDeque<ToControl>,
-    /// Outputs that were closed, which must be said however many words wait.
-    closed: VecDeque<PortId>,
     discards: VecDeque<Discard>,
 }
 
@@ -132,7 +130,6 @@ impl Plane {
             panic_on: None,
             pieces: VecDeque::with_capacity(BULK_PIECES),
             control: VecDeque::with_capacity(CONTROL_WAITING),
-            closed: VecDeque::with_capacity(CONTROL_WAITING),
             discards: VecDeque::with_capacity(CONTROL_WAITING),
             config,
             counters,
@@ -153,7 +150,6 @@ impl Plane {
         [self.links.capacity(), self.spare_links.capacity(), self.spare_outputs.capacity()]
             .into_iter()
             .chain([self.pieces.capacity(), self.control.capacity(), self.discards.capacity()])
-            .chain([self.closed.capacity()])
             .chain(links)
             .chain(self.routes.capacities())
             .chain(self.outputs.capacities())
@@ -204,10 +200,9 @@ impl Plane {
                     self.discards.extend(left_over.map(Discard::Output));
                 }
             }
-            ToData::OutputClose { port } => {
-                let closed = self.outputs.close(port);
-                self.discards.extend(closed.map(Discard::Output));
-                self.closed.push_back(port);
+            ToData::OutputClose { port } => self.outputs.close(now, port),
+            ToData::OutputPlayout { port, mode, pace } => {
+                self.outputs.set_playout(port, mode, pace);
             }
             ToData::SourceClose { source } => {
                 self.outputs.release(source, None);
@@ -361,7 +356,8 @@ impl Plane {
             let (source, number, whole) = (finished.source, finished.number, finished.whole);
             return Output::Control(ToControl::BulkPlayed { source, number, whole });
         }
-        if let Some(port) = self.closed.pop_front() {
+        if let Some((port, output)) = self.outputs.closed(now) {
+            self.discards.extend(output.map(Discard::Output));
             return Output::Control(ToControl::OutputClosed { port });
         }
         if let Some(word) = self.control.pop_front() {
@@ -377,7 +373,7 @@ impl Plane {
     ///
     /// Realtime-safe: yes
     pub fn written(&mut self, now: LocalTime, due: &Due) {
-        self.outputs.written(due);
+        self.outputs.written(now, due);
         if let Some(born) = due.play.born
             && let Some(Some(link)) = self.links.get(usize::from(due.play.source.link.0))
         {
@@ -482,7 +478,7 @@ impl Plane {
             let to = PortId::NONE;
             let event = playout::Event { number, from, to, after_bulk, born: Some(at), message };
             if let Some(event) = self.local.event(now, event) {
-                self.dispatch(LinkNo::LOCAL, &event);
+                self.dispatch(now, LinkNo::LOCAL, &event);
             }
             self.play_ready(now, LinkNo::LOCAL);
         }
@@ -557,7 +553,7 @@ impl Plane {
                     // One of them may have been a note-off; also of a note that still waits for the
                     // SysEx before it.
                     while let Some(event) = self.waiting_event(number) {
-                        self.dispatch(number, &event);
+                        self.dispatch(now, number, &event);
                     }
                     self.outputs.release_link(number);
                 }
@@ -576,7 +572,7 @@ impl Plane {
                         message: event.message,
                     };
                     if let Some(event) = link.playout.event(now, event) {
-                        self.dispatch(number, &event);
+                        self.dispatch(now, number, &event);
                     }
                 }
             }
@@ -601,14 +597,14 @@ impl Plane {
                 _ => None,
             };
             match ready {
-                Some(Ready::Event(event)) => self.dispatch(number, &event),
-                Some(Ready::Bulk(bulk)) => self.dispatch_bulk(number, &bulk),
+                Some(Ready::Event(event)) => self.dispatch(now, number, &event),
+                Some(Ready::Bulk(bulk)) => self.dispatch_bulk(now, number, &bulk),
                 None => return,
             }
         }
     }
 
-    fn dispatch(&mut self, link: LinkNo, event: &playout::Event) {
+    fn dispatch(&mut self, now: LocalTime, link: LinkNo, event: &playout::Event) {
         if link != LinkNo::LOCAL && is_reset(&event.message) && !self.config.accept_reset {
             self.counters.resets_refused.add_one();
             return;
@@ -617,7 +613,7 @@ impl Plane {
         let play = Play { message: event.message, source, born: event.born };
         if event.to != PortId::NONE {
             if self.outputs.is_exported(event.to) {
-                self.outputs.play(event.to, source, play);
+                self.outputs.play(now, event.to, play);
             } else {
                 self.counters.not_exported.add_one();
             }
@@ -625,16 +621,16 @@ impl Plane {
         }
         for route in self.routes.sinks(source) {
             if route.sink.link == LinkNo::LOCAL {
-                self.outputs.play(route.sink.port, source, play);
+                self.outputs.play(now, route.sink.port, play);
             }
         }
     }
 
-    fn dispatch_bulk(&mut self, link: LinkNo, bulk: &playout::Bulk) {
+    fn dispatch_bulk(&mut self, now: LocalTime, link: LinkNo, bulk: &playout::Bulk) {
         let source = Endpoint::remote(link, bulk.from);
         if bulk.to != PortId::NONE {
             if self.outputs.is_exported(bulk.to) {
-                self.outputs.play_bulk(bulk.to, bulk.slot);
+                self.outputs.play_bulk(now, bulk.to, bulk.slot);
             } else {
                 self.counters.not_exported.add_one();
                 return self.outputs.give_up_bulk(bulk.slot);
@@ -642,7 +638,7 @@ impl Plane {
         } else {
             for route in self.routes.sinks(source) {
                 if route.sink.link == LinkNo::LOCAL {
-                    self.outputs.play_bulk(route.sink.port, bulk.slot);
+                    self.outputs.play_bulk(now, route.sink.port, bulk.slot);
                 }
             }
         }

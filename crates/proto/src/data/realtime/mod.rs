@@ -9,5 +9,6 @@
 pub mod ring;
 
 pub mod history;
+pub mod jitter;
 pub mod receiver;
 pub mod sender;
