@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! scenario ▸ World ┬ clock.rs    each node's own time, wrong and drifting
-//!                  ├ network.rs  what becomes of a datagram and of the bytes of a stream
+//!                  ├ network/    what becomes of a datagram and of the bytes of a stream
 //!                  ├ host.rs     one machine: its node, ports, streams
 //!                  └ checkers.rs every message that is played is held against what was sent
 //! ```

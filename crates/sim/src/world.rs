@@ -125,16 +125,14 @@ impl World {
         let index = self.hosts.len();
         let mut id = [0; 32];
         id[..8].copy_from_slice(&self.random.next_u64().to_be_bytes());
-        let minute = 60_000_000_000;
-        let offset = i64::try_from(self.random.below(2 * minute)).unwrap_or(0);
-        let ppb = i64::try_from(self.random.below(200_000)).unwrap_or(0) - 100_000;
+        let clock = Clock::found(&mut self.random);
         let domains = vec![format!("host:{index}"), backend.to_owned()];
         let rules = BusRules { domains: vec![Some(backend.to_owned())], ..BusRules::default() };
         self.hosts.push(Host {
             name: name.to_owned(),
             id: NodeId(id),
             boot: 0,
-            clock: Clock { offset: Span::from_ns(offset), ppb },
+            clock,
             domains,
             rules,
             config,
@@ -283,10 +281,12 @@ impl World {
     }
 
     fn send_datagram(&mut self, from: usize, to: std::net::SocketAddr, bytes: &[u8]) {
+        let port = to.port();
         let Some(to) = self.at(std::net::SocketAddr::new(to.ip(), 5005)) else { return };
         let mut bytes = bytes.to_vec();
         self.damage(from, &mut bytes);
-        for at in self.network.datagram(self.now, from, to, &mut bytes).into_iter().flatten() {
+        let arrivals = self.network.datagram(self.now, from, (to, port), &mut bytes);
+        for at in arrivals.into_iter().flatten() {
             self.schedule(at, Event::Datagram { to, bytes: bytes.clone() });
         }
     }

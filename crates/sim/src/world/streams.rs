@@ -132,9 +132,10 @@ impl World {
             return;
         }
         let length = i64::try_from(what.as_ref().map_or(1, Vec::len)).unwrap_or(i64::MAX);
-        let takes =
-            Span::from_ns(length.saturating_mul(1_000_000_000) / self.network.path.stream_rate);
-        let earliest = self.network.arrival(self.now);
+        let rate = self.network.path.stream_bytes_per_s();
+        let takes = Span::from_ns(length.saturating_mul(1_000_000_000) / rate);
+        let again = self.retransmission(stream, end, what.as_ref().map_or(1, Vec::len));
+        let earliest = self.network.arrival(self.now).after(again);
         let to = &mut self.streams[stream].ends[end];
         to.arrives = to.arrives.after(takes).max(earliest.after(takes));
         let at = to.arrives;
@@ -143,6 +144,13 @@ impl World {
             None => StreamEvent::Ended { stream, end },
         };
         self.schedule(at, Event::Stream(event));
+    }
+
+    /// What loss costs the bytes that go to an end; streams of the scenario itself lose nothing.
+    fn retransmission(&mut self, stream: usize, end: usize, length: usize) -> Span {
+        let Some((a, b)) = self.hosts_of(stream) else { return Span::ZERO };
+        let (from, to) = if end == 1 { (a, b) } else { (b, a) };
+        self.network.retransmission(self.now, from, to, length)
     }
 
     /// The host at an end of a stream, if its node is still the one that the stream was made for.
