@@ -4,14 +4,14 @@ use midip2p_proto::control::port::Direction;
 use midip2p_proto::midi::Ump;
 use midip2p_proto::time::Span;
 use midip2p_sim::network::Path;
-use midip2p_sim::scenario::{dump, expect, listen, note, pair, place, play, quiet};
+use midip2p_sim::scenario::{calm_pair, dump, expect, listen, note, pair, place, play, quiet};
 use midip2p_sim::seeds;
 
 #[test]
 fn every_note_arrives_in_order_whatever_is_lost() -> Result<(), String> {
     for path in [Path::wired(), Path::wifi(), Path::losing(5), Path::losing(20), Path::losing(50)] {
         seeds::each(|seed| {
-            let (mut w, mac, pc) = pair(path, seed)?;
+            let (mut w, mac, pc) = calm_pair(path, seed)?;
             play(&mut w, (mac, "Keys", 1), 0..100, Span::from_ms(8))?;
             quiet(&mut w)?;
             w.checkers.all_arrived(&place(pc, "Keys @ mac"), 1)

@@ -2,7 +2,7 @@
 
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
-use midip2p_proto::control::{Action, Input};
+use midip2p_proto::control::{Action, Input, Note};
 use midip2p_proto::id::PortId;
 use midip2p_proto::midi::{MessageType, Ump, sysex7};
 use midip2p_proto::node::NodeInput;
@@ -49,6 +49,7 @@ impl World {
     /// The program closes it.
     pub fn close_app(&mut self, host: usize, name: &str) {
         self.hosts[host].ready.remove(name);
+        self.checkers.excused = true;
         let Some(id) = self.hosts[host].apps.remove(name) else { return };
         self.tell(host, NodeInput::Control(Input::AppClose(id)));
     }
@@ -56,6 +57,7 @@ impl World {
     /// Programs begin or cease to use a mirror; `false` when there is none of this name.
     pub fn listen(&mut self, host: usize, name: &str, listened: bool) -> bool {
         let Some(id) = self.hosts[host].mirror(name) else { return false };
+        self.checkers.excused |= !listened;
         self.tell(host, NodeInput::Control(Input::Listened(id, listened)));
         true
     }
@@ -68,7 +70,7 @@ impl World {
             return false;
         }
         let at = self.hosts[host].clock.read(self.now);
-        self.checkers.sent(&message);
+        self.checkers.sent(self.now, &message);
         self.tell(host, NodeInput::Midi { port, at, message });
         true
     }
@@ -149,7 +151,10 @@ impl World {
                     h.ready.insert(name);
                 }
             }
-            Action::Note(note) => h.notes.push(note),
+            Action::Note(note) => {
+                self.checkers.excused |= matches!(note, Note::Down(..));
+                h.notes.push(note);
+            }
             _ => {}
         }
     }
