@@ -63,7 +63,7 @@ impl Clock {
             0 => None,
             1 => {
                 let begins = TrueTime(between(0, 20_000_000_000));
-                Some(Drift::Stepped(begins, between(-500_000, 500_000)))
+                Some(Drift::Stepped(begins, between(-100_000, 100_000)))
             }
             2 => Some(Drift::Periodic(between(0, 50_000), Span::from_ms(between(2_000, 60_000)))),
             _ => Some(Drift::Wandering(10_000, between(0, i64::MAX).unsigned_abs())),
