@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use midip2p_proto::seal::{Seal, Unsealed};
 use midip2p_proto::seq::SeqNo;
 use midip2p_proto::wire::{
-    Ack, DATAGRAM_MAX, DatagramBuilder, Field, HEADER_LEN, Header, Times, WireEvent, fields, split,
+    Ack, DATAGRAM_MAX, DatagramBuilder, Field, HEADER_LEN, Header, Probe, Times, WireEvent, fields, split,
 };
 
 /// A field that owns what it holds, so that two datagrams can be compared.
@@ -17,6 +17,7 @@ enum Known {
     Times(Times),
     Ack(Ack),
     Events(u32, Vec<WireEvent>),
+    Probe(Probe),
 }
 
 /// The fields of a body that this version knows, up to the first malformed one.
@@ -35,7 +36,8 @@ fn read(body: &[u8]) -> Vec<Known> {
                 assert_eq!(all.len(), usize::from(events.count()));
                 known.push(Known::Events(events.first(), all));
             }
-            Field::Unknown { tag } => assert!(!(1..=3).contains(&tag)),
+            Field::Probe(probe) => known.push(Known::Probe(probe)),
+            Field::Unknown { tag } => assert!(!(1..=3).contains(&tag) && tag != 7),
         }
     }
     known
@@ -47,6 +49,7 @@ fn write(buf: &mut [u8], header: Header, known: &[Known]) -> usize {
         match field {
             Known::Times(times) => datagram.times(times).unwrap(),
             Known::Ack(ack) => datagram.ack(ack).unwrap(),
+            Known::Probe(probe) => datagram.probe(probe).unwrap(),
             Known::Events(first, all) => {
                 let mut events = datagram.events(SeqNo::new((*first).into()));
                 // Ours is the shortest form, so what came in a datagram fits into one.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::data::realtime::ping::Probed;
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
 use crate::seq::SeqNo;
@@ -113,6 +114,13 @@ pub enum ToData {
     RouteRemove(Route),
     /// Everything silent on all outputs, at once.
     Silence,
+    /// Ask the peer of a link for an answer, at once; it is told as [`ToControl::Probed`].
+    Probe {
+        /// The link.
+        link: LinkNo,
+        /// Comes back with the answer.
+        token: u32,
+    },
     /// The message of a local source that stands for the panic button, or none.
     PanicOn(Option<Ump>),
 }
@@ -131,6 +139,13 @@ pub enum ToControl {
     OutputClosed {
         /// The output's port.
         port: PortId,
+    },
+    /// The answer to [`ToData::Probe`] came; none is told when none comes.
+    Probed {
+        /// The link.
+        link: LinkNo,
+        /// What the answer tells.
+        probed: Probed,
     },
     /// A local source sent the message that stands for the panic button; outputs here are silent
     /// already.

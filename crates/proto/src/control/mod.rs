@@ -405,7 +405,12 @@ impl stage::Stage for Control {
                 }
             }
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
-            Input::Data(ToControl::BulkPlayed { .. } | ToControl::OutputClosed { .. }) => {}
+            // Others than this machine wait for these words.
+            Input::Data(
+                ToControl::BulkPlayed { .. }
+                | ToControl::OutputClosed { .. }
+                | ToControl::Probed { .. },
+            ) => {}
             Input::PortAppeared(backend, identity, direction, name) => {
                 self.port_appeared(backend, identity, direction, name);
             }

@@ -7,6 +7,7 @@ use super::clock_map::ClockMap;
 use super::counters::LinkCounters;
 use super::playout::Playout;
 use super::realtime::history::Sent;
+use super::realtime::ping::{Pinger, Probed};
 use super::realtime::receiver::{Inserted, Receiver};
 use super::realtime::sender::Sender;
 use super::state::Holders;
@@ -34,6 +35,7 @@ pub struct Link {
     pub clock: ClockMap,
     /// Where the peer's datagram socket is.
     pub address: SocketAddr,
+    pinger: Pinger,
     sender: Sender,
     seal: Box<dyn Seal>,
     local_id: LinkId,
@@ -64,6 +66,7 @@ impl Link {
             counters,
             clock: ClockMap::new(false),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            pinger: Pinger::default(),
             sender: Sender::default(),
             seal: Box::new(Unsealed),
             local_id: LinkId(0),
@@ -174,6 +177,21 @@ impl Link {
         self.held.release(key).map(|message| (message, PortId(key.link.0)))
     }
 
+    /// Asks the peer for an answer with a datagram that leaves now.
+    ///
+    /// Realtime-safe: yes
+    pub const fn ask(&mut self, now: LocalTime, token: u32) {
+        self.pinger.ask(token);
+        self.probe_at = now;
+    }
+
+    /// What the last answer told, once.
+    ///
+    /// Realtime-safe: yes
+    pub const fn probed(&mut self) -> Option<Probed> {
+        self.pinger.probed()
+    }
+
     /// Checks and opens a datagram of this link, and takes everything in it. `acked` is called with
     /// the source of each event that the peer acknowledges.
     ///
@@ -196,10 +214,12 @@ impl Link {
         self.replay.mark(header.counter);
         self.counters.datagrams_received.add_one();
         let mut sent = None;
+        let mut stated = None;
         for field in fields(body) {
             match field {
                 Ok(Field::Times(times)) => {
                     sent = Some(times.sent);
+                    stated = Some(times);
                     self.take_times(now, times);
                 }
                 Ok(Field::Ack(ack)) => {
@@ -210,6 +230,11 @@ impl Link {
                     });
                 }
                 Ok(Field::Events(events)) => self.take_events(now, &events, sent),
+                Ok(Field::Probe(probe)) => {
+                    if self.pinger.take(now, &probe, stated, &self.clock) {
+                        self.ack_at = now;
+                    }
+                }
                 Ok(Field::Unknown { .. }) | Err(_) => self.counters.fields_skipped.add_one(),
                 #[allow(unreachable_patterns)] // further fields of later versions
                 Ok(_) => self.counters.fields_skipped.add_one(),
@@ -249,6 +274,7 @@ impl Link {
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         datagram.times(&Times { sent: now, echo: self.echo }).ok()?;
         datagram.ack(&self.receiver.ack()).ok()?;
+        self.pinger.write(now, &mut datagram);
         self.sender.fill(now, &mut datagram, &self.counters);
         let length = datagram.finish(self.seal.as_mut());
         debug_assert!(length <= DATAGRAM_MAX);

@@ -218,6 +218,11 @@ impl Plane {
             }
             ToData::RouteRemove(route) => self.route_remove(now, route),
             ToData::Silence => self.silence(),
+            ToData::Probe { link, token } => {
+                if let Some(Some(link)) = self.links.get_mut(usize::from(link.0)) {
+                    link.ask(now, token);
+                }
+            }
             ToData::PanicOn(message) => self.panic_on = message.map(|m| m.with_group(0)),
         }
     }
@@ -269,8 +274,12 @@ impl Plane {
             self.counters.datagrams_bad.add_one();
             return;
         }
-        if link.alive_is_due(now) {
+        let (alive, probed) = (link.alive_is_due(now), link.probed());
+        if alive {
             self.say(ToControl::Alive { link: number });
+        }
+        if let Some(probed) = probed {
+            self.say(ToControl::Probed { link: number, probed });
         }
         self.deliver(now, number);
     }

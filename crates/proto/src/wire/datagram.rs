@@ -26,7 +26,7 @@
 //! [`Seal::open`], [`fields`].
 
 use super::events::{Events, EventsBuilder};
-use super::{Ack, RawFields, Reader, Times, WireError, Writer};
+use super::{Ack, Probe, RawFields, Reader, Times, WireError, Writer};
 use crate::id::LinkId;
 use crate::seal::Seal;
 use crate::seq::SeqNo;
@@ -46,6 +46,8 @@ pub const FIELD_TIMES: u8 = 1;
 pub const FIELD_ACK: u8 = 2;
 /// The tag of [`Events`].
 pub const FIELD_EVENTS: u8 = 3;
+/// The tag of [`Probe`].
+pub const FIELD_PROBE: u8 = 7;
 
 /// What stands in front of a datagram, in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +119,8 @@ pub enum Field<'a> {
     Ack(Ack),
     /// Events.
     Events(Events<'a>),
+    /// A question that is to be answered at once, or the answer.
+    Probe(Probe),
     /// A field that this version does not know: to be counted and passed over.
     Unknown {
         /// Its tag.
@@ -151,6 +155,7 @@ impl<'a> Fields<'a> {
             FIELD_TIMES => Times::decode(value).map(Field::Times),
             FIELD_ACK => Ack::decode(value).map(Field::Ack),
             FIELD_EVENTS => Events::decode(value).map(Field::Events),
+            FIELD_PROBE => Probe::decode(value).map(Field::Probe),
             tag => Ok(Field::Unknown { tag }),
         }
     }
@@ -224,6 +229,16 @@ impl<'a> DatagramBuilder<'a> {
     /// Realtime-safe: yes
     pub fn ack(&mut self, ack: &Ack) -> Result<(), WireError> {
         self.out.field(FIELD_ACK, |out| ack.encode(out))
+    }
+
+    /// Appends a question or an answer.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] when there is no room; nothing is written then.
+    ///
+    /// Realtime-safe: yes
+    pub fn probe(&mut self, probe: &Probe) -> Result<(), WireError> {
+        self.out.field(FIELD_PROBE, |out| probe.encode(out))
     }
 
     /// Begins a field of events, of which the first has the number `first`.
@@ -320,6 +335,7 @@ mod tests {
                     Field::Times(times) => format!("{times:?}"),
                     Field::Ack(ack) => format!("{ack:?}"),
                     Field::Events(events) => format!("{:?}", events.iter().collect::<Vec<_>>()),
+                    Field::Probe(probe) => format!("{probe:?}"),
                     Field::Unknown { tag } => format!("unknown {tag}"),
                 })
             })

@@ -23,6 +23,7 @@
 //! | field 2      | [`Ack`]                    | datagram | `ack.rs`                     |
 //! | field 3      | [`Events`]                 | datagram | `events.rs`                  |
 //! | field 4, 5   | snapshot, digest           | datagram | reserved                     |
+//! | field 7      | [`Probe`]                  | datagram | `probe.rs`                   |
 //! | frame 1      | [`Hello`]                  | control  | `hello.rs`                   |
 //! | frame 2      | [`Heartbeat`]              | control  | `heartbeat.rs`               |
 //! | frame 3      | [`Devices`]                | control  | `devices.rs`                 |
@@ -46,6 +47,7 @@ use core::fmt;
 pub mod ack;
 pub mod datagram;
 pub mod events;
+pub mod probe;
 pub mod times;
 
 pub mod bulk_ack;
@@ -76,6 +78,7 @@ pub use heartbeat::Heartbeat;
 pub use hello::{Hello, PeerHint, VersionMismatch, negotiate};
 pub use message::Message;
 pub use panic::Panic;
+pub use probe::Probe;
 pub use subscribe::Subscribe;
 pub use times::{Echo, Times};
 

@@ -10,5 +10,6 @@ pub mod ring;
 
 pub mod history;
 pub mod jitter;
+pub mod ping;
 pub mod receiver;
 pub mod sender;
