@@ -27,6 +27,9 @@ use crate::id::PortId;
 use crate::midi::Ump;
 use crate::time::{LocalTime, Span};
 
+#[cfg(test)]
+mod tests;
+
 /// Real-time messages that overtake: a clock at 300 bpm gives 120 a second.
 const URGENT: usize = 64;
 
@@ -481,60 +484,4 @@ impl Output {
 /// A message that the node itself makes.
 pub(super) const fn own(message: Ump) -> Play {
     Play { message, source: Endpoint::local(PortId::NONE), born: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::PortId;
-
-    fn play(message: Ump) -> Play {
-        Play { message, source: Endpoint::local(PortId(1)), born: None }
-    }
-
-    const NOW: LocalTime = LocalTime::ZERO;
-
-    impl Output {
-        fn next(&mut self) -> Next {
-            self.pop(NOW, &PlaneCounters::default())
-        }
-    }
-
-    #[test]
-    fn only_real_time_comes_between_the_packets_of_a_bulk_message() {
-        let mut out = Output::new(true, true);
-        let (before, note) = (play(Ump::midi1(0, 0xC0, 5, 0)), play(Ump::midi1(0, 0x90, 60, 1)));
-        let clock = play(Ump::system(0, 0xF8, 0, 0));
-        out.push(NOW, before).unwrap();
-        out.push_bulk(NOW, before.source, BulkSlot(3)).unwrap();
-        assert_eq!(out.next(), Next::Message(before));
-        assert_eq!(out.next(), Next::BulkAt(BulkSlot(3), 0));
-        out.bulk_advance(2);
-        out.push(NOW, note).unwrap();
-        out.push(NOW, clock).unwrap();
-        assert_eq!(out.next(), Next::Message(clock));
-        out.put_back(clock);
-        assert_eq!(out.next(), Next::Message(clock));
-        assert_eq!(out.next(), Next::BulkAt(BulkSlot(3), 2));
-        out.bulk_advance(0);
-        assert_eq!(out.next(), Next::Message(note));
-        assert_eq!(out.next(), Next::Nothing);
-        assert!(!out.has_work());
-    }
-
-    #[test]
-    fn a_full_queue_loses_its_oldest() {
-        let mut out = Output::new(true, true);
-        out.push_bulk(NOW, play(Ump::midi1(0, 0xC0, 5, 0)).source, BulkSlot(0)).unwrap();
-        for n in 0..OUTPUT_QUEUE - 1 {
-            let note = u8::try_from(n % 128).unwrap();
-            out.push(NOW, play(Ump::midi1(0, 0x90, note, 1))).unwrap();
-        }
-        let last = play(Ump::midi1(1, 0x90, 1, 1));
-        assert_eq!(out.push(NOW, last), Err(Overflow(Some(BulkSlot(0)))));
-        assert_eq!(out.push(NOW, last), Err(Overflow(None)));
-        assert_eq!(out.next(), Next::Message(play(Ump::midi1(0, 0x90, 1, 1))));
-        assert_eq!(out.clear(), None);
-        assert!(!out.has_work());
-    }
 }
