@@ -307,6 +307,16 @@ struct Started {
     acceptor: Box<dyn Acceptor>,
 }
 
+/// What filters and limits the bus obeys.
+fn rules(options: &Options, domains: Vec<Option<String>>) -> BusRules {
+    BusRules {
+        export: options.export.clone(),
+        import: options.import.clone(),
+        domains,
+        playout: options.playout.clone(),
+    }
+}
+
 /// Both planes with their rings and inboxes.
 fn start_planes(
     options: &Options,
@@ -336,8 +346,7 @@ fn start_planes(
 
     let drained = Arc::<Notify>::default();
     let bulk = start_bulk(bulk_handle, &port_counters, &host, &drained);
-    let rules =
-        BusRules { export: options.export.clone(), import: options.import.clone(), domains };
+    let rules = rules(options, domains);
     let seed = u64::from_be_bytes(entropy()?);
     let tunnels = Arc::<TunnelCounters>::default();
     let view = Arc::<ArcSwap<View>>::default();

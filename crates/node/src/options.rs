@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use midip2p_midi::Ump;
 use midip2p_proto::config::Config;
+use midip2p_proto::control::bus::PlayoutRules;
 use midip2p_proto::control::port::NameFilter;
 
 /// The options of a node.
@@ -44,6 +45,8 @@ pub struct Options {
     pub panic_on: Option<Ump>,
     /// Whether peers may send a system reset.
     pub accept_reset: bool,
+    /// When outputs play what comes.
+    pub playout: PlayoutRules,
 }
 
 impl Default for Options {
@@ -66,6 +69,7 @@ impl Default for Options {
             jack: true,
             panic_on: None,
             accept_reset: false,
+            playout: PlayoutRules::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod ports;
 
 mod monitor;
 mod play;
+mod playout;
 mod send;
 
 mod completions;

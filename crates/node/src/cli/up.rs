@@ -22,6 +22,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use super::exit::{Exit, bad_input};
 use super::inbox::Signals;
 use super::output;
+use super::playout::{self, Playout};
 use super::text::{Paint, escape};
 use crate::http::HTTP_PORT;
 use crate::node::{Node, NodeInfo, StartError};
@@ -41,6 +42,7 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
   midip2p up --name stage --peer 192.168.1.20        where multicast does not pass
   midip2p up --no-export '*Through*' --import 'Keys*'
   midip2p up --panic-on '{\"type\":\"controlChange\",\"channel\":16,\"controller\":119,\"value\":127}'
+  midip2p up --playout scheduled=12 --din 'MIDI 1'   constant latency; a port with a DIN cable
   midip2p up --app-port DAW                          a port for `midip2p send` and `monitor`
 
 Patterns: * is any text, ? one character; case does not count.")]
@@ -100,6 +102,16 @@ pub(super) struct UpArgs {
     #[arg(long, help_heading = "MIDI ports")]
     no_jack: bool,
 
+    /// When a port plays what comes: immediate; scheduled, a constant time after it was played, so that
+    /// the network's jitter is not heard (with the latency that the network needs, or MS, 0.5 to 500);
+    /// PORT=MODE for one port; repeatable [default: immediate]
+    #[arg(long, value_name = "[PORT=]immediate|scheduled[=MS]", value_parser = playout::parse, help_heading = "Playing")]
+    playout: Vec<Playout>,
+    /// This port has a DIN cable: write no faster than 31,250 baud, so that notes and clocks do not wait
+    /// behind a SysEx that has not begun; repeatable
+    #[arg(long, value_name = "PORT", help_heading = "Playing")]
+    din: Vec<String>,
+
     /// When this message comes from a port of this machine, silence everything, everywhere
     #[arg(long, value_name = "JSONMIDI", value_parser = panic_message, help_heading = "Safety")]
     panic_on: Option<Ump>,
@@ -140,6 +152,7 @@ impl UpArgs {
             jack: !self.no_jack,
             panic_on: self.panic_on,
             accept_reset: self.allow_reset,
+            playout: playout::rules(&self.playout, &self.din),
         }
     }
 }
@@ -359,6 +372,8 @@ fn replaced(info: &NodeInfo, args: &UpArgs) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use midip2p_proto::bridge::PlayoutMode;
+    use midip2p_proto::time::Span;
 
     use super::super::{Cli, Verb};
     use super::*;
@@ -415,6 +430,12 @@ mod tests {
             "--no-alsa",
             "--no-jack",
             "--allow-reset",
+            "--playout",
+            "scheduled",
+            "--playout",
+            "Synth=scheduled=12",
+            "--din",
+            "Old",
             "--panic-on",
             r#"{"type":"noteOn","channel":1,"note":0,"velocity":1}"#,
         ]);
@@ -433,6 +454,10 @@ mod tests {
         assert_eq!(options.mirrors, 3);
         assert_eq!((options.discovery, options.alsa, options.jack), (false, false, false));
         assert!(options.accept_reset);
+        let fixed = PlayoutMode::Fixed(Span::from_ms(12));
+        assert_eq!(options.playout.mode, PlayoutMode::Adaptive);
+        assert_eq!(options.playout.ports, [("Synth".to_owned(), fixed)]);
+        assert_eq!(options.playout.din, strings(&["Old"]));
         assert_eq!(options.panic_on, Some(Ump::midi1(0, 0x90, 0, 1)));
     }
 
@@ -443,6 +468,8 @@ mod tests {
             (["--panic-on", "{\"type\":\"sysex\",\"data\":\"00\"}"], "controller"),
             (["--port-udp", "70000"], "70000"),
             (["--http-address", "here"], "here"),
+            (["--playout", "soon"], "a mode is immediate"),
+            (["--playout", "Synth=scheduled=0"], "0.5 to 500"),
         ] {
             let error = parse(&arguments).unwrap_err();
             assert!(error.contains(want), "{error}");

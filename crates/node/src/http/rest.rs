@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use midip2p_proto::bridge::PlayoutMode;
 use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::port::{BackendNo, Home};
 use midip2p_proto::data::counters::{Histogram, LinkCounters};
@@ -115,13 +116,17 @@ fn histogram(histogram: &Histogram) -> Value {
 
 pub(super) async fn devices(State(context): App) -> Json<Value> {
     let view = context.shared.view.load();
-    let ports: Vec<Value> = view.ports.iter().map(|p| port(p, &context.info)).collect();
+    let ports: Vec<Value> = view.ports.iter().map(|p| port(p, &context)).collect();
     Json(json!({ "ports": ports }))
 }
 
-/// A port as the interface and `up --json` show it.
-#[must_use]
-pub(crate) fn port(port: &PortView, info: &NodeInfo) -> Value {
+/// A port as the interface shows it.
+fn port(port: &PortView, context: &Context) -> Value {
+    let info = &context.info;
+    let latency = port
+        .playout
+        .and_then(|(output, _)| context.shared.ports.get(usize::from(output.0)))
+        .and_then(|counters| counters.latency.read());
     let (local, node, kind) = match &port.reach {
         Reach::Local(home) => (true, info.name.as_str(), home_kind(*home, info)),
         Reach::Remote { display, .. } => (false, display.as_str(), "remote"),
@@ -135,7 +140,17 @@ pub(crate) fn port(port: &PortView, info: &NodeInfo) -> Value {
         "identity": port.identity.0,
         "exported": port.exported,
         "routes": port.routes,
+        "playout": port.playout.map(|(_, mode)| playout(mode)),
+        "latency_us": latency.map(Span::as_us),
     })
+}
+
+const fn playout(mode: PlayoutMode) -> &'static str {
+    match mode {
+        PlayoutMode::Immediate => "immediate",
+        PlayoutMode::Fixed(_) => "fixed",
+        PlayoutMode::Adaptive => "adaptive",
+    }
 }
 
 fn home_kind(home: Home, info: &NodeInfo) -> &'static str {
@@ -179,10 +194,22 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "taken": plane.taken.read(),
         "played": plane.played.read(),
         "output_overflow": plane.output_overflow.read(),
+        "schedule_late": plane.schedule_late.read(),
+        "schedule_overflow": plane.schedule_overflow.read(),
+        "latency_grown": plane.latency_grown.read(),
+        "latency_max_us": latency_max(&context),
+        "ticks_skipped": plane.ticks_skipped.read(),
+        "ticks_made_up": plane.ticks_made_up.read(),
         "bulk_overflow": plane.bulk_overflow.read(),
         "not_exported": plane.not_exported.read(),
         "resets_refused": plane.resets_refused.read(),
     }))
+}
+
+/// The greatest latency of a scheduled output now, in µs; `None` when no output is scheduled, or none
+/// has played anything.
+fn latency_max(context: &Context) -> Option<i64> {
+    context.shared.ports.iter().filter_map(|p| p.latency.read()).max().map(Span::as_us)
 }
 
 pub(super) async fn panic(State(context): App) -> StatusCode {

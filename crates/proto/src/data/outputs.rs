@@ -168,6 +168,9 @@ impl Outputs {
         }
         self.forget(port);
         self.open -= 1;
+        if let Some(counters) = self.ports.get(usize::from(port.0)) {
+            counters.latency.clear();
+        }
         Some((port, self.by_port.get_mut(usize::from(port.0)).and_then(Option::take)))
     }
 

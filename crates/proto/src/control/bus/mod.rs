@@ -12,6 +12,7 @@
 
 mod desired;
 mod names;
+mod playout;
 mod view;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::wire::{DevicePort, Devices, Subscribe};
 
 pub use desired::Wanted;
 pub(super) use names::cut;
+pub use playout::PlayoutRules;
 pub use view::{PortView, Reach};
 
 /// Bytes of a port in a device list, apart from its name and identity, and some to spare.
@@ -123,6 +125,8 @@ pub struct BusRules {
     pub import: NameFilter,
     /// The domain of each local backend, in their order.
     pub domains: Vec<Option<String>>,
+    /// When outputs play what comes.
+    pub playout: PlayoutRules,
 }
 
 /// The bus.
@@ -456,6 +460,8 @@ impl Bus {
             if applied.outputs.get(port) != Some(exported) {
                 let open = ToData::OutputOpen { port: *port, exported: *exported };
                 self.actions.push_back(BusAction::Data(open));
+                let mirror = wanted.mirrors.get(port).map(|(_, _, name)| name.as_str());
+                self.actions.extend(self.playout_of(*port, mirror).map(BusAction::Data));
             }
         }
         self.actions.extend(wanted.routes.difference(&applied.routes).map(|r| data(r, true)));

@@ -1,8 +1,10 @@
 //! What people see of the bus.
 
-use super::{Bus, Local, names};
+use super::{Bus, Local, MirrorKey, names};
+use crate::bridge::PlayoutMode;
 use crate::control::port::{Direction, Home, LocalPort, PortIdentity};
 use crate::id::{LinkNo, NodeId, PortId};
+use crate::wire::DevicePort;
 
 /// Whose a port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct PortView {
     pub exported: bool,
     /// How many routes begin or end at it here.
     pub routes: usize,
+    /// The output here that plays it (its own, or its mirror's), and when; `None` when there is none.
+    pub playout: Option<(PortId, PlayoutMode)>,
 }
 
 impl Bus {
@@ -56,6 +60,7 @@ impl Bus {
                     link: remote.link,
                 },
                 exported: true,
+                playout: self.mirror_playout(*node, port),
                 routes: remote.link.map_or(0, |link| {
                     self.applied
                         .routes
@@ -75,7 +80,21 @@ impl Bus {
         let end = crate::bridge::Endpoint::local(id);
         let routes =
             self.applied.routes.iter().filter(|r| r.source == end || r.sink == end).count();
-        PortView { id, name, direction, identity, reach: Reach::Local(home), exported, routes }
+        let reach = Reach::Local(home);
+        let playout = Some(id).filter(|_| direction == Direction::Destination);
+        let playout = playout.and_then(|id| Some((id, self.playout(id, None)?.0)));
+        PortView { id, name, direction, identity, reach, exported, routes, playout }
+    }
+
+    /// The first mirror of a remote source.
+    fn mirror_playout(&self, node: NodeId, port: &DevicePort) -> Option<(PortId, PlayoutMode)> {
+        let is_it =
+            |key: &&MirrorKey| key.node == node && port.source && key.identity.0 == port.identity;
+        let mirrors = self.mirrors.iter().filter(|(key, _)| is_it(key));
+        let (id, name) = mirrors
+            .filter(|(key, _)| key.direction == Direction::Source)
+            .find_map(|(_, m)| self.applied.mirrors.get(&m.id).map(|(_, _, name)| (m.id, name)))?;
+        Some((id, self.playout(id, Some(name))?.0))
     }
 
     /// How a node is shown.
