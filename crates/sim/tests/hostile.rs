@@ -226,6 +226,7 @@ fn datagrams_of_a_linked_peer_that_lie_are_survived() {
                 to: PortId(u16::try_from(number() & 0x3FF).unwrap_or(0)),
                 after_bulk: low(number()),
                 offset_us: low(number()).cast_signed(),
+                previous: 0,
                 message: Ump::from_words(&[0x2090_0000 | low(number()) & 0xFF_FFFF])
                     .expect("one word"),
             };

@@ -211,7 +211,10 @@ impl Control {
                 self.actions.push_back(Action::Close(conn));
                 self.unlink(now, conn, farewell, why);
             }
-            Message::Heartbeat(_) | Message::Fragment(_) | Message::BulkAck(_) => {}
+            Message::Heartbeat(_)
+            | Message::Fragment(_)
+            | Message::BulkAck(_)
+            | Message::Datagram(_) => {}
             _ => {}
         }
     }

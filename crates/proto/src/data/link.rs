@@ -20,7 +20,7 @@ use crate::seal::{Seal, Unsealed};
 use crate::time::{LocalTime, Span};
 use crate::wire::{
     Ack, DATAGRAM_MAX, DatagramBuilder, Echo, Events, Field, HEADER_LEN, Header, TAG_LEN, Times,
-    fields,
+    WireItem, fields,
 };
 
 /// One link. Made where memory may be allocated, then handed to the data plane.
@@ -302,7 +302,11 @@ impl Link {
 
     fn take_events(&mut self, now: LocalTime, events: &Events<'_>, sent: Option<LocalTime>) {
         let sent = sent.unwrap_or(now);
-        for (number, event) in events {
+        for (number, item) in events {
+            let WireItem::Event(event) = item else {
+                self.counters.fields_skipped.add_one();
+                continue;
+            };
             let born = sent + Span::from_us(i64::from(event.offset_us));
             match self.receiver.insert(now, number, event, born) {
                 Inserted::New => self.counters.events_received.add_one(),

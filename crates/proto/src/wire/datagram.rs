@@ -25,8 +25,9 @@
 //! Out: [`DatagramBuilder`], fields, `finish(seal)`. In: [`split`], find the link by its id,
 //! [`Seal::open`], [`fields`].
 
-use super::events::{Events, EventsBuilder};
-use super::{Ack, Probe, RawFields, Reader, Times, WireError, Writer};
+use super::events::{Events, EventsBuilder, NUMBERS_MAX};
+use super::snapshot::{Snapshot, SnapshotBuilder};
+use super::{Ack, Digest, Probe, RawFields, Reader, Report, Times, WireError, Writer, within};
 use crate::id::LinkId;
 use crate::seal::Seal;
 use crate::seq::SeqNo;
@@ -46,6 +47,12 @@ pub const FIELD_TIMES: u8 = 1;
 pub const FIELD_ACK: u8 = 2;
 /// The tag of [`Events`].
 pub const FIELD_EVENTS: u8 = 3;
+/// The tag of [`Snapshot`].
+pub const FIELD_SNAPSHOT: u8 = 4;
+/// The tag of [`Digest`].
+pub const FIELD_DIGEST: u8 = 5;
+/// The tag of [`Report`].
+pub const FIELD_REPORT: u8 = 6;
 /// The tag of [`Probe`].
 pub const FIELD_PROBE: u8 = 7;
 
@@ -100,7 +107,7 @@ pub type Parts<'a> = (Header, &'a [u8; HEADER_LEN], &'a mut [u8], &'a [u8; TAG_L
 ///
 /// Realtime-safe: yes
 pub fn split(datagram: &mut [u8]) -> Result<Parts<'_>, WireError> {
-    super::within(datagram.len(), DATAGRAM_MAX, "datagram")?;
+    within(datagram.len(), DATAGRAM_MAX, "datagram")?;
     let header = Header::decode(datagram)?;
     let left = datagram.len();
     let truncated =
@@ -119,6 +126,12 @@ pub enum Field<'a> {
     Ack(Ack),
     /// Events.
     Events(Events<'a>),
+    /// A part of the musical state.
+    Snapshot(Snapshot<'a>),
+    /// What the state should be, hashed.
+    Digest(Digest),
+    /// How much has come.
+    Report(Report),
     /// A question that is to be answered at once, or the answer.
     Probe(Probe),
     /// A field that this version does not know: to be counted and passed over.
@@ -129,35 +142,62 @@ pub enum Field<'a> {
 }
 
 /// The fields of an opened body, in their order. A malformed field is an error and the last item, as
-/// is a second `times` or a second `ack`.
+/// is a second one of what may come once (times, ack, digest, report), and as are events with which
+/// the datagram would have more than [`NUMBERS_MAX`] numbers.
 ///
 /// Realtime-safe: yes
 pub fn fields(body: &[u8]) -> impl Iterator<Item = Result<Field<'_>, WireError>> {
-    Fields { raw: RawFields::new(body, "field"), times: false, ack: false, ended: false }
+    Fields { raw: RawFields::new(body, "field"), seen: 0, numbers: 0, ended: false }
 }
 
 struct Fields<'a> {
     raw: RawFields<'a>,
-    times: bool,
-    ack: bool,
+    /// Bit i: a field with tag i has come that may come once.
+    seen: u8,
+    /// Numbers that the fields of events had so far.
+    numbers: usize,
     ended: bool,
 }
 
 impl<'a> Fields<'a> {
     fn field(&mut self, tag: u8, value: &'a [u8]) -> Result<Field<'a>, WireError> {
         match tag {
-            FIELD_TIMES if core::mem::replace(&mut self.times, true) => {
-                Err(WireError::Repeated { reading: "times" })
+            FIELD_TIMES => {
+                self.once(tag, "times")?;
+                Times::decode(value).map(Field::Times)
             }
-            FIELD_ACK if core::mem::replace(&mut self.ack, true) => {
-                Err(WireError::Repeated { reading: "ack" })
+            FIELD_ACK => {
+                self.once(tag, "ack")?;
+                Ack::decode(value).map(Field::Ack)
             }
-            FIELD_TIMES => Times::decode(value).map(Field::Times),
-            FIELD_ACK => Ack::decode(value).map(Field::Ack),
-            FIELD_EVENTS => Events::decode(value).map(Field::Events),
+            FIELD_EVENTS => {
+                let events = Events::decode(value)?;
+                self.numbers += usize::from(events.count());
+                within(self.numbers, NUMBERS_MAX, "numbers of events in a datagram")?;
+                Ok(Field::Events(events))
+            }
+            FIELD_SNAPSHOT => Snapshot::decode(value).map(Field::Snapshot),
+            FIELD_DIGEST => {
+                self.once(tag, "digest")?;
+                Digest::decode(value).map(Field::Digest)
+            }
+            FIELD_REPORT => {
+                self.once(tag, "report")?;
+                Report::decode(value).map(Field::Report)
+            }
             FIELD_PROBE => Probe::decode(value).map(Field::Probe),
             tag => Ok(Field::Unknown { tag }),
         }
+    }
+
+    /// An error when a field with this tag, below 8, has come before.
+    const fn once(&mut self, tag: u8, reading: &'static str) -> Result<(), WireError> {
+        let bit = 1 << tag;
+        if self.seen & bit != 0 {
+            return Err(WireError::Repeated { reading });
+        }
+        self.seen |= bit;
+        Ok(())
     }
 }
 
@@ -190,6 +230,8 @@ impl<'a> Iterator for Fields<'a> {
 pub struct DatagramBuilder<'a> {
     header: Header,
     out: Writer<'a>,
+    /// Numbers that fields of events can still hold.
+    numbers_left: usize,
 }
 
 impl<'a> DatagramBuilder<'a> {
@@ -208,7 +250,7 @@ impl<'a> DatagramBuilder<'a> {
         let mut out = Writer::new(&mut buf[..left.min(DATAGRAM_MAX)]);
         out.keep(TAG_LEN);
         out.put(&header.encode())?;
-        Ok(Self { header, out })
+        Ok(Self { header, out, numbers_left: NUMBERS_MAX })
     }
 
     /// Appends the times. They come before any events, whose times count from them.
@@ -245,7 +287,44 @@ impl<'a> DatagramBuilder<'a> {
     ///
     /// Realtime-safe: yes
     pub fn events(&mut self, first: SeqNo) -> EventsBuilder<'_, 'a> {
-        EventsBuilder::new(&mut self.out, first.to_wire())
+        EventsBuilder::new(&mut self.out, first.to_wire(), &mut self.numbers_left)
+    }
+
+    /// Begins part `part` of the `parts` of a snapshot of the state after event `number`. The field
+    /// is there from now on, without entries.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] when there is no room, [`WireError::Value`] when `part` is not below
+    /// `parts`; nothing is written then.
+    ///
+    /// Realtime-safe: yes
+    pub fn snapshot(
+        &mut self,
+        number: SeqNo,
+        part: u8,
+        parts: u8,
+    ) -> Result<SnapshotBuilder<'_, 'a>, WireError> {
+        SnapshotBuilder::new(&mut self.out, number.to_wire(), part, parts)
+    }
+
+    /// Appends a digest.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] when there is no room; nothing is written then.
+    ///
+    /// Realtime-safe: yes
+    pub fn digest(&mut self, digest: &Digest) -> Result<(), WireError> {
+        self.out.field(FIELD_DIGEST, |out| digest.encode(out))
+    }
+
+    /// Appends a report.
+    ///
+    /// # Errors
+    /// [`WireError::Full`] when there is no room; nothing is written then.
+    ///
+    /// Realtime-safe: yes
+    pub fn report(&mut self, report: &Report) -> Result<(), WireError> {
+        self.out.field(FIELD_REPORT, |out| report.encode(out))
     }
 
     /// Bytes that fields can still take.
@@ -284,7 +363,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::{damaged, hex};
-    use super::super::{Echo, WireEvent};
+    use super::super::{Echo, SnapshotEntry, WireEvent, WireItem};
     use super::*;
     use crate::id::PortId;
     use crate::midi::Ump;
@@ -306,11 +385,24 @@ mod tests {
            0000 0003 01           #   one, number 3
            01 0001 0000           #   from port 1 to whoever subscribed
            2090 3c64              #   note-on C4
-        986b 635d 0000 0000 0000 0000 0000 0000  # tag: the CRC-32 of all before it";
+        05 000c                   # digest
+           0000 0007              #   of what event 7 left
+           0123 4567 89ab cdef    #   hash
+        06 0010                   # report
+           0000 0000 0000 0009    #   the ninth datagram came
+           0000 0008              #   and seven others
+           0000 0100              #   256 bytes in all
+        04 0006                   # snapshot
+           0000 0002 00 01        #   nothing was set at event 2
+        2f99 b0d5 0000 0000 0000 0000 0000 0000  # tag: the CRC-32 of all before it";
+
+    const DIGEST: Digest = Digest { number: 7, hash: 0x0123_4567_89AB_CDEF };
+    const REPORT: Report = Report { highest: 9, datagrams: 8, bytes: 256 };
 
     fn note() -> WireEvent {
         let message = Ump::midi1(0, 0x90, 60, 100);
-        WireEvent { from: PortId(1), to: PortId(0), after_bulk: 0, offset_us: 0, message }
+        let (from, to) = (PortId(1), PortId(0));
+        WireEvent { from, to, after_bulk: 0, offset_us: 0, previous: 1, message }
     }
 
     fn times() -> Times {
@@ -323,8 +415,16 @@ mod tests {
         datagram.times(&times()).unwrap();
         datagram.ack(&Ack { contiguous: 7, mask: 1 }).unwrap();
         assert!(datagram.events(SeqNo::new((7 << 32) + 3)).push(&note()));
+        datagram.digest(&DIGEST).unwrap();
+        datagram.report(&REPORT).unwrap();
+        datagram.snapshot(SeqNo::new((7 << 32) + 2), 0, 1).unwrap();
         assert!(!datagram.is_empty());
         datagram.finish(&mut Unsealed)
+    }
+
+    fn shown(snapshot: &Snapshot<'_>) -> String {
+        let (number, part, parts) = (snapshot.number(), snapshot.part(), snapshot.parts());
+        format!("{number} {part}/{parts} {:?}", snapshot.iter().collect::<Vec<_>>())
     }
 
     /// What [`fields`] gives, in a form that can be compared.
@@ -335,6 +435,9 @@ mod tests {
                     Field::Times(times) => format!("{times:?}"),
                     Field::Ack(ack) => format!("{ack:?}"),
                     Field::Events(events) => format!("{:?}", events.iter().collect::<Vec<_>>()),
+                    Field::Snapshot(snapshot) => shown(&snapshot),
+                    Field::Digest(digest) => format!("{digest:?}"),
+                    Field::Report(report) => format!("{report:?}"),
                     Field::Probe(probe) => format!("{probe:?}"),
                     Field::Unknown { tag } => format!("unknown {tag}"),
                 })
@@ -354,7 +457,10 @@ mod tests {
         let expected = [
             format!("{:?}", times()),
             format!("{:?}", Ack { contiguous: 7, mask: 1 }),
-            format!("{:?}", [(3, note())]),
+            format!("{:?}", [(3, WireItem::Event(note()))]),
+            format!("{DIGEST:?}"),
+            format!("{REPORT:?}"),
+            "2 0/1 []".into(),
         ];
         assert_eq!(read(body), expected.map(Ok));
     }
@@ -411,38 +517,62 @@ mod tests {
             while events.push(&note()) {}
             let pushed = usize::from(events.count());
             assert!(datagram.room() < 5 || pushed == 0 || pushed == 255);
+            let parts = datagram.snapshot(SeqNo::new(1), 0, 1).is_ok();
             let length = datagram.finish(&mut Unsealed);
             assert!(length <= size.min(DATAGRAM_MAX));
             assert!(buf[length..].iter().all(|&byte| byte == 0xAA), "written beyond {length}");
 
             let (header, bytes, body, tag) = split(&mut buf[..length]).unwrap();
             assert!(Unsealed.open(bytes, header.epoch, header.counter, body, tag));
-            assert_eq!(read(body).len(), usize::from(fits) + usize::from(pushed > 0));
+            assert_eq!(
+                read(body).len(),
+                usize::from(fits) + usize::from(pushed > 0) + usize::from(parts)
+            );
         }
     }
 
     #[test]
     fn unknown_fields_are_passed_over_and_a_malformed_one_ends_the_body() {
-        let body = hex("04 0001 ff  01 0008 0000000000000001  c8 0000  02 0001 00  02 0000");
+        let body = hex("08 0001 ff  01 0008 0000000000000001  c8 0000  02 0001 00  02 0000");
         let found = read(&body);
         assert_eq!(found.len(), 4);
-        assert_eq!(found[0], Ok("unknown 4".into()));
+        assert_eq!(found[0], Ok("unknown 8".into()));
         assert_eq!(found[2], Ok("unknown 200".into()));
         assert!(matches!(found[3], Err(WireError::Truncated { reading: "ack", .. })));
         assert!(matches!(read(&hex("01 0009 00"))[..], [Err(WireError::Truncated { .. })]));
     }
 
     #[test]
-    fn times_and_ack_come_once_and_events_as_often_as_they_like() {
+    fn what_may_come_once_comes_once_and_events_and_snapshots_as_often_as_they_like() {
         let events = "03 000a 00000001 01  00 10f80000 ";
-        assert!(read(&hex(&events.repeat(3))).iter().all(Result::is_ok));
+        let snapshot = "04 0006 00000001 00 01 ";
+        for field in [events, snapshot] {
+            let found = read(&hex(&field.repeat(3)));
+            assert!(found.len() == 3 && found.iter().all(Result::is_ok));
+        }
         let times = "01 0008 0000000000000001 ";
         let ack = "02 000c 00000001 0000000000000000 ";
-        for (field, reading) in [(times, "times"), (ack, "ack")] {
+        let digest = "05 000c 00000001 0000000000000000 ";
+        let report = "06 0010 0000000000000001 00000001 00000020 ";
+        let once = [(times, "times"), (ack, "ack"), (digest, "digest"), (report, "report")];
+        for (field, reading) in once {
             let found = read(&hex(&field.repeat(3)));
             assert_eq!(found.len(), 2);
             assert_eq!(found[1], Err(WireError::Repeated { reading }));
         }
+        assert!(read(&hex(&once.map(|(field, _)| field).concat())).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_datagram_makes_no_more_work_than_its_limit_however_short_its_runs_of_voids_are() {
+        let full = "03 0007 00000001 ff 10 ff ";
+        let (fields_of_255, rest) = (NUMBERS_MAX / 255, NUMBERS_MAX % 255);
+        let most =
+            format!("{} 03 0007 00000001 {rest:02x} 10 {rest:02x}", full.repeat(fields_of_255));
+        assert!(read(&hex(&most)).iter().all(Result::is_ok));
+        let over = read(&hex(&[&most, "03 0007 00000001 01 10 01", full].concat()));
+        assert_eq!(over.len(), fields_of_255 + 2);
+        assert!(matches!(over.last(), Some(Err(WireError::Length { .. }))));
     }
 
     proptest! {
@@ -457,31 +587,51 @@ mod tests {
         fn every_body_comes_back(
             (sent, echo) in any::<(i64, Option<(i64, i64)>)>(),
             (contiguous, mask, first) in any::<(u32, u64, u32)>(),
+            (number, hash, highest, datagrams, bytes) in any::<(u32, u64, u64, u32, u32)>(),
             notes in proptest::collection::vec((0u16..4, 0u8..128, any::<i32>()), 0..60),
+            held in proptest::collection::vec((0u16..4, any::<u16>(), any::<u32>()), 0..10),
         ) {
             let ns = LocalTime::from_ns;
             let echo = echo.map(|(sent, received)| Echo { sent: ns(sent), received: ns(received) });
             let times = Times { sent: ns(sent), echo };
             let ack = Ack { contiguous, mask };
+            let digest = Digest { number, hash };
+            let report = Report { highest, datagrams, bytes };
             let mut buf = [0; DATAGRAM_MAX];
             let mut datagram = DatagramBuilder::new(&mut buf, HEADER).unwrap();
             datagram.times(&times).unwrap();
             datagram.ack(&ack).unwrap();
+            datagram.digest(&digest).unwrap();
+            datagram.report(&report).unwrap();
             let mut builder = datagram.events(SeqNo::new(first.into()));
             let mut pushed = Vec::new();
             for (from, key, offset_us) in notes {
                 let message = Ump::midi1(0, 0x90, key, 1);
                 let event = WireEvent { from: PortId(from), offset_us, message, ..note() };
                 prop_assert!(builder.push(&event));
-                pushed.push((first.wrapping_add(u32::try_from(pushed.len()).unwrap()), event));
+                let number = first.wrapping_add(u32::try_from(pushed.len()).unwrap());
+                pushed.push((number, WireItem::Event(event)));
+            }
+            let mut builder = datagram.snapshot(SeqNo::new(number.into()), 1, 2).unwrap();
+            let mut entries = Vec::new();
+            for (from, index, value) in held {
+                let (from, to, midi2) = (PortId(from), PortId(0), false);
+                let entry = SnapshotEntry {
+                    from, to, group: 0, channel: 0, kind: 1, midi2, index, value, age: 0,
+                };
+                prop_assert!(builder.push(&entry));
+                entries.push(entry);
             }
             let length = datagram.finish(&mut Unsealed);
             let (_, _, body, _) = split(&mut buf[..length]).unwrap();
-            let mut expected = vec![Ok(format!("{times:?}")), Ok(format!("{ack:?}"))];
+            let mut expected = vec![
+                format!("{times:?}"), format!("{ack:?}"), format!("{digest:?}"), format!("{report:?}"),
+            ];
             if !pushed.is_empty() {
-                expected.push(Ok(format!("{pushed:?}")));
+                expected.push(format!("{pushed:?}"));
             }
-            prop_assert_eq!(read(body), expected);
+            expected.push(format!("{number} 1/2 {entries:?}"));
+            prop_assert_eq!(read(body), expected.into_iter().map(Ok).collect::<Vec<_>>());
         }
 
         #[test]

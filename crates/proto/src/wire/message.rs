@@ -3,8 +3,8 @@
 //! The table of `FrameKind` in code: a new message is a variant here, and the compiler finds the rest.
 
 use super::{
-    BulkAck, Bye, Devices, Fragment, FrameKind, Heartbeat, Hello, Panic, Subscribe, WireError,
-    Writer,
+    BulkAck, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, Panic, Subscribe,
+    WireError, Writer,
 };
 
 /// What a frame carries.
@@ -27,6 +27,8 @@ pub enum Message<'a> {
     Bye(Bye),
     /// § 6.8
     Panic(Panic),
+    /// § 6.9
+    Datagram(Carried<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -42,6 +44,7 @@ impl<'a> Message<'a> {
             Self::BulkAck(_) => FrameKind::BulkAck,
             Self::Bye(_) => FrameKind::Bye,
             Self::Panic(_) => FrameKind::Panic,
+            Self::Datagram(_) => FrameKind::Datagram,
         }
     }
 
@@ -57,6 +60,7 @@ impl<'a> Message<'a> {
             Self::BulkAck(_) => BulkAck::LEN,
             Self::Bye(m) => m.encoded_len(),
             Self::Panic(_) => Panic::LEN,
+            Self::Datagram(m) => m.encoded_len(),
         }
     }
 
@@ -74,6 +78,7 @@ impl<'a> Message<'a> {
             Self::BulkAck(m) => m.encode(out),
             Self::Bye(m) => m.encode(out),
             Self::Panic(m) => m.encode(out),
+            Self::Datagram(m) => m.encode(out),
         }
     }
 
@@ -93,6 +98,7 @@ impl<'a> Message<'a> {
             FrameKind::Bye => Self::Bye(Bye::decode(payload)?),
             FrameKind::Subscribe => Self::Subscribe(Subscribe::decode(payload)?),
             FrameKind::Panic => Self::Panic(Panic::decode(payload)?),
+            FrameKind::Datagram => Self::Datagram(Carried::decode(payload)?),
             FrameKind::Session | FrameKind::Clock | FrameKind::JsonMidi => return Ok(None),
         };
         Ok(Some(message))

@@ -22,7 +22,9 @@
 //! | field 1      | [`Times`]                  | datagram | `times.rs`                   |
 //! | field 2      | [`Ack`]                    | datagram | `ack.rs`                     |
 //! | field 3      | [`Events`]                 | datagram | `events.rs`                  |
-//! | field 4, 5   | snapshot, digest           | datagram | reserved                     |
+//! | field 4      | [`Snapshot`]               | datagram | `snapshot.rs`                |
+//! | field 5      | [`Digest`]                 | datagram | `digest.rs`                  |
+//! | field 6      | [`Report`]                 | datagram | `report.rs`                  |
 //! | field 7      | [`Probe`]                  | datagram | `probe.rs`                   |
 //! | frame 1      | [`Hello`]                  | control  | `hello.rs`                   |
 //! | frame 2      | [`Heartbeat`]              | control  | `heartbeat.rs`               |
@@ -33,6 +35,7 @@
 //! | frame 9      | [`Bye`]                    | control  | `bye.rs`                     |
 //! | frame 10     | [`Subscribe`]              | control  | `subscribe.rs`               |
 //! | frame 11     | [`Panic`]                  | control  | `panic.rs`                   |
+//! | frame 12     | [`Carried`] datagram       | datagram | `carried.rs`                 |
 //! | 8000_0000 …  | extensions                 | any      | skipped and counted          |
 //!
 //! # What holds everywhere
@@ -46,12 +49,16 @@ use core::fmt;
 
 pub mod ack;
 pub mod datagram;
+pub mod digest;
 pub mod events;
 pub mod probe;
+pub mod report;
+pub mod snapshot;
 pub mod times;
 
 pub mod bulk_ack;
 pub mod bye;
+pub mod carried;
 pub mod devices;
 pub mod fragment;
 pub mod frame;
@@ -67,11 +74,13 @@ mod testing;
 pub use ack::Ack;
 pub use bulk_ack::{BulkAck, BulkState};
 pub use bye::{Bye, ByeReason};
+pub use carried::Carried;
 pub use datagram::{
     DATAGRAM_MAX, DatagramBuilder, Field, HEADER_LEN, Header, Parts, TAG_LEN, fields, split,
 };
 pub use devices::{DevicePort, Devices};
-pub use events::{Events, EventsBuilder, WireEvent};
+pub use digest::Digest;
+pub use events::{Events, EventsBuilder, WireEvent, WireItem};
 pub use fragment::{FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
 pub use frame::{Frame, FrameDecoder, FrameEvent, FrameKind, PAYLOAD_MAX, SkipReason};
 pub use heartbeat::Heartbeat;
@@ -79,6 +88,8 @@ pub use hello::{Hello, PeerHint, VersionMismatch, negotiate};
 pub use message::Message;
 pub use panic::Panic;
 pub use probe::Probe;
+pub use report::Report;
+pub use snapshot::{PartLen, Snapshot, SnapshotBuilder, SnapshotEntry};
 pub use subscribe::Subscribe;
 pub use times::{Echo, Times};
 

@@ -200,6 +200,7 @@ mod tests {
             to: PortId(0),
             after_bulk: 0,
             offset_us: 0,
+            previous: 0,
             message: Ump::midi1(0, 0x90, 60, 1),
         }
     }

@@ -256,6 +256,7 @@ fn wire_event(event: &Sent, sent: LocalTime) -> WireEvent {
         } else {
             i32::MAX
         }),
+        previous: 0,
         message: event.message,
     }
 }
