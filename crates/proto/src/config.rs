@@ -25,6 +25,20 @@ pub const HISTORY_EVENTS: usize = 2048;
 /// At overflow the oldest goes, is counted, and is repaired from the producer's state table.
 pub const RING_EVENTS: usize = 2048;
 
+/// Places for values of the musical state, in each direction of a link; a power of two. A GM song on 16
+/// channels with a dozen controllers each, its notes and some parameters needs 500. 32 bytes a place.
+pub const STATE_KEYS: usize = 4096;
+
+/// Values that are kept at most, so that looking for one stays short. One more is not kept, and counted.
+pub const STATE_KEYS_FILLED: usize = STATE_KEYS / 4 * 3;
+
+/// From here on only notes are kept: a value that is not repaired is heard, a note that hangs is worse.
+pub const STATE_KEYS_VALUES: usize = STATE_KEYS / 2;
+
+/// Numbered parameters (RPN, NRPN) that are kept per channel. At one more the one that was set longest
+/// ago is forgotten: whoever moves 33 knobs remembers the last.
+pub const STATE_PARAMETERS: usize = 32;
+
 /// Messages that wait for one output whose device is slow. At overflow the oldest goes.
 pub const OUTPUT_QUEUE: usize = 4096;
 

@@ -10,9 +10,10 @@
 //!         └ source B, group 0 ─ …
 //! ```
 
+use super::meaning::{Meaning, is_midi2, meaning};
 use crate::bridge::Endpoint;
 use crate::config::HOLDERS_MAX;
-use crate::midi::{MessageType, Ump};
+use crate::midi::Ump;
 
 /// The pedals that are merged: sustain, sostenuto, soft, hold 2.
 const PEDALS: [u8; 4] = [64, 66, 67, 69];
@@ -46,9 +47,9 @@ struct Slot {
     bent: u16,
 }
 
-/// What a message means for the state.
+/// What a message means for who holds what, on its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
+enum Held {
     NoteOn(usize, u8),
     NoteOff(usize, u8),
     Pedal(usize, u8, bool),
@@ -75,33 +76,31 @@ impl Holders {
     ///
     /// Realtime-safe: yes
     pub fn take(&mut self, source: Endpoint, message: &Ump) -> Verdict {
-        let meaning = meaning(message);
+        let held = held(message);
         let group = message.group().unwrap_or(0);
         let found = self.slots.iter().position(|s| s.source == source && s.group == group);
-        let begins = matches!(
-            meaning,
-            Meaning::NoteOn(..) | Meaning::Pedal(_, _, true) | Meaning::Bend(_, true)
-        );
+        let begins =
+            matches!(held, Held::NoteOn(..) | Held::Pedal(_, _, true) | Held::Bend(_, true));
         let at = match found {
             Some(at) => at,
-            None if !begins => return self.without_slot(source, group, meaning),
+            None if !begins => return self.without_slot(source, group, held),
             None if self.slots.len() < HOLDERS_MAX => {
                 self.slots.push(Slot::new(source, group));
                 self.slots.len() - 1
             }
             // A bend that is not centred in the end is heard; what hangs is worse.
-            None if matches!(meaning, Meaning::Bend(..)) => return Verdict::Write,
+            None if matches!(held, Held::Bend(..)) => return Verdict::Write,
             None => return Verdict::Refuse,
         };
         let slot = &mut self.slots[at];
-        if meaning != Meaning::Nothing {
-            slot.midi2 = message.message_type() == MessageType::Midi2Voice;
+        if held != Held::Nothing {
+            slot.midi2 = is_midi2(message);
         }
-        slot.apply(meaning);
+        slot.apply(held);
         if slot.is_empty() {
             self.slots.swap_remove(at);
         }
-        self.without_slot(source, group, meaning)
+        self.without_slot(source, group, held)
     }
 
     /// Lets go of something `source` holds and gives the message for it; `None` when it holds nothing
@@ -151,17 +150,17 @@ impl Holders {
     }
 
     /// The verdict by what the sources other than `source` hold.
-    fn without_slot(&self, source: Endpoint, group: u8, meaning: Meaning) -> Verdict {
+    fn without_slot(&self, source: Endpoint, group: u8, held: Held) -> Verdict {
         let mut others = self.slots.iter().filter(|s| s.source != source && s.group == group);
-        let held = match meaning {
-            Meaning::NoteOff(channel, note) => others.any(|s| s.notes[channel] >> note & 1 == 1),
-            Meaning::Pedal(channel, pedal, false) => others.any(|s| s.pedals[channel] & pedal != 0),
-            Meaning::NoteOn(..)
-            | Meaning::Pedal(_, _, true)
-            | Meaning::Bend(..)
-            | Meaning::AllOff(_)
-            | Meaning::ResetControllers(_)
-            | Meaning::Nothing => false,
+        let held = match held {
+            Held::NoteOff(channel, note) => others.any(|s| s.notes[channel] >> note & 1 == 1),
+            Held::Pedal(channel, pedal, false) => others.any(|s| s.pedals[channel] & pedal != 0),
+            Held::NoteOn(..)
+            | Held::Pedal(_, _, true)
+            | Held::Bend(..)
+            | Held::AllOff(_)
+            | Held::ResetControllers(_)
+            | Held::Nothing => false,
         };
         if held && self.merge { Verdict::Held } else { Verdict::Write }
     }
@@ -172,20 +171,20 @@ impl Slot {
         Self { source, group, midi2: false, notes: [0; 16], pedals: [0; 16], bent: 0 }
     }
 
-    fn apply(&mut self, meaning: Meaning) {
-        match meaning {
-            Meaning::NoteOn(channel, note) => self.notes[channel] |= 1 << note,
-            Meaning::NoteOff(channel, note) => self.notes[channel] &= !(1 << note),
-            Meaning::Pedal(channel, pedal, true) => self.pedals[channel] |= pedal,
-            Meaning::Pedal(channel, pedal, false) => self.pedals[channel] &= !pedal,
-            Meaning::Bend(channel, true) => self.bent |= 1 << channel,
-            Meaning::Bend(channel, false) => self.bent &= !(1 << channel),
-            Meaning::AllOff(channel) => self.notes[channel] = 0,
-            Meaning::ResetControllers(channel) => {
+    fn apply(&mut self, held: Held) {
+        match held {
+            Held::NoteOn(channel, note) => self.notes[channel] |= 1 << note,
+            Held::NoteOff(channel, note) => self.notes[channel] &= !(1 << note),
+            Held::Pedal(channel, pedal, true) => self.pedals[channel] |= pedal,
+            Held::Pedal(channel, pedal, false) => self.pedals[channel] &= !pedal,
+            Held::Bend(channel, true) => self.bent |= 1 << channel,
+            Held::Bend(channel, false) => self.bent &= !(1 << channel),
+            Held::AllOff(channel) => self.notes[channel] = 0,
+            Held::ResetControllers(channel) => {
                 self.pedals[channel] = 0;
                 self.bent &= !(1 << channel);
             }
-            Meaning::Nothing => {}
+            Held::Nothing => {}
         }
     }
 
@@ -194,91 +193,63 @@ impl Slot {
     }
 
     /// Takes out one thing that is held: pedals, then notes, then bends.
-    fn next_release(&mut self) -> Option<Meaning> {
+    fn next_release(&mut self) -> Option<Held> {
         for (channel, pedals) in self.pedals.iter_mut().enumerate() {
             if *pedals != 0 {
                 let lowest = *pedals & pedals.wrapping_neg();
                 *pedals &= !lowest;
-                return Some(Meaning::Pedal(channel, lowest, false));
+                return Some(Held::Pedal(channel, lowest, false));
             }
         }
         for (channel, notes) in self.notes.iter_mut().enumerate() {
             if let Ok(note @ 0..128) = u8::try_from(notes.trailing_zeros()) {
                 *notes &= !(1 << note);
-                return Some(Meaning::NoteOff(channel, note));
+                return Some(Held::NoteOff(channel, note));
             }
         }
         if self.bent != 0 {
             let channel = self.bent.trailing_zeros();
             self.bent &= !(1 << channel);
-            return Some(Meaning::Bend(channel as usize, false));
+            return Some(Held::Bend(channel as usize, false));
         }
         None
     }
 }
 
-/// Whether a message ends something that would go on without it: a note, a pedal, a bend.
-///
-/// Realtime-safe: yes
-#[must_use]
-pub fn is_ending(message: &Ump) -> bool {
+/// What a message means for who holds what.
+fn held(message: &Ump) -> Held {
+    let channel = usize::from(message.status() & 0xF);
+    let (half, centre) = if is_midi2(message) { (0x8000_0000, 0x8000_0000) } else { (64, 0x2000) };
     match meaning(message) {
-        Meaning::NoteOff(..)
-        | Meaning::Pedal(_, _, false)
-        | Meaning::Bend(_, false)
-        | Meaning::AllOff(_)
-        | Meaning::ResetControllers(_) => true,
-        Meaning::NoteOn(..) | Meaning::Pedal(_, _, true) | Meaning::Bend(_, true) => false,
-        Meaning::Nothing => false,
-    }
-}
-
-/// What a channel voice message of either protocol means for the state.
-fn meaning(message: &Ump) -> Meaning {
-    let words = message.words();
-    let [_, status, data1, data2] = words[0].to_be_bytes();
-    let channel = usize::from(status & 0xF);
-    // Both protocols have the same opcodes here; values are in the second word of MIDI 2.0.
-    let (value_is_zero, switched_on, centred, note_off_by_velocity) = match message.message_type() {
-        MessageType::Midi1Voice => (data2 == 0, data2 >= 64, data1 == 0 && data2 == 64, data2 == 0),
-        MessageType::Midi2Voice => {
-            let value = words[1];
-            // In MIDI 2.0 velocity 0 is a note-on like any other (M2-104-UM § 7.4.2).
-            (value == 0, value >= 0x8000_0000, value == 0x8000_0000, false)
+        Meaning::NoteOn { note, .. } => Held::NoteOn(channel, note),
+        Meaning::NoteOff { note } => Held::NoteOff(channel, note),
+        Meaning::Control { controller, value } => {
+            match PEDALS.iter().position(|p| *p == controller) {
+                Some(bit) => Held::Pedal(channel, 1 << bit, value >= half),
+                None => Held::Nothing,
+            }
         }
-        _ => return Meaning::Nothing,
-    };
-    match status >> 4 {
-        0x8 => Meaning::NoteOff(channel, data1 & 0x7F),
-        0x9 if note_off_by_velocity => Meaning::NoteOff(channel, data1 & 0x7F),
-        0x9 => Meaning::NoteOn(channel, data1 & 0x7F),
-        0xB => match data1 {
-            120 | 123..=127 => Meaning::AllOff(channel),
-            121 => Meaning::ResetControllers(channel),
-            controller => match PEDALS.iter().position(|p| *p == controller) {
-                Some(bit) => Meaning::Pedal(channel, 1 << bit, switched_on && !value_is_zero),
-                None => Meaning::Nothing,
-            },
-        },
-        0xE => Meaning::Bend(channel, !centred),
-        _ => Meaning::Nothing,
+        Meaning::Bend { value } => Held::Bend(channel, value != centre),
+        Meaning::AllOff => Held::AllOff(channel),
+        Meaning::Reset => Held::ResetControllers(channel),
+        _ => Held::Nothing,
     }
 }
 
 /// The message that tells a device what was let go.
-fn message_for(released: Meaning, group: u8, midi2: bool) -> Ump {
+fn message_for(released: Held, group: u8, midi2: bool) -> Ump {
     let (status, data1, data2, value) = match released {
-        Meaning::NoteOff(channel, note) => (0x80 | channel, note, 64, 0x8000_0000u32),
-        Meaning::Pedal(channel, pedal, _) => {
+        Held::NoteOff(channel, note) => (0x80 | channel, note, 64, 0x8000_0000u32),
+        Held::Pedal(channel, pedal, _) => {
             let which = PEDALS.get(pedal.trailing_zeros() as usize).copied().unwrap_or(PEDALS[0]);
             (0xB0 | channel, which, 0, 0)
         }
-        Meaning::Bend(channel, _) => (0xE0 | channel, 0, 64, 0x8000_0000),
+        Held::Bend(channel, _) => (0xE0 | channel, 0, 64, 0x8000_0000),
         // Nothing else is ever released; all-notes-off is the harmless answer.
-        Meaning::NoteOn(channel, _)
-        | Meaning::AllOff(channel)
-        | Meaning::ResetControllers(channel) => (0xB0 | channel, 123, 0, 0),
-        Meaning::Nothing => (0xB0, 123, 0, 0),
+        Held::NoteOn(channel, _) | Held::AllOff(channel) | Held::ResetControllers(channel) => {
+            (0xB0 | channel, 123, 0, 0)
+        }
+        Held::Nothing => (0xB0, 123, 0, 0),
     };
     let status = u8::try_from(status).unwrap_or(0xB0);
     if midi2 {
