@@ -1,4 +1,4 @@
-//! Probe: "answer this at once", and the answer (`docs/protocol.md` § 4.5).
+//! Probe: "answer this at once", and the answer (`docs/protocol.md` § 4.7).
 //!
 //! ```text
 //!  0                   1                   2                   3

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! M: as MIDI 2.0 says it. Age: of a note-on, in units of 4 ms, at `times.sent`. What a kind, its index
-//! and its value mean is the matter of the state (§ 4.4), not of this file.
+//! and its value mean is the matter of the state (§ 4.8), not of this file.
 
 use core::iter::FusedIterator;
 
