@@ -63,6 +63,25 @@ mod tests {
 
     use super::super::testing::{check_value, written};
     use super::*;
+    use crate::data::state::{StateTable, Strand};
+    use crate::id::PortId;
+    use crate::midi::Ump;
+    use crate::seq::SeqNo;
+    use crate::time::LocalTime;
+
+    #[test]
+    fn the_hash_is_the_one_of_the_specification() {
+        let mut table = StateTable::new();
+        assert_eq!(table.digest(), 0);
+        let strand = Strand { from: PortId(1), to: PortId(0), group: 0, channel: 0 };
+        for (number, status, data1, data2, hash) in
+            [(1, 0x90, 60, 100, 0x3262_C248_63B5_BA22), (2, 0xB0, 64, 127, 0xBF30_0894_9672_CDB0)]
+        {
+            let message = Ump::midi1(0, status, data1, data2);
+            table.apply(strand, SeqNo::new(number), LocalTime::ZERO, &message);
+            assert_eq!(table.digest(), hash);
+        }
+    }
 
     #[test]
     fn the_vectors_hold_both_ways() {
