@@ -208,6 +208,36 @@ fn lists_and_panic_speak_json() {
 }
 
 #[test]
+fn a_ping_is_answered_and_an_unknown_peer_is_named() {
+    let rooms = Rooms::new();
+    let (a, _b) = rooms.pair();
+    let ping = ["ping", "b", "--count", "20", "--interval", "0.01", "--json", "--node", &a.http];
+    let end = rooms.end(&ping);
+    assert_eq!(end.code, 0, "{end:?}");
+    let lines: Vec<Value> = end.out.lines().map(value).collect();
+    let done = lines.last().unwrap();
+    let counts = ["sent", "answered", "lost"].map(|key| done[key].as_u64().unwrap());
+    assert_eq!((counts, lines.len()), ([20, 20, 0], 21), "{done}");
+    assert_eq!(done["paths"], serde_json::json!(["udp"]));
+    assert!(done["rtt_us"]["p99"].as_f64().unwrap() >= done["rtt_us"]["min"].as_f64().unwrap());
+    for line in &lines[..20] {
+        assert_eq!((&line["event"], &line["peer"]), (&"answer".into(), &"b".into()), "{line}");
+        let us = |key: &str| line[key].as_f64().unwrap();
+        // One host has one clock: the ways are as exact as the whole.
+        assert!((us("out_us") + us("back_us") - us("rtt_us")).abs() < 1.0, "{line}");
+        assert!(us("rtt_us") > 0.0, "{line}");
+    }
+    // By address, and for people.
+    let end = rooms.end(&["ping", "127.0.0.1", "-c", "1", "--node", &a.http]);
+    assert!(end.code == 0 && end.out.contains("1 sent, 1 answered"), "{end:?}");
+    let end = rooms.end(&["ping", "bb", "-c", "1", "--node", &a.http]);
+    assert!(end.code == 2 && end.err.contains("no peer \"bb\""), "{end:?}");
+    for wrong in [&["ping"][..], &["ping", "b", "-c", "0"], &["ping", "b", "-i", "0.001"]] {
+        assert_eq!(rooms.end(wrong).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_found_comes_with_what_can() {
     let rooms = Rooms::new();
     let none = rooms.end(&["ports"]);

@@ -85,6 +85,18 @@ impl Client {
         Ok(())
     }
 
+    /// Asks the node to do something that has an answer: its status and what it said.
+    pub(super) fn ask(&self, path: &str) -> anyhow::Result<(u16, Value)> {
+        let url = format!("http://{}{path}", self.address);
+        let mut response =
+            self.agent.post(&url).send_empty().map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let value: Value = response.body_mut().read_json().with_context(|| {
+            format!("{url} answered {status}, but not with JSON; is it a node of this version?")
+        })?;
+        Ok((status.as_u16(), value))
+    }
+
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
         anyhow!(
             "no node answers at {}: {error}; start one with `midip2p up`, or name another with --node",

@@ -10,6 +10,7 @@ mod up;
 
 mod panic;
 mod peers;
+mod ping;
 mod ports;
 
 mod monitor;
@@ -65,6 +66,7 @@ enum Verb {
     Up(Box<up::UpArgs>),
     Ports(ports::PortsArgs),
     Peers(peers::PeersArgs),
+    Ping(ping::PingArgs),
     Play(play::PlayArgs),
     Send(send::SendArgs),
     Monitor(monitor::MonitorArgs),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Verb::Up(args) => up::run(*args),
         Verb::Ports(args) => ports::run(&args),
         Verb::Peers(args) => peers::run(&args),
+        Verb::Ping(args) => ping::run(&args),
         Verb::Play(args) => play::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Monitor(args) => monitor::run(&args),

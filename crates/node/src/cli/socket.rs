@@ -250,7 +250,7 @@ pub(super) fn gone(why: &str) -> anyhow::Error {
 }
 
 /// A name as a part of a query.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~*".contains(&byte) {

@@ -6,6 +6,7 @@
 //! | `GET /network/mesh` | its peers |
 //! | `GET /midi/devices` | ports, its own and others' |
 //! | `GET /metrics/midi` | counters |
+//! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
 //! | `POST /panic` | everything silent, everywhere |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
 //!
@@ -27,6 +28,7 @@ use crate::options::Options;
 
 mod guard;
 pub mod names;
+pub mod ping;
 mod rest;
 pub mod ws;
 
@@ -85,6 +87,7 @@ pub async fn start(
         .route("/network/mesh", get(rest::mesh))
         .route("/midi/devices", get(rest::devices))
         .route("/metrics/midi", get(rest::metrics))
+        .route("/network/ping/{peer}", post(ping::ping))
         .route("/panic", post(rest::panic))
         .route("/ws", get(ws::open))
         .fallback(rest::not_found)

@@ -25,7 +25,8 @@ pub(super) fn error(status: StatusCode, why: &str) -> impl IntoResponse + use<> 
 }
 
 pub(super) async fn not_found() -> impl IntoResponse {
-    let paths = "/node/info, /network/mesh, /midi/devices, /metrics/midi, /panic, /ws";
+    let paths = "/node/info, /network/mesh, /network/ping/PEER, /midi/devices, /metrics/midi, \
+        /panic, /ws";
     error(StatusCode::NOT_FOUND, &format!("there is nothing here; there are {paths}"))
 }
 
@@ -85,6 +86,7 @@ pub(super) async fn mesh(State(context): App) -> Json<Value> {
 fn link(counters: &LinkCounters) -> Value {
     json!({
         "rtt_us": counters.round_trip.read().map(Span::as_us),
+        "jitter_us": counters.jitter.read().map(|s| s.as_ns() as f64 / 1000.0),
         "clock_offset_us": counters.clock_offset.read().map(Span::as_us),
         "events_sent": counters.events_sent.read(),
         "events_repeated": counters.events_repeated.read(),

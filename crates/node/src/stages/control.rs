@@ -19,6 +19,7 @@ use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
 use midip2p_proto::data::plane::Supply;
+use midip2p_proto::data::realtime::ping::Probed;
 use midip2p_proto::id::{LinkNo, NodeId, PortId};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::Message;
@@ -37,6 +38,10 @@ use crate::view::View;
 
 /// Inputs that may wait; then whoever has one more waits.
 pub const INBOX: usize = 1024;
+
+/// Probes that wait for their answers at the same time; one more is not sent, and its asker told at
+/// once. A hundred programs with ten each.
+const PINGS: usize = 1_024;
 
 /// The app driver's place among the real-time thread's drivers; backends follow it.
 pub const APP_DRIVER: u8 = 0;
@@ -76,6 +81,8 @@ pub enum ControlInput {
     AppClose(PortId),
     /// Everything silent, everywhere.
     Panic,
+    /// Ask the peer of a link for an answer, at once. Nothing is said when none comes.
+    Ping(LinkNo, oneshot::Sender<Probed>),
     /// Which message of a local source stands for the panic button.
     PanicOn(Option<Ump>),
     /// Say farewell and end.
@@ -127,6 +134,8 @@ pub struct ControlStage {
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
     settling: BTreeMap<u64, oneshot::Sender<()>>,
+    pings: BTreeMap<u32, oneshot::Sender<Probed>>,
+    pinged: u32,
     conns: u64,
     requests: AtomicU64,
     changed: bool,
@@ -151,6 +160,8 @@ impl ControlStage {
             counters: BTreeMap::new(),
             opening: BTreeMap::new(),
             settling: BTreeMap::new(),
+            pings: BTreeMap::new(),
+            pinged: 0,
             conns: 0,
             requests: AtomicU64::new(0),
             changed: true,
@@ -203,6 +214,11 @@ impl ControlStage {
                     let _ = self.hands.bulk.send(BulkInput::Played(source, number, whole)).await;
                 }
                 ToControl::OutputClosed { .. } => self.outputs_closed += 1,
+                ToControl::Probed { probed, .. } => {
+                    if let Some(answer) = self.pings.remove(&probed.token) {
+                        let _ = answer.send(probed);
+                    }
+                }
                 word => self.tell(Input::Data(word)).await,
             }
         }
@@ -239,6 +255,7 @@ impl ControlStage {
             ControlInput::AppOpen(request) => self.app_open(request).await,
             ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
             ControlInput::Panic => self.tell(Input::Panic).await,
+            ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
             ControlInput::Stop(stopped) => {
                 self.tell(Input::Stop).await;
@@ -269,6 +286,18 @@ impl ControlStage {
         self.opening.insert(number, opened);
         self.settling.insert(number, ready);
         self.tell(Input::AppOpen { request: number, name, direction, exported, wishes }).await;
+    }
+
+    async fn ping(&mut self, link: LinkNo, answer: oneshot::Sender<Probed>) {
+        if self.pings.len() >= PINGS {
+            // Whoever asked these has stopped waiting.
+            self.pings.retain(|_, answer| !answer.is_closed());
+        }
+        if self.pings.len() < PINGS {
+            self.pinged = self.pinged.wrapping_add(1);
+            self.pings.insert(self.pinged, answer);
+            self.command(Command::Data(ToData::Probe { link, token: self.pinged })).await;
+        }
     }
 
     /// Tells the control plane something and carries out what it wants.

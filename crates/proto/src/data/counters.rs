@@ -228,6 +228,9 @@ pub struct LinkCounters {
     pub bulk_dropped: Counter,
     /// The round trip's smallest value of late.
     pub round_trip: Gauge,
+    /// How much the time that datagrams take on their way here varies, smoothed over the last
+    /// sixteen as RFC 3550 § 6.4.1 does it.
+    pub jitter: Gauge,
     /// The peer's clock less ours, as far as the round trip tells.
     pub clock_offset: Gauge,
     /// From the source's port to this node's output, by the clock estimate.

@@ -10,6 +10,7 @@ use super::realtime::history::Sent;
 use super::realtime::ping::{Pinger, Probed};
 use super::realtime::receiver::{Inserted, Receiver};
 use super::realtime::sender::Sender;
+use super::realtime::transit::Transit;
 use super::state::Holders;
 use crate::bridge::Endpoint;
 use crate::config::{
@@ -42,6 +43,7 @@ pub struct Link {
     remote_id: LinkId,
     counter: u64,
     replay: ReplayWindow,
+    transit: Transit,
     echo: Option<Echo>,
     ack_at: LocalTime,
     events_to_ack: u32,
@@ -73,6 +75,7 @@ impl Link {
             remote_id: LinkId(0),
             counter: 0,
             replay: ReplayWindow::default(),
+            transit: Transit::default(),
             echo: None,
             ack_at: LocalTime::MAX,
             events_to_ack: 0,
@@ -288,6 +291,7 @@ impl Link {
     }
 
     fn take_times(&mut self, now: LocalTime, times: Times) {
+        self.transit.take(now, times.sent, &self.counters.jitter);
         if self.echo.is_none_or(|e| times.sent > e.sent) {
             self.echo = Some(Echo { sent: times.sent, received: now });
         }

@@ -13,3 +13,4 @@ pub mod jitter;
 pub mod ping;
 pub mod receiver;
 pub mod sender;
+pub mod transit;

@@ -28,35 +28,39 @@ pub struct Probed {
     /// There and back by the clock estimate, which knows the sum better than the parts: what it gives
     /// to one way it takes from the other. `None` while the clocks are not compared.
     pub ways: Option<(Span, Span)>,
-    /// Questions sent on this link so far.
-    pub asked: u32,
-    /// Of these, how many had come to the peer when it answered.
+    /// Which question of this link it was, from 1; wraps.
+    pub number: u32,
+    /// How many had come to the peer when it answered: if none was lost on the way there, as many.
     pub heard: u32,
-    /// Answers that came back, this one included.
-    pub answered: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    token: u32,
+    number: u32,
+    /// When; `None` once it is answered.
+    at: Option<LocalTime>,
 }
 
 /// Asks and answers on one link.
 #[derive(Debug)]
 pub struct Pinger {
-    sent: Box<[(u32, LocalTime)]>,
+    sent: Box<[Sent]>,
     ask: Option<u32>,
     answer: Option<u32>,
     asked: u32,
     heard: u32,
-    answered: u32,
     probed: Option<Probed>,
 }
 
 impl Default for Pinger {
     fn default() -> Self {
         Self {
-            sent: vec![(0, LocalTime::MAX); ASKED_MAX].into_boxed_slice(),
+            sent: vec![Sent::default(); ASKED_MAX].into_boxed_slice(),
             ask: None,
             answer: None,
             asked: 0,
             heard: 0,
-            answered: 0,
             probed: None,
         }
     }
@@ -84,7 +88,8 @@ impl Pinger {
             let asked = self.asked.wrapping_add(1);
             if datagram.probe(&Probe { answer: false, token, asked }).is_ok() {
                 self.ask = None;
-                self.sent[asked as usize % ASKED_MAX] = (token, now);
+                self.sent[asked as usize % ASKED_MAX] =
+                    Sent { token, number: asked, at: Some(now) };
                 self.asked = asked;
             }
         }
@@ -106,11 +111,9 @@ impl Pinger {
             self.answer = Some(probe.token);
             return true;
         }
-        let is_it =
-            |(token, at): &&mut (u32, LocalTime)| *token == probe.token && *at != LocalTime::MAX;
-        let Some((_, at)) = self.sent.iter_mut().find(is_it) else { return false };
-        let sent = std::mem::replace(at, LocalTime::MAX);
-        self.answered = self.answered.wrapping_add(1);
+        let is_it = |sent: &&mut Sent| sent.token == probe.token && sent.at.is_some();
+        let Some(asked) = self.sent.iter_mut().find(is_it) else { return false };
+        let (number, Some(sent)) = (asked.number, asked.at.take()) else { return false };
         // The peer's own moments, if its echo is of this very question.
         let moments = times.and_then(|times| {
             let echo = times.echo.filter(|echo| echo.sent == sent)?;
@@ -128,9 +131,8 @@ impl Pinger {
             token: probe.token,
             round_trip: round_trip.max(Span::ZERO),
             ways,
-            asked: self.asked,
+            number,
             heard: probe.asked,
-            answered: self.answered,
         });
         false
     }
@@ -181,7 +183,7 @@ mod tests {
         a.take(at(900), &answers[0], Some(Times { sent: at(9_300), echo }), &clock);
         let probed = a.probed().unwrap();
         assert_eq!((probed.token, probed.round_trip), (77, Span::from_us(500)));
-        assert_eq!((probed.asked, probed.heard, probed.answered), (1, 1, 1));
+        assert_eq!((probed.number, probed.heard), (1, 1));
         assert_eq!(a.probed(), None);
         // The same answer again is none.
         a.take(at(950), &answers[0], None, &clock);
@@ -206,8 +208,8 @@ mod tests {
                 last = a.probed();
             }
         }
-        let Probed { asked, heard, answered, round_trip, .. } = last.unwrap();
-        assert_eq!((asked, heard, answered), (10, 8, 7));
+        let Probed { number, heard, round_trip, .. } = last.unwrap();
+        assert_eq!((number, heard), (10, 8));
         assert_eq!(round_trip, Span::from_us(80));
     }
 
