@@ -11,9 +11,9 @@ use midip2p_proto::seq::SeqNo;
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::frame::{Frame, encode, encode_message};
 use midip2p_proto::wire::{
-    Ack, BulkAck, BulkState, Bye, ByeReason, DATAGRAM_MAX, DatagramBuilder, DevicePort, Devices,
-    Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, Message, Panic, PeerHint, Subscribe,
-    Times, WireEvent,
+    Ack, BulkAck, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder, DevicePort,
+    Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, Message, Panic,
+    PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
 };
 
 fn main() -> std::io::Result<()> {
@@ -38,8 +38,14 @@ fn datagram(counter: u64, fill: impl FnOnce(&mut DatagramBuilder<'_>)) -> Vec<u8
 }
 
 fn event(from: u16, to: u16, after_bulk: u32, offset_us: i32, words: &[u32]) -> WireEvent {
+    let (from, to) = (PortId(from), PortId(to));
     let message = Ump::from_words(words).unwrap();
-    WireEvent { from: PortId(from), to: PortId(to), after_bulk, offset_us, message }
+    WireEvent { from, to, after_bulk, offset_us, previous: 1, message }
+}
+
+fn held(from: u16, channel: u8, kind: u8, index: u16, value: u32) -> SnapshotEntry {
+    let (from, to) = (PortId(from), PortId(0));
+    SnapshotEntry { from, to, group: 0, channel, kind, midi2: false, index, value, age: 0 }
 }
 
 fn datagrams() -> Vec<(&'static str, Vec<u8>)> {
@@ -53,11 +59,35 @@ fn datagrams() -> Vec<(&'static str, Vec<u8>)> {
         event(7, 2, 5, 0, &[0xB000_0000, 1, 2]),
         event(7, 2, 5, 0, &[0xD010_0000, 3, 4, 5]),
     ];
+    let ack = Ack { contiguous: 258, mask: 1 << 63 | 5 };
+    let digest = Digest { number: 258, hash: 0x0123_4567_89AB_CDEF };
+    let report = Report { highest: 1000, datagrams: 950, bytes: 70_000 };
+    let probe = Probe { answer: true, token: 0x0102_0304, asked: 5 };
     vec![
         ("empty", datagram(1, |_| ())),
         ("times", datagram(2, |d| d.times(&Times { sent, echo: None }).unwrap())),
         ("echo", datagram(3, |d| d.times(&Times { sent, echo: Some(echo) }).unwrap())),
-        ("ack", datagram(4, |d| d.ack(&Ack { contiguous: 258, mask: 1 << 63 | 5 }).unwrap())),
+        ("ack", datagram(4, |d| d.ack(&ack).unwrap())),
+        ("digest", datagram(7, |d| d.digest(&digest).unwrap())),
+        ("report", datagram(8, |d| d.report(&report).unwrap())),
+        ("probe", datagram(9, |d| d.probe(&probe).unwrap())),
+        ("strands", datagram(10, |d| strands(d, &events))),
+        ("voids", datagram(11, voids)),
+        ("snapshot", datagram(12, snapshot)),
+        ("snapshot_empty", datagram(13, |d| drop(d.snapshot(SeqNo::new(9), 0, 1).unwrap()))),
+        (
+            "state",
+            datagram(14, |d| {
+                d.times(&Times { sent, echo: Some(echo) }).unwrap();
+                d.ack(&ack).unwrap();
+                d.digest(&digest).unwrap();
+                d.report(&report).unwrap();
+                strands(d, &events);
+                voids(d);
+                snapshot(d);
+                d.probe(&probe).unwrap();
+            }),
+        ),
         (
             "all",
             datagram(u64::MAX, |d| {
@@ -79,6 +109,36 @@ fn datagrams() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Events with every sort of distance to the one before in their strand.
+fn strands(datagram: &mut DatagramBuilder<'_>, events: &[WireEvent]) {
+    let mut field = datagram.events(SeqNo::new(1000));
+    for (event, previous) in events.iter().zip([0, 1, 2, 254, WireEvent::PREVIOUS_FAR, 1]) {
+        assert!(field.push(&WireEvent { previous, ..*event }));
+    }
+}
+
+/// Runs of voids: between events, at either end, and as long as a field may be.
+fn voids(datagram: &mut DatagramBuilder<'_>) {
+    let note = event(1, 0, 0, -100, &[0x2090_3C64]);
+    let mut field = datagram.events(SeqNo::new(7));
+    assert!(field.push_void(1) && field.push(&note) && field.push_void(9));
+    assert!(field.push(&note) && field.push_void(2));
+    assert!(datagram.events(SeqNo::new(21)).push_void(255));
+}
+
+/// A note, a pedal and a bend on two strands, and the greatest of everything on a third.
+fn snapshot(datagram: &mut DatagramBuilder<'_>) {
+    let most = held(3, 16, 127, 0xFFFF, u32::MAX);
+    let entries = [
+        held(1, 0, 3, 64, 127),
+        SnapshotEntry { age: 25, ..held(1, 0, 13, 60, 100) },
+        SnapshotEntry { midi2: true, ..held(1, 9, 8, 0, 0x8000_0000) },
+        SnapshotEntry { to: PortId(2), group: 15, midi2: true, age: 255, ..most },
+    ];
+    let mut part = datagram.snapshot(SeqNo::new(258), 1, 3).unwrap();
+    assert!(entries.iter().all(|entry| part.push(entry)));
+}
+
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let sent = LocalTime::from_ns(0x0102_0304_0506_0708);
     let flags = FragmentFlags { last: true, cancelled: false };
@@ -86,6 +146,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let data = [0x30, 0x16, 0x7E, 0x7F, 0x09, 0x01, 0, 0];
     let fragment = Fragment { from, to, number: 2, after: 513, index: 1, flags, data: &data };
     let cancelled = FragmentFlags { last: false, cancelled: true };
+    let times = Times { sent, echo: None };
+    let whole = datagram(258, |d| d.times(&times).unwrap());
     let messages = [
         ("hello", Message::Hello(hello())),
         ("heartbeat", Message::Heartbeat(Heartbeat { sent, echo: None })),
@@ -97,6 +159,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("bye", Message::Bye(Bye { reason: ByeReason::Stopping, text: "Ctrl-C".into() })),
         ("subscribe", Message::Subscribe(Subscribe { devices_version: 7, ports: vec![from, to] })),
         ("panic", Message::Panic(Panic { id: 0x0102_0304_0506_0708 })),
+        ("datagram", Message::Datagram(Carried { datagram: &whole })),
     ];
     let mut seeds = Vec::new();
     let mut conversation = Vec::new();
@@ -106,7 +169,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         seeds.push((name, bytes));
         encode_message(&message, 1_000_000, sequence, &mut conversation).unwrap();
     }
-    let extension = Frame { kind: 0x8000_0001, mesh_us: 0, sequence: 11, payload: b"audio" };
+    let extension = Frame { kind: 0x8000_0001, mesh_us: 0, sequence: 12, payload: b"audio" };
     encode(&extension, &mut conversation).unwrap();
     seeds.push(("conversation", conversation));
     // A frame that says it is 64 KiB too long, and one whose length is none.

@@ -7,7 +7,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use midip2p_proto::wire::frame::{LENGTH_MIN, encode_message};
-use midip2p_proto::wire::{FrameDecoder, FrameEvent, Hello, Message, PAYLOAD_MAX, SkipReason};
+use midip2p_proto::wire::{
+    FrameDecoder, FrameEvent, Hello, Message, PAYLOAD_MAX, SkipReason, split,
+};
 
 #[derive(Debug, PartialEq)]
 enum Got {
@@ -66,6 +68,10 @@ fn there_and_back(kind: u32, mesh_us: u64, sequence: u32, payload: &[u8]) {
     assert_eq!(Message::decode(kind, payload_again), Ok(Some(message.clone())));
     if let Message::Hello(hello) = &message {
         assert_eq!(Hello::versions(payload), Ok((hello.version_min, hello.version_max)));
+    }
+    if let Message::Datagram(carried) = &message {
+        assert_eq!(carried.datagram, payload);
+        assert!(split(&mut carried.datagram.to_vec()).is_ok());
     }
 }
 
