@@ -20,5 +20,8 @@ pub mod world;
 pub mod checkers;
 pub mod device;
 
+pub mod measure;
 pub mod scenario;
 pub mod seeds;
+pub mod table;
+pub mod traffic;

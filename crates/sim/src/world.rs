@@ -1,6 +1,7 @@
 //! The simulation: hosts, the network between them, and time that leaps from event to event.
 
 mod act;
+mod mutants;
 mod streams;
 
 use std::cmp::Reverse;
@@ -16,26 +17,13 @@ use midip2p_proto::random::Random;
 use midip2p_proto::time::Span;
 use midip2p_proto::wire::DATAGRAM_MAX;
 
+pub use self::mutants::Mutant;
+
 use self::streams::Stream;
 use crate::checkers::{Checkers, Place};
 use crate::clock::{Clock, TrueTime};
 use crate::host::Host;
 use crate::network::{Network, Path};
-
-/// A bug planted behind a node's back, to show that a checker sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// One note-off in ten is not played.
-    DropNoteOff,
-    /// One note-on in ten is played twice.
-    PlayTwice,
-    /// One message in ten is played after its successor.
-    Swap,
-    /// The last packet of a SysEx is not played.
-    CutSysEx,
-    /// One byte of a SysEx is another.
-    ChangeSysEx,
-}
 
 /// How often a node may be asked for the next output after one input.
 const POLLS_MAX: u32 = 3_000_000;
@@ -90,6 +78,10 @@ pub struct World {
     order: u64,
     held_back: Option<(Place, midip2p_proto::midi::Ump)>,
     mutations: u32,
+    /// For the mutant that plays old values: one.
+    old: Option<midip2p_proto::midi::Ump>,
+    /// For the mutant that forgets repeats: the newest event sent under each link id.
+    newest_sent: std::collections::BTreeMap<u32, u32>,
     spins: (TrueTime, u32),
 }
 
@@ -110,6 +102,8 @@ impl World {
             order: 0,
             held_back: None,
             mutations: 0,
+            old: None,
+            newest_sent: Default::default(),
             spins: (TrueTime(0), 0),
         }
     }
@@ -284,6 +278,7 @@ impl World {
         let port = to.port();
         let Some(to) = self.at(std::net::SocketAddr::new(to.ip(), 5005)) else { return };
         let mut bytes = bytes.to_vec();
+        self.mutate(&mut bytes);
         self.damage(from, &mut bytes);
         let arrivals = self.network.datagram(self.now, from, (to, port), &mut bytes);
         for at in arrivals.into_iter().flatten() {

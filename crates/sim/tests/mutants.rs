@@ -1,17 +1,24 @@
 //! Planted bugs: each checker is shown to see what it is there for.
 
+use midip2p_proto::midi::Ump;
 use midip2p_proto::time::Span;
 use midip2p_sim::network::Path;
-use midip2p_sim::scenario::{dump, pair, place, play, quiet};
+use midip2p_sim::scenario::{calm_pair, dump, place, play, quiet};
 use midip2p_sim::seeds;
+use midip2p_sim::traffic::{Traffic, drive};
 use midip2p_sim::world::Mutant;
 
-/// Everything that the scenarios ask for, with a bug planted between node and output.
-fn concert(mutant: Option<Mutant>, seed: u64) -> Result<(), String> {
-    let (mut w, mac, pc) = pair(Path::wired(), seed)?;
+/// Everything that the scenarios ask for, with a bug planted in or behind a node.
+fn concert(mutant: Option<Mutant>, path: Path, seed: u64) -> Result<(), String> {
+    let (mut w, mac, pc) = calm_pair(path, seed)?;
     w.mutant = mutant;
     w.sysex(mac, "Keys", 1, &dump(seed, 500));
     play(&mut w, (mac, "Keys", 1), 0..60, Span::from_ms(4))?;
+    for n in 0..100 {
+        w.send(mac, "Keys", Ump::midi1(1, 0xB5, 7, n));
+        w.run(Span::from_ms(3))?;
+    }
+    drive(&mut w, (mac, "Keys"), &Traffic::Edits.script(1, Span::from_s(2), seed))?;
     w.sysex(mac, "Keys", 1, &dump(seed + 1, 50));
     quiet(&mut w)?;
     w.checkers.all_arrived(&place(pc, "Keys @ mac"), 1)
@@ -19,21 +26,32 @@ fn concert(mutant: Option<Mutant>, seed: u64) -> Result<(), String> {
 
 #[test]
 fn without_a_bug_nothing_is_found() -> Result<(), String> {
-    seeds::each(|seed| concert(None, seed))
+    seeds::each(|seed| {
+        concert(None, Path::wired(), seed)?;
+        concert(None, Path::losing(20), seed)
+    })
 }
 
 #[test]
 fn every_planted_bug_is_found() -> Result<(), String> {
-    let bugs = [
-        (Mutant::DropNoteOff, "was left sounding"),
-        (Mutant::PlayTwice, "came twice"),
-        (Mutant::Swap, "out of order"),
-        (Mutant::CutSysEx, "stands inside a SysEx"),
-        (Mutant::ChangeSysEx, "a SysEx of 500 bytes was never sent"),
+    let (wired, losing) = (Path::wired(), Path::losing(20));
+    let bugs: [(Mutant, Path, &[&str]); 12] = [
+        (Mutant::DropNoteOff, wired, &["was left sounding"]),
+        (Mutant::PlayTwice, wired, &["came twice"]),
+        (Mutant::Swap, wired, &["out of order"]),
+        (Mutant::CutSysEx, wired, &["stands inside a SysEx"]),
+        (Mutant::ChangeSysEx, wired, &["a SysEx of 500 bytes was never sent"]),
+        (Mutant::DropController, wired, &["values differ"]),
+        (Mutant::ChangeController, wired, &["came twice"]),
+        (Mutant::OldValue, wired, &["after a newer one"]),
+        (Mutant::DropSelection, wired, &["which it never was", "an old value"]),
+        (Mutant::ForgetAck, wired, &["in flight"]),
+        (Mutant::AckTooMuch, losing, &["which it never was", "values differ", "was left sounding"]),
+        (Mutant::ForgetRepeats, losing, &["in flight", "which it never was"]),
     ];
-    for (mutant, words) in bugs {
-        seeds::each(|seed| match concert(Some(mutant), seed) {
-            Err(what) if what.contains(words) => Ok(()),
+    for (mutant, path, words) in bugs {
+        seeds::each(|seed| match concert(Some(mutant), path, seed) {
+            Err(what) if words.iter().any(|words| what.contains(words)) => Ok(()),
             other => Err(format!("{mutant:?} was found as {other:?}")),
         })?;
     }

@@ -96,6 +96,13 @@ impl Checkers {
         }
     }
 
+    /// The devices on the outputs of a host are as in the beginning.
+    pub fn switched_off(&mut self, host: usize) {
+        for (_, output) in self.outputs.iter_mut().filter(|((h, _), _)| *h == host) {
+            output.device = State::default();
+        }
+    }
+
     /// Nothing sounds on any output, and no SysEx is unfinished.
     ///
     /// # Errors
@@ -215,7 +222,7 @@ impl Output {
 }
 
 /// Whether the message is one that nodes make: a release, or the silence after a panic.
-fn is_made_by_nodes(message: &Ump) -> bool {
+pub(crate) fn is_made_by_nodes(message: &Ump) -> bool {
     let words = message.words();
     let [_, status, data1, data2] = words[0].to_be_bytes();
     match (message.message_type(), status >> 4, data1) {

@@ -69,14 +69,21 @@ impl Order {
         let class = Class::of(item);
         let all = source.classes.get(&class).map_or(&[][..], Vec::as_slice);
         let is_it = |place: &usize| source.items[*place].1 == *item;
-        let next = self.next.entry(class).or_default();
-        if let Some(ahead) = all[*next..].iter().position(is_it) {
-            *next += ahead + 1;
-            let place = all[*next - 1];
-            self.heard.insert(place, now);
-            return self.in_strand(now, class, place, source);
+        let next = self.next.get(&class).copied().unwrap_or(0);
+        let mut left = (next..).zip(&all[next..]).filter(|(_, place)| is_it(place)).peekable();
+        let first = left.peek().copied();
+        // Of several that are equal, the first whose turn it may be: those before it were superseded.
+        let in_order = left.find(|(_, place)| self.ahead_of(class, **place).is_none());
+        if let Some((n, place)) = in_order {
+            self.next.insert(class, n + 1);
+            self.take(now, class, *place, source);
+            return Ok(());
         }
-        let again = *next > 0 && is_it(&all[*next - 1]);
+        let brief = |n: usize| source.items[n].1.brief();
+        if let Some(behind) = first.and_then(|(_, place)| self.ahead_of(class, *place)) {
+            return Err(format!("{} came behind {}, out of order", item.brief(), brief(behind)));
+        }
+        let again = next > 0 && is_it(&all[next - 1]);
         let some_time = all.iter().any(is_it);
         if repaired && !class.is_note() && (again || class.is_part() && some_time) {
             return Ok(());
@@ -88,31 +95,24 @@ impl Order {
         })
     }
 
-    fn in_strand(
-        &mut self,
-        now: TrueTime,
-        class: Class,
-        place: usize,
-        source: &Source,
-    ) -> Result<(), String> {
-        let strand = self.strands.entry(class.strand()).or_default();
-        let behind = if class == Class::SysEx {
-            self.messages.ahead_of(place)
-        } else {
-            strand.ahead_of(place).or(self.sysex.ahead_of(place))
-        };
-        if let Some(behind) = behind {
-            let brief = |n: usize| source.items[n].1.brief();
-            return Err(format!("{} came behind {}, out of order", brief(place), brief(behind)));
+    /// The item that was played already and behind which one of this class and place is out of order.
+    fn ahead_of(&self, class: Class, place: usize) -> Option<usize> {
+        if class == Class::SysEx {
+            return self.messages.ahead_of(place);
         }
+        let strand = self.strands.get(&class.strand()).and_then(|newest| newest.ahead_of(place));
+        strand.or_else(|| self.sysex.ahead_of(place))
+    }
+
+    fn take(&mut self, now: TrueTime, class: Class, place: usize, source: &Source) {
+        self.heard.insert(place, now);
         let prompt = now.since(source.items[place].0) < WAIT;
         if class == Class::SysEx {
             self.sysex.heard(place, prompt);
         } else {
-            strand.heard(place, prompt);
+            self.strands.entry(class.strand()).or_default().heard(place, prompt);
             self.messages.heard(place, prompt);
         }
-        Ok(())
     }
 }
 
@@ -173,6 +173,15 @@ mod tests {
         wrong(&items, &[(0, 5), (0, 5)], "came twice");
         let never = o.heard(TrueTime(0), &items[0], &Source::default(), true);
         assert!(never.is_err_and(|what| what.contains("was never sent")));
+    }
+
+    #[test]
+    fn of_equal_messages_the_one_whose_turn_it_is_counts() {
+        let items = [message(0, 0xB0, 7, 1), message(0, 0x90, 60, 1), message(0, 0xB0, 7, 1)];
+        // The first controller was superseded, the second comes in order.
+        assert_eq!(heard(&items, &[(1, 2), (2, 3)]), Ok(()));
+        assert_eq!(heard(&items, &[(0, 0), (1, 2), (2, 3)]), Ok(()));
+        wrong(&items, &[(0, 0), (1, 2), (2, 3), (2, 3)], "came twice");
     }
 
     #[test]

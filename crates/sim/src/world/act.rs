@@ -4,11 +4,10 @@ use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
 use midip2p_proto::control::{Action, Input, Note};
 use midip2p_proto::id::PortId;
-use midip2p_proto::midi::{MessageType, Ump, sysex7};
+use midip2p_proto::midi::{Ump, sysex7};
 use midip2p_proto::node::NodeInput;
 
-use super::{Mutant, World};
-use crate::checkers::Place;
+use super::World;
 use crate::host::Port;
 
 const BACKEND: BackendNo = BackendNo(0);
@@ -83,11 +82,17 @@ impl World {
     /// A node is stopped as it should be.
     pub fn stop(&mut self, host: usize) {
         self.tell(host, NodeInput::Control(Input::Stop));
-        self.die(host, false);
+        self.end(host, false);
     }
 
-    /// A node ends without a word; `silently`: so does its system, and streams just stay open.
+    /// A node ends without a word; `silently`: so does its system, and streams just stay open. What
+    /// sounds on its outputs is switched off with it, for nobody is left to end it.
     pub fn die(&mut self, host: usize, silently: bool) {
+        self.end(host, silently);
+        self.checkers.switched_off(host);
+    }
+
+    fn end(&mut self, host: usize, silently: bool) {
         self.abandon_streams(host, silently);
         let h = &mut self.hosts[host];
         h.node = None;
@@ -177,41 +182,6 @@ impl World {
             || mirrors.values().filter(|m| **m == (direction, name.clone())).count() > 1;
         if twin {
             self.fail(format!("host {host} has {name} twice"));
-        }
-    }
-
-    /// An output plays a message, as it is or as a planted bug has it.
-    pub(super) fn sound(&mut self, place: Place, message: Ump) {
-        let status = message.status() >> 4;
-        let voice = message.message_type() == MessageType::Midi1Voice;
-        let is_last = sysex7::payload(&message).is_some_and(|(part, _)| part == sysex7::Part::End);
-        let concerned = match self.mutant {
-            None => false,
-            Some(Mutant::DropNoteOff) => voice && status == 8,
-            Some(Mutant::PlayTwice | Mutant::Swap) => voice && status == 9,
-            Some(Mutant::CutSysEx | Mutant::ChangeSysEx) => is_last,
-        };
-        self.mutations += u32::from(concerned);
-        let bitten = concerned && (is_last || self.mutations.is_multiple_of(10));
-        let now = self.now;
-        match (bitten, self.mutant) {
-            (true, Some(Mutant::DropNoteOff | Mutant::CutSysEx)) => {}
-            (true, Some(Mutant::Swap)) => self.held_back = Some((place, message)),
-            (true, Some(Mutant::PlayTwice)) => {
-                self.checkers.heard(now, &place, &message);
-                self.checkers.heard(now, &place, &message);
-            }
-            (true, Some(Mutant::ChangeSysEx)) => {
-                let [first, second] = [message.words()[0], message.words()[1]];
-                let changed = Ump::from_words(&[first ^ 1, second]).unwrap_or(message);
-                self.checkers.heard(now, &place, &changed);
-            }
-            _ => {
-                self.checkers.heard(now, &place, &message);
-                if let Some((place, message)) = self.held_back.take() {
-                    self.checkers.heard(now, &place, &message);
-                }
-            }
         }
     }
 }
