@@ -485,7 +485,9 @@ impl Outputs {
         let Some(listed) = self.listed.get_mut(usize::from(port.0)) else { return };
         if !core::mem::replace(listed, true) {
             self.ready.push_back(port);
-        } else if let Some(at) = self.get(port).map(Output::next_at) {
+        } else if !self.waiting.is_empty()
+            && let Some(at) = self.get(port).map(Output::next_at)
+        {
             // It may be among those that wait for something later.
             self.waiting_until = self.waiting_until.min(at);
         }

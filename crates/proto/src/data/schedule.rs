@@ -176,7 +176,12 @@ impl Queue {
             at -= 1;
         }
         self.count(&item, true);
-        self.entries.insert(at, Entry { due, order, item });
+        let entry = Entry { due, order, item };
+        if at == self.entries.len() {
+            self.entries.push_back(entry);
+        } else {
+            self.entries.insert(at, entry);
+        }
         lost
     }
 
@@ -242,7 +247,7 @@ impl Queue {
     }
 
     fn remove(&mut self, at: usize) -> Option<Entry> {
-        let entry = self.entries.remove(at)?;
+        let entry = if at == 0 { self.entries.pop_front() } else { self.entries.remove(at) }?;
         self.count(&entry.item, false);
         Some(entry)
     }
