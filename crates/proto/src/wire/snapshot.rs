@@ -486,10 +486,10 @@ mod tests {
 
     #[test]
     fn a_group_takes_255_entries_and_the_next_one_begins_another() {
-        let entries: Vec<_> = (0..600).map(|n| entry(1, 0, 2, n, 1)).collect();
+        let entries: Vec<_> = (0..3 * 255).map(|n| entry(1, 0, 2, n, 1)).collect();
         let (value, taken) = build((1, 0, 1), &entries, 10_000);
-        assert_eq!(taken, 600);
-        assert_eq!(value.len(), VALUE_HEAD_LEN + 3 * GROUP_LEN + 600 * ENTRY_LEN);
+        assert_eq!(taken, 3 * 255);
+        assert_eq!(value.len(), VALUE_HEAD_LEN + 3 * (GROUP_LEN + 255 * ENTRY_LEN));
         check((1, 0, 1), &entries, &value);
     }
 
