@@ -1,6 +1,8 @@
 //! What one directed link does to a frame. Pure and deterministic: time comes in
 //! as an argument and chance from the link's own seeded generator.
 
+use crate::frame::Carries;
+
 /// SplitMix64: small, seedable, good enough for loss patterns.
 pub struct Rng(u64);
 impl Rng {
@@ -50,6 +52,13 @@ pub struct Config {
     pub rate: f64,
     pub queue_ns: f64,
     pub down: bool,
+    /// Kinds of frame that do not pass, as at a firewall.
+    pub block_udp: bool,
+    pub block_tcp: bool,
+    /// Everything is lost for stretches of time with this mean; 0: no such stretches. They fill the
+    /// share `fade_share` of the time, whatever is sent, so that lone frames meet them too.
+    pub fade_ns: f64,
+    pub fade_share: f64,
     pub seed: u64,
 }
 
@@ -70,6 +79,10 @@ impl Default for Config {
             rate: 0.0,
             queue_ns: 200e6,
             down: false,
+            block_udp: false,
+            block_tcp: false,
+            fade_ns: 0.0,
+            fade_share: 0.0,
             seed: 1,
         }
     }
@@ -104,6 +117,14 @@ fn bitrate(s: &str) -> Result<f64, String> {
 }
 
 impl Config {
+    fn blocks(&self, carries: Carries) -> bool {
+        match carries {
+            Carries::Udp => self.block_udp,
+            Carries::Tcp => self.block_tcp,
+            Carries::Control | Carries::Other => false,
+        }
+    }
+
     /// Parses `--delay 20ms --loss 5% ...`; also returns whether it is for one way only.
     pub fn parse(args: &[&str]) -> Result<(Config, bool), String> {
         let (mut c, mut oneway) = (Config::default(), false);
@@ -140,12 +161,23 @@ impl Config {
                 "--rate" => c.rate = bitrate(val()?)?,
                 "--queue" => c.queue_ns = duration_ns(val()?)?,
                 "--down" => c.down = true,
+                "--block" => match val()? {
+                    "udp" => c.block_udp = true,
+                    "tcp" => c.block_tcp = true,
+                    x => return Err(format!("{x}: udp or tcp")),
+                },
+                "--fade" => c.fade_ns = duration_ns(val()?)?,
                 "--seed" => c.seed = val()?.parse().map_err(|_| "--seed: not a whole number")?,
                 "--oneway" => oneway = true,
                 x => return Err(format!("{x}: unknown option")),
             }
         }
-        if let Some(v) = ge {
+        if c.fade_ns > 0.0 {
+            if loss >= 1.0 {
+                return Err("--fade: --loss is the share of time, below 100%".into());
+            }
+            c.fade_share = loss;
+        } else if let Some(v) = ge {
             (c.p_gb, c.p_bg, c.loss_good, c.loss_bad) = (v[0], v[1], v[2], v[3]);
         } else if loss > 0.0 && burst > 1.0 {
             // Simple Gilbert: bursts of mean length `burst`, overall loss `loss`.
@@ -179,8 +211,36 @@ pub struct Link {
     pub stats: Stats,
     rng: Rng,
     bad: bool,
+    fades: Fades,
     busy_until: u64,
     last_due: u64,
+}
+
+/// Stretches of time in which nothing passes, exponential in length, one after the other.
+struct Fades {
+    /// Of its own, so that they are the same whatever is sent.
+    rng: Rng,
+    inside: bool,
+    /// When the present stretch, or pause, ends; 0 before the first frame.
+    until: u64,
+}
+
+impl Fades {
+    fn is_inside(&mut self, now: u64, cfg: &Config) -> bool {
+        if cfg.fade_ns == 0.0 || cfg.fade_share == 0.0 {
+            return false;
+        }
+        if self.until == 0 {
+            (self.until, self.inside) = (now, true);
+        }
+        while now >= self.until {
+            self.inside = !self.inside;
+            let pause = cfg.fade_ns * (1.0 - cfg.fade_share) / cfg.fade_share;
+            let mean = if self.inside { cfg.fade_ns } else { pause };
+            self.until += (-self.rng.unit().max(1e-300).ln() * mean) as u64 + 1;
+        }
+        self.inside
+    }
 }
 
 pub enum Verdict {
@@ -195,7 +255,8 @@ impl Link {
         let rng = Rng::new(
             cfg.seed.wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ salt.wrapping_mul(0xA076_1D64_78BD_642F),
         );
-        Link { cfg, rng, stats: Stats::default(), bad: false, busy_until: 0, last_due: 0 }
+        let fades = Fades { rng: Rng::new(rng.0 ^ 0x5DEE_CE66_D1CE_4E5B), inside: false, until: 0 };
+        Link { cfg, rng, stats: Stats::default(), bad: false, fades, busy_until: 0, last_due: 0 }
     }
 
     fn sample_delay(&mut self) -> u64 {
@@ -213,12 +274,16 @@ impl Link {
         (self.cfg.delay_ns + x).max(0.0) as u64
     }
 
-    pub fn judge(&mut self, now: u64, len: usize) -> Verdict {
+    pub fn judge(&mut self, now: u64, len: usize, carries: Carries) -> Verdict {
         self.stats.seen += 1;
         self.stats.bytes += len as u64;
-        if self.cfg.down {
+        if self.cfg.down || self.cfg.blocks(carries) {
             self.stats.down_drop += 1;
             return Verdict::Drop("down");
+        }
+        if self.fades.is_inside(now, &self.cfg) {
+            self.stats.lost += 1;
+            return Verdict::Drop("fade");
         }
         if self.cfg.p_gb > 0.0 || self.bad {
             let flip = if self.bad { self.cfg.p_bg } else { self.cfg.p_gb };
@@ -268,7 +333,7 @@ mod tests {
         let a: Vec<&str> = args.split_whitespace().collect();
         let mut l = Link::new(Config::parse(&a).unwrap().0, 7);
         let v = (0..n)
-            .map(|i| match l.judge(i as u64 * 1_000_000, 100) {
+            .map(|i| match l.judge(i as u64 * 1_000_000, 100, Carries::Udp) {
                 Verdict::Drop(_) => None,
                 Verdict::Send(t, _) => Some(t - i as u64 * 1_000_000),
             })
@@ -306,7 +371,7 @@ mod tests {
         let a: Vec<&str> = "--rate 80kbit --queue 100ms".split(' ').collect();
         let mut l = Link::new(Config::parse(&a).unwrap().0, 0);
         let t: Vec<_> = (0..20)
-            .map(|_| match l.judge(0, 100) {
+            .map(|_| match l.judge(0, 100, Carries::Udp) {
                 Verdict::Send(t, _) => t / 1_000_000,
                 _ => 0,
             })
@@ -315,8 +380,35 @@ mod tests {
         assert_eq!(t.iter().filter(|t| **t > 0).count(), 11);
     }
     #[test]
+    fn fades_fill_their_share_of_the_time_for_rare_frames_too() {
+        let o: Vec<&str> = "--loss 5% --fade 20ms --seed 4".split(' ').collect();
+        for gap_ns in [1_000_000, 350_000_000] {
+            let mut l = Link::new(Config::parse(&o).unwrap().0, 7);
+            let lost: Vec<bool> = (1..=200_000_u64)
+                .map(|i| matches!(l.judge(i * gap_ns, 100, Carries::Udp), Verdict::Drop("fade")))
+                .collect();
+            let share = lost.iter().filter(|l| **l).count() as f64 / lost.len() as f64;
+            assert!((share - 0.05).abs() < 0.005, "{share} with a frame each {gap_ns} ns");
+            if gap_ns == 1_000_000 {
+                let runs = lost.windows(2).filter(|w| !w[0] && w[1]).count();
+                let mean = share * lost.len() as f64 / runs as f64;
+                // Those between two frames are not seen.
+                assert!((18.0..23.0).contains(&mean), "{mean} ms");
+            }
+        }
+    }
+    #[test]
+    fn a_block_stops_its_kind_alone() {
+        let o: Vec<&str> = "--block udp".split(' ').collect();
+        let mut l = Link::new(Config::parse(&o).unwrap().0, 7);
+        assert!(matches!(l.judge(1, 100, Carries::Udp), Verdict::Drop("down")));
+        for passes in [Carries::Tcp, Carries::Other] {
+            assert!(matches!(l.judge(1, 100, passes), Verdict::Send(1, None)));
+        }
+    }
+    #[test]
     fn bad_options_are_refused() {
-        for o in ["--loss 120%", "--delay 5", "--nope", "--ge 1,2", "--delay"] {
+        for o in ["--loss 120%", "--delay 5", "--nope", "--ge 1,2", "--delay", "--block ip"] {
             assert!(Config::parse(&o.split(' ').collect::<Vec<_>>()).is_err(), "{o}");
         }
     }

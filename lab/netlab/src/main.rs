@@ -3,6 +3,7 @@
 //! Everything random is seeded. Needs root, /dev/net/tun and iproute2; no netem.
 //! See README.md for the commands.
 
+mod frame;
 mod impair;
 mod requests;
 mod switch;
@@ -214,7 +215,9 @@ fn main() {
         }
         Some("impair") | Some("clear") | Some("stats") | Some("reset-stats") | Some("show")
         | Some("trace") => ask_print(&args.join(" ")),
-        Some("carrier") => ask_print(&args.join(" ")),
+        // The clock that all nodes share, in µs, from a program that starts fast.
+        Some("clock") => println!("{}", sys::now_ns() / 1000),
+        Some("carrier" | "nat") => ask_print(&args.join(" ")),
         Some("link") => match (rest.first(), rest.get(1).map(String::as_str)) {
             // Administrative up/down: the sender gets ENETUNREACH, addresses of IPv6 go.
             (Some(node), Some(s @ ("up" | "down"))) => {
@@ -226,7 +229,7 @@ fn main() {
             _ => die("link NODE up|down"),
         },
         _ => die(
-            "usage: netlab up N [--rt] | impair A B [OPTIONS] | clear | show | stats | reset-stats | trace FILE|off | link NODE up|down | carrier NODE on|off | exec NODE [--mono-offset S] -- CMD | down   (see README.md)",
+            "usage: netlab up N [--rt] | impair A B [OPTIONS] | clear | show | stats | reset-stats | trace FILE|off | link NODE up|down | carrier NODE on|off | nat NODE SHIFT|off | clock | exec NODE [--mono-offset S] -- CMD | down   (see README.md)",
         ),
     }
 }

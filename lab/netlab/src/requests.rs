@@ -37,6 +37,13 @@ impl Switch {
             }
             ["stats"] => Ok(self.stats()),
             ["trace", path] => self.trace_to(path),
+            ["nat", node, shift] => {
+                let node = self.node(node)?;
+                let shift = if *shift == "off" { "0" } else { shift };
+                self.shifts[node] =
+                    shift.parse().map_err(|_| format!("{shift}: 0 to 65535 or off"))?;
+                Ok(String::new())
+            }
             ["carrier", node, state @ ("on" | "off")] => {
                 let node = self.node(node)?;
                 let on = *state == "on";

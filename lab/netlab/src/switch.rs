@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use crate::frame::{Carries, Port, carries, shift_port};
 use crate::impair::{Config, Link, Verdict};
 use crate::node_name;
 use crate::sys::{self, Waiter, now_ns};
@@ -55,21 +56,6 @@ pub fn run(lab: &str, dir: &str, n: usize, rt: bool) -> std::io::Result<()> {
     switch.trace.map_or(Ok(()), |mut trace| trace.flush())
 }
 
-/// Housekeeping of the network itself passes unimpaired (but not over a downed
-/// link), and takes nothing from the seeded sequence: ARP, IGMP, ICMPv6 other than echo.
-fn is_control(f: &[u8]) -> bool {
-    match f.get(12..14) {
-        Some([0x08, 0x06]) => true,
-        Some([0x08, 0x00]) => f.get(23) == Some(&2),
-        Some([0x86, 0xDD]) => match f.get(20) {
-            Some(0) => true, // hop-by-hop: MLD
-            Some(58) => !matches!(f.get(54), Some(128 | 129)),
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
     at: u64,
@@ -86,6 +72,8 @@ pub struct Switch {
     /// Whether each node's cable is in. The kernel keeps a node without carrier from sending, and would
     /// still let it receive.
     pub plugged: Vec<bool>,
+    /// What is added to the UDP ports of each node, as others see them: its NAT.
+    pub shifts: Vec<u16>,
     pub trace: Option<BufWriter<File>>,
     pub stopped: bool,
     heap: BinaryHeap<Reverse<Due>>,
@@ -97,14 +85,14 @@ impl Switch {
         let taps = (0..n).map(|i| sys::open_tap(&tap_name(lab, i))).collect::<Result<_, _>>()?;
         let link = |i, j| Link::new(Config::default(), salt(i, j));
         let links = (0..n).map(|i| (0..n).map(|j| link(i, j)).collect()).collect();
-        let (plugged, heap) = (vec![true; n], BinaryHeap::new());
-        Ok(Self { taps, links, plugged, trace: None, stopped: false, heap, seq: 0 })
+        let (plugged, shifts, heap) = (vec![true; n], vec![0; n], BinaryHeap::new());
+        Ok(Self { taps, links, plugged, shifts, trace: None, stopped: false, heap, seq: 0 })
     }
 
     fn read(&mut self, from: usize, frame: &mut [u8]) {
         for _ in 0..BATCH {
             match self.taps[from].read(frame) {
-                Ok(length) if length > 0 => self.accept(from, &frame[..length], now_ns()),
+                Ok(length) if length > 0 => self.accept(from, &mut frame[..length], now_ns()),
                 _ => break,
             }
         }
@@ -133,7 +121,7 @@ impl Switch {
         }
     }
 
-    fn accept(&mut self, from: usize, frame: &[u8], t: u64) {
+    fn accept(&mut self, from: usize, frame: &mut [u8], t: u64) {
         if frame.len() < 14 {
             return;
         }
@@ -142,7 +130,16 @@ impl Switch {
         let only = (m[..5] == [2, 0x77, 0, 0, 0]
             && (1..=self.taps.len()).contains(&(m[5] as usize)))
         .then(|| m[5] as usize - 1);
-        let control = is_control(frame);
+        // Housekeeping passes unimpaired (but not over a downed link), and takes nothing from the
+        // seeded sequence.
+        let carries = carries(frame);
+        let control = carries == Carries::Control;
+        if self.shifts[from] != 0 {
+            shift_port(frame, Port::Source, self.shifts[from]);
+        }
+        if let Some(to) = only.filter(|to| self.shifts[*to] != 0) {
+            shift_port(frame, Port::Destination, 0_u16.wrapping_sub(self.shifts[to]));
+        }
         let frame = std::rc::Rc::new(frame.to_vec());
         for to in 0..self.taps.len() {
             if to == from || only.is_some_and(|o| o != to) {
@@ -156,7 +153,7 @@ impl Switch {
                     Verdict::Send(t, None)
                 }
             } else {
-                link.judge(t, frame.len())
+                link.judge(t, frame.len(), carries)
             };
             if let (Some(w), false) = (&mut self.trace, control) {
                 let (what, at) = match &verdict {
