@@ -181,6 +181,34 @@ listen() {
   within_time 10 grep -qs '"ready"' "$OUT/$label.err" || fail "$label does not listen"
 }
 
+# traffic LABEL NAME PORT KIND...: tools/traffic.py plays on port PORT of node NAME, in the background.
+traffic() {
+  local label=$1 name=$2 port=$3
+  shift 3
+  eval 'start "$label" python3 "$LAB/tools/traffic.py" "$@" -- '"${lab_at[$name]}"'"$MIDIP2P" send --port "$port"'
+}
+
+# keyboard NAME PORT [OPTIONS...]: opens port PORT of node NAME for `key RECORD...` until `keyboard_ends`.
+keyboard() {
+  local name=$1 port=$2
+  shift 2
+  mkfifo "$OUT/keys-$name"
+  # The program holds its own end open only for reading: it ends when ours is closed.
+  eval "${lab_at[$name]}"'"$MIDIP2P" send --port "$port" "$@" <"$OUT/keys-$name" >"$OUT/keyboard-$name.out" 2>"$OUT/keyboard-$name.err" &'
+  lab_pid[keyboard-$name]=$!
+  exec {keys}>"$OUT/keys-$name"
+  lab_keys[$name]=$keys
+}
+declare -A lab_keys=()
+# key NAME RECORD...: plays records on the keyboard of node NAME.
+key() { printf '%s\n' "${@:2}" >&"${lab_keys[$1]}"; }
+keyboard_ends() { exec {lab_keys[$1]}>&-; finish "keyboard-$1" "${2:-15}"; }
+# Records for `key`: channel, number, value.
+note_on() { printf '{"type":"noteOn","channel":%d,"note":%d,"velocity":%d}' "$1" "$2" "${3:-100}"; }
+note_off() { printf '{"type":"noteOff","channel":%d,"note":%d,"velocity":64}' "$1" "$2"; }
+control() { printf '{"type":"controlChange","channel":%d,"controller":%d,"value":%d}' "$1" "$2" "$3"; }
+bend() { printf '{"type":"pitchBend","channel":%d,"value":%d}' "$1" "$2"; }
+
 # linked A B: waits until A has a link to the node named B.
 linked() { eventually 10 "$1 is linked with $2" is_linked "$1" "$2"; }
 is_linked() { at "$1" peers --json | grep "\"name\":\"$2\"" | grep -q '"state":"connected"'; }
@@ -190,6 +218,12 @@ has_port() { at "$1" ports --json | grep "\"name\":\"$2\"" | grep -q "\"directio
 
 # heard LABEL COUNT: whether so many messages were heard.
 heard() { [ "$(grep -c '"type"' "$OUT/$1.out")" -ge "$2" ]; }
+
+# link_of NAME PEER KEY: what node NAME says of its link with the node named PEER.
+link_of() { at "$1" peers --json | grep "\"name\":\"$2\"" | head -n 1 | json "$3" 2>/dev/null; }
+
+# clock_us: CLOCK_MONOTONIC in µs, as in the times of `monitor`. In every namespace it is the same.
+clock_us() { "$NETLAB" clock; }
 
 # metric NAME KEY: a counter of /metrics/midi.
 # get NAME PATH [OPTIONS...]: an answer of its HTTP interface; the options are curl's.

@@ -47,11 +47,14 @@ def to_bytes(record):
     return bytes(data)
 
 
-def messages(path):
-    """The messages of a file of JSON lines: (time in µs or None, bytes), without lines of other kinds."""
+def messages(path, port=None):
+    """The messages of a file of JSON lines: (time in µs or None, bytes), without lines of other kinds.
+    With `port`, only those of the port of that name, here or on another node."""
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             record = json.loads(line)
+            if port and record.get("port", "").split(" @ ")[0] != port:
+                continue
             if "type" in record:
                 yield record.get("time"), to_bytes(record)
 
