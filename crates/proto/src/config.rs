@@ -39,6 +39,11 @@ pub const STATE_KEYS_VALUES: usize = STATE_KEYS / 2;
 /// ago is forgotten: whoever moves 33 knobs remembers the last.
 pub const STATE_PARAMETERS: usize = 32;
 
+/// Things with a state (notes, controllers, …) that the table of one source holds: all notes of all
+/// channels of a group, and as many other things. 96 KiB a source. When there is no room the repair after
+/// an overflow releases everything of the source.
+pub const SOURCE_TABLE: usize = 4096;
+
 /// Messages that wait for one output whose device is slow. At overflow the oldest goes.
 pub const OUTPUT_QUEUE: usize = 4096;
 
