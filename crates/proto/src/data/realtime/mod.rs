@@ -6,6 +6,7 @@
 //! receiver.rs datagram ▸ window ▸ in order ▸ playout
 //! ```
 
+pub mod claim;
 pub mod feed;
 pub mod ring;
 pub mod source_table;
