@@ -293,9 +293,9 @@ impl Thread {
     /// Whether there may be more.
     fn take_datagrams(&mut self, now: LocalTime, buf: &mut [u8]) -> bool {
         for _ in 0..DATAGRAMS_AT_ONCE {
-            let Some((length, _)) = self.datagrams.receive(buf) else { return false };
+            let Some((length, from)) = self.datagrams.receive(buf) else { return false };
             if let Some(datagram) = buf.get_mut(..length) {
-                self.plane.handle_datagram(now, datagram);
+                self.plane.handle_datagram(now, Some(from), datagram);
             }
             self.drain(now, buf);
         }
@@ -384,7 +384,7 @@ impl Thread {
                         Err(_) => self.plane.refused(now, &due),
                     }
                 }
-                Output::Transmit { to, length } => {
+                Output::Transmit { to, length, .. } => {
                     if let Some(datagram) = buf.get(..length) {
                         self.datagrams.send(to, datagram);
                     }

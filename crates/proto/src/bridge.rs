@@ -134,6 +134,13 @@ pub enum ToControl {
         /// The link.
         link: LinkNo,
     },
+    /// Datagrams of this link do not seem to pass, so that its stream carries them; or they pass again.
+    Degraded {
+        /// The link.
+        link: LinkNo,
+        /// Whether they do not.
+        degraded: bool,
+    },
     /// An output was closed, or was not open: nothing is written to it any more. Said once for each
     /// [`ToData::OutputClose`], in their order.
     OutputClosed {

@@ -120,6 +120,49 @@ pub const REPEAT_FAST_FOR: Span = Span::from_s(2);
 /// See [`REPEAT_OFFSETS`].
 pub const REPEAT_SLOW_EVERY: Span = Span::from_ms(40);
 
+/// Places for strands in a sender, by hash. Two that share a place wait for each other: with 64 strands
+/// on a link, one in sixteen does.
+pub const STRANDS: usize = 1024;
+
+/// Entries of a snapshot in one datagram: 64 × 8 bytes, and 64 heads of 7 at the worst, are less than 1,000.
+pub const SNAPSHOT_PART: usize = 64;
+
+/// After a snapshot was sent, how much longer than a round trip it may take before another follows: at
+/// first, and when none of several helped.
+pub const SNAPSHOT_PAUSE_MIN: Span = Span::from_ms(20);
+/// See [`SNAPSHOT_PAUSE_MIN`].
+pub const SNAPSHOT_PAUSE_MAX: Span = Span::from_s(5);
+
+/// A peer of whom nothing was heard for this long, though something waits for its answer, is asked with
+/// one datagram at a time; and is sent all that is missing when it is heard again.
+pub const QUIET_AFTER: Span = Span::from_ms(100);
+
+/// Datagrams that are not echoed for so long do not pass, and the stream carries a copy of what is new:
+/// two probes and a half…
+pub const FALLBACK_AFTER: Span = Span::from_ms(1_200);
+/// …and at a link's beginning, when probes follow each other fast, sooner.
+pub const FALLBACK_FIRST: Span = Span::from_ms(700);
+
+/// Datagrams that may wait for the streams that carry them. One more is dropped, as by a network.
+pub const CARRIED_WAITING: usize = 256;
+
+/// A round trip that nobody has measured yet: a long LAN.
+pub const RTT_UNKNOWN: Span = Span::from_ms(10);
+
+/// A standing queue longer than this means that too much is being sent. Wi-Fi's own delays vary by as
+/// much, but not in each of sixteen exchanges.
+pub const QUEUE_LIMIT: Span = Span::from_ms(30);
+
+/// Bytes a second of one link's datagrams: at the most what a gigabit carries…
+pub const RATE_MAX: i64 = 125_000_000;
+/// …and never less than a modem, so that a mistaken measurement does not end the music.
+pub const RATE_MIN: i64 = 3_000;
+/// Bytes that may leave at once: the history of a link, twice.
+pub const RATE_BURST: i64 = 1 << 20;
+
+/// Reports of what came go out at most this often.
+pub const REPORT_EVERY: Span = Span::from_ms(50);
+
 /// An acknowledgement goes out at most this long after an event came, unless it can ride along.
 pub const ACK_WITHIN: Span = Span::from_ms(1);
 
@@ -158,11 +201,14 @@ pub const BULK_OPEN_WORDS: usize = 2 * BULK_WORDS_MAX;
 /// What a user may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// A note-on that comes later than this behind its successors is not played: it would be a wrong
-    /// note. 10 ms to 5 s, default 150 ms.
+    /// A note-on that comes later than this, beyond what the network takes, is not played: it would be
+    /// a wrong note. 10 ms to 5 s, default 150 ms.
     pub late_note_limit: Span,
-    /// How long a missing event holds up those behind it before it is given up and what its link
-    /// held is released. 100 ms to 10 s, default 1 s: longer than any Wi-Fi retry.
+    /// How long an event waits for those before it on its channel that have not come. 0 to 1 s, default
+    /// 20 ms: most are repeated within that, and it is less than a listener notices.
+    pub order_wait: Span,
+    /// How long a number may be missing that nobody repeats, before what its link held is released.
+    /// 100 ms to 10 s, default 3 s: a peer that lives repeats it, or sends a snapshot, long before.
     pub gap_limit: Span,
     /// How long a real-time event waits for the SysEx its source sent before it. 0 to 1 s, default
     /// 20 ms: a "GM On" of six bytes takes one round trip more than a note.
@@ -192,7 +238,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             late_note_limit: Span::from_ms(150),
-            gap_limit: Span::from_s(1),
+            order_wait: Span::from_ms(20),
+            gap_limit: Span::from_s(3),
             bulk_wait: Span::from_ms(20),
             heartbeat_every: Span::from_s(1),
             heartbeats_missed: 3,

@@ -65,8 +65,8 @@ pub enum NodeInput<'a> {
     Received(ConnId, &'a [u8]),
     /// Most of what was given to a stream has left: it can take more.
     Writable(ConnId),
-    /// A datagram came.
-    Datagram(&'a mut [u8]),
+    /// A datagram came from this address.
+    Datagram(SocketAddr, &'a mut [u8]),
     /// A local source, or a program that plays on a mirror, gave a message.
     Midi {
         /// The port.
@@ -174,7 +174,9 @@ impl Node {
             }
             NodeInput::Received(conn, bytes) => self.streams.received(conn, bytes),
             NodeInput::Writable(conn) => self.streams.writable(conn),
-            NodeInput::Datagram(bytes) => self.plane.handle_datagram(now, bytes),
+            NodeInput::Datagram(from, bytes) => {
+                self.plane.handle_datagram(now, Some(from), bytes);
+            }
             NodeInput::Midi { port, at, message } => self.plane.handle_midi(now, port, at, message),
             NodeInput::Timeout => {
                 self.plane.handle_timeout(now);
@@ -189,7 +191,12 @@ impl Node {
         loop {
             // The plane first: each command of the control plane meets one that has nothing to say.
             let plane_wakes = match self.plane.poll(now, buf) {
-                Output::Transmit { to, length } => return NodeOutput::Datagram { to, length },
+                Output::Transmit { to, length, carry } => {
+                    if let Some(link) = carry {
+                        self.streams.carry(link, &buf[..length]);
+                    }
+                    return NodeOutput::Datagram { to, length };
+                }
                 Output::Play(due) => return NodeOutput::Play(due),
                 Output::Bulk(piece) => {
                     self.lanes.piece(piece);
@@ -214,6 +221,8 @@ impl Node {
                 }
             } else if let Some(conn) = self.streams.next_close() {
                 return NodeOutput::Close(conn);
+            } else if let Some((conn, bytes)) = self.streams.next_carried() {
+                return NodeOutput::Stream(conn, bytes);
             } else if let Some(output) = self.send_bulk() {
                 return output;
             } else if !self.read(now) {
@@ -325,6 +334,11 @@ impl Node {
                 (Message::BulkAck(ack), Some(link)) => {
                     control.handle(now, Input::Heard(conn));
                     lanes.ack(link, &ack);
+                }
+                (Message::Datagram(carried), Some(_)) => {
+                    control.handle(now, Input::Heard(conn));
+                    let mut bytes = carried.datagram.to_vec();
+                    plane.handle_datagram(now, None, &mut bytes);
                 }
                 (message, _) => control.handle(now, Input::Message(conn, message)),
             }

@@ -32,7 +32,7 @@ const SPINS_MAX: u32 = 10_000;
 
 enum Event {
     Wake { host: usize, appointment: u64 },
-    Datagram { to: usize, bytes: Vec<u8> },
+    Datagram { from: std::net::SocketAddr, to: usize, bytes: Vec<u8> },
     Stream(streams::StreamEvent),
 }
 
@@ -228,7 +228,9 @@ impl World {
                     self.tell(host, NodeInput::Timeout);
                 }
             }
-            Event::Datagram { to, mut bytes } => self.tell(to, NodeInput::Datagram(&mut bytes)),
+            Event::Datagram { from, to, mut bytes } => {
+                self.tell(to, NodeInput::Datagram(from, &mut bytes));
+            }
             Event::Stream(event) => self.stream_event(event),
         }
     }
@@ -281,8 +283,10 @@ impl World {
         self.mutate(&mut bytes);
         self.damage(from, &mut bytes);
         let arrivals = self.network.datagram(self.now, from, (to, port), &mut bytes);
+        let seen = self.network.udp_port(from);
+        let from = std::net::SocketAddr::new(Host::address(from).ip(), seen);
         for at in arrivals.into_iter().flatten() {
-            self.schedule(at, Event::Datagram { to, bytes: bytes.clone() });
+            self.schedule(at, Event::Datagram { from, to, bytes: bytes.clone() });
         }
     }
 
@@ -298,7 +302,8 @@ impl World {
     /// Puts a datagram of nobody knows whom before a node.
     pub fn inject(&mut self, to: usize, bytes: &[u8]) {
         let bytes = bytes.to_vec();
-        self.schedule(self.now, Event::Datagram { to, bytes });
+        let from = std::net::SocketAddr::from(([10, 99, 99, 99], 9));
+        self.schedule(self.now, Event::Datagram { from, to, bytes });
     }
 
     fn play(&mut self, index: usize, due: &Due) {

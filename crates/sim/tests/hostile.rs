@@ -235,7 +235,7 @@ fn datagrams_of_a_linked_peer_that_lie_are_survived() {
             }
         }
         let length = datagram.finish(&mut Unsealed);
-        plane.handle_datagram(now, &mut buf[..length]);
+        plane.handle_datagram(now, None, &mut buf[..length]);
         now += Span::from_us(i64::try_from(random.below(3_000)).unwrap_or(0));
         plane.handle_timeout(now);
         for polls in 0.. {

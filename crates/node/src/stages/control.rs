@@ -469,6 +469,10 @@ fn log(note: &Note) {
     match note {
         Note::Up(_, name, address) => tracing::info!("linked with {name} at {address}"),
         Note::Down(_, name, why) => tracing::info!("link with {name} ended: {why}"),
+        Note::Degraded(_, name, true) => tracing::warn!(
+            "datagrams to {name} do not pass; its notes go by the stream and may be late. Is UDP blocked?"
+        ),
+        Note::Degraded(_, name, false) => tracing::info!("datagrams to {name} pass again"),
         Note::Incompatible(address, (low, high)) => tracing::warn!(
             "the node at {address} speaks protocol {low} to {high}, this one {} to {}: update the older",
             midip2p_proto::wire::MIN_VERSION,

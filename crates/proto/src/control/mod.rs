@@ -167,6 +167,8 @@ pub enum Note {
     Up(NodeId, String, SocketAddr),
     /// A link is down: node, display name, why.
     Down(NodeId, String, &'static str),
+    /// Datagrams of a link do not pass, or pass again: node, display name, whether they do not.
+    Degraded(NodeId, String, bool),
     /// A peer speaks no version of ours: address, its lowest and highest.
     Incompatible(SocketAddr, (u16, u16)),
     /// Another node has this node's id: its address. A state directory was copied.
@@ -402,6 +404,12 @@ impl stage::Stage for Control {
             Input::Data(ToControl::Alive { link }) => {
                 if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
                     linked.heartbeat.heard(now);
+                }
+            }
+            Input::Data(ToControl::Degraded { link, degraded }) => {
+                if let Some(linked) = self.links.values().find(|l| l.link == link) {
+                    let note = Note::Degraded(linked.node, linked.name.clone(), degraded);
+                    self.actions.push_back(Action::Note(note));
                 }
             }
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),

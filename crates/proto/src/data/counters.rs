@@ -2,7 +2,7 @@
 //!
 //! The data plane is the only writer, so it stores without read-modify-write cycles across cores.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crate::time::Span;
 
@@ -68,6 +68,52 @@ impl Gauge {
         match self.0.load(Relaxed) {
             i64::MIN => None,
             ns => Some(Span::from_ns(ns)),
+        }
+    }
+}
+
+/// Something that is so or not.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Says how it is.
+    ///
+    /// Realtime-safe: yes
+    pub fn set(&self, on: bool) {
+        self.0.store(on, Relaxed);
+    }
+    /// How it is.
+    #[must_use]
+    pub fn read(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The newest value of a share, from nothing to all; `None` until the first.
+#[derive(Debug)]
+pub struct Share(AtomicI64);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self(AtomicI64::new(-1))
+    }
+}
+
+impl Share {
+    /// Sets the share, 0 to 1.
+    ///
+    /// Realtime-safe: yes
+    #[allow(clippy::cast_possible_truncation)] // a share of a million
+    pub fn set(&self, share: Option<f64>) {
+        self.0.store(share.map_or(-1, |share| (share * 1e6) as i64), Relaxed);
+    }
+    /// The newest share, 0 to 1.
+    #[must_use]
+    pub fn read(&self) -> Option<f64> {
+        match self.0.load(Relaxed) {
+            ..0 => None,
+            ppm => Some(ppm as f64 / 1e6),
         }
     }
 }
@@ -218,6 +264,25 @@ pub struct LinkCounters {
     pub recovered: Counter,
     /// Numbers given up after the gap limit.
     pub given_up: Counter,
+    /// Events that were not played because something newer had replaced them: values that the sender
+    /// left out, what came after a newer one, what a snapshot made up for.
+    pub superseded: Counter,
+    /// Events played although one before them on their channel was missing.
+    pub early: Counter,
+    /// Datagrams with parts of snapshots sent.
+    pub snapshots_sent: Counter,
+    /// Snapshots taken in.
+    pub snapshots_taken: Counter,
+    /// Messages that a snapshot made.
+    pub snapshot_repairs: Counter,
+    /// Whether the stream carries what is new, since datagrams do not pass.
+    pub degraded: Flag,
+    /// Datagrams of which the stream carried a copy.
+    pub carried: Counter,
+    /// Times that the peer's address moved.
+    pub address_moves: Counter,
+    /// The part of our datagrams that the peer did not get, of late.
+    pub loss_out: Share,
     /// Note-ons that came too late to be played.
     pub late_dropped: Counter,
     /// Real-time events played although the SysEx before them had not come.

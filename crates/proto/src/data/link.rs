@@ -7,29 +7,38 @@ use super::clock_map::ClockMap;
 use super::counters::LinkCounters;
 use super::playout::Playout;
 use super::realtime::history::Sent;
+use super::realtime::path::Path;
 use super::realtime::ping::{Pinger, Probed};
-use super::realtime::receiver::{Inserted, Receiver};
-use super::realtime::sender::Sender;
+use super::realtime::rate::Rate;
+use super::realtime::receiver::{Arrival, Inserted, Receiver};
+use super::realtime::recovery::Recovery;
+use super::realtime::sender::{Plan, Sender};
+use super::realtime::snapshot::{self, Snapshots};
 use super::realtime::transit::Transit;
 use super::state::Holders;
 use crate::bridge::Endpoint;
 use crate::config::{
-    ACK_EVENTS, ACK_WITHIN, Config, PORTS_MAX, PROBE_EVERY, PROBE_FAST, PROBE_FIRST,
+    ACK_EVENTS, ACK_WITHIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY, PROBE_FAST,
+    PROBE_FIRST, QUIET_AFTER, REPORT_EVERY,
 };
 use crate::id::{LinkId, LinkNo, PortId};
+use crate::midi::Ump;
 use crate::seal::{Seal, Unsealed};
+use crate::seq::SeqNo;
 use crate::time::{LocalTime, Span};
 use crate::wire::{
-    Ack, DATAGRAM_MAX, DatagramBuilder, Echo, Events, Field, HEADER_LEN, Header, TAG_LEN, Times,
-    WireItem, fields,
+    Ack, DATAGRAM_MAX, DatagramBuilder, Digest, Echo, Events, Field, HEADER_LEN, Header, Report,
+    Snapshot, TAG_LEN, Times, WireItem, fields,
 };
 
 /// One link. Made where memory may be allocated, then handed to the data plane.
 pub struct Link {
     /// Both lanes' meeting point.
     pub playout: Playout,
-    /// What came and is not in order yet.
+    /// What came and is not played yet.
     pub receiver: Receiver,
+    /// What the peer is known to hold.
+    pub recovery: Recovery,
     /// What is counted.
     pub counters: Arc<LinkCounters>,
     /// The peer's clock.
@@ -38,6 +47,11 @@ pub struct Link {
     pub address: SocketAddr,
     pinger: Pinger,
     sender: Sender,
+    snapshots: Snapshots,
+    rate: Rate,
+    path: Path,
+    /// The stream carries repeats as well: what left before the path was known to be broken.
+    catching_up: bool,
     seal: Box<dyn Seal>,
     local_id: LinkId,
     remote_id: LinkId,
@@ -45,6 +59,11 @@ pub struct Link {
     replay: ReplayWindow,
     transit: Transit,
     echo: Option<Echo>,
+    heard: LocalTime,
+    came: Report,
+    reported: Report,
+    report_at: LocalTime,
+    digest_due: bool,
     ack_at: LocalTime,
     events_to_ack: u32,
     probe_at: LocalTime,
@@ -55,6 +74,25 @@ pub struct Link {
     held: Holders,
 }
 
+/// A datagram as it came.
+pub struct Incoming<'a> {
+    /// What stands in front.
+    pub header: Header,
+    /// Its bytes, the body, the tag.
+    pub parts: (&'a [u8; HEADER_LEN], &'a mut [u8], &'a [u8; TAG_LEN]),
+    /// Where it came from; `None`: by the stream.
+    pub from: Option<SocketAddr>,
+}
+
+/// A datagram to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its bytes in the buffer.
+    pub length: usize,
+    /// Whether the stream carries a copy, since datagrams do not seem to pass.
+    pub carried: bool,
+}
+
 /// How often a link says that its peer lives.
 const ALIVE_EVERY: Span = Span::from_ms(100);
 
@@ -62,14 +100,20 @@ impl Link {
     /// A link that is not in use yet, with all the memory it will ever need.
     #[must_use]
     pub fn new(config: &Config, counters: Arc<LinkCounters>) -> Self {
+        let late = config.late_note_limit;
         Self {
             playout: Playout::new(LinkNo::LOCAL, config.bulk_wait, config.gap_limit),
-            receiver: Receiver::new(config.gap_limit),
+            receiver: Receiver::new(config.order_wait, config.gap_limit, late),
+            recovery: Recovery::new(late),
             counters,
             clock: ClockMap::new(false),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             pinger: Pinger::default(),
             sender: Sender::default(),
+            snapshots: Snapshots::default(),
+            rate: Rate::default(),
+            path: Path::default(),
+            catching_up: false,
             seal: Box::new(Unsealed),
             local_id: LinkId(0),
             remote_id: LinkId(0),
@@ -77,6 +121,11 @@ impl Link {
             replay: ReplayWindow::default(),
             transit: Transit::default(),
             echo: None,
+            heard: LocalTime::ZERO,
+            came: Report::default(),
+            reported: Report::default(),
+            report_at: LocalTime::ZERO,
+            digest_due: false,
             ack_at: LocalTime::MAX,
             events_to_ack: 0,
             probe_at: LocalTime::ZERO,
@@ -90,7 +139,8 @@ impl Link {
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        [self.playout.capacities(), self.sender.capacities(), self.held.capacities()].concat()
+        let lanes = [self.playout.capacities(), self.sender.capacities()].concat();
+        [lanes, self.recovery.capacities(), self.held.capacities()].concat()
     }
 
     /// Takes the link into use.
@@ -108,6 +158,8 @@ impl Link {
         self.address = address;
         self.clock = ClockMap::new(same_host);
         self.playout.set_link(link);
+        self.path.open(now);
+        self.heard = now;
         self.probe_at = now;
         self.alive_at = now;
     }
@@ -137,8 +189,17 @@ impl Link {
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub const fn newest(&self) -> crate::seq::SeqNo {
+    pub const fn newest(&self) -> SeqNo {
         self.sender.newest()
+    }
+
+    /// Whether a source that can wait should: half of the history waits for acknowledgements of a peer
+    /// that answers.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_full(&self, now: LocalTime) -> bool {
+        self.sender.in_flight() > HISTORY_EVENTS as u64 / 2 && now - self.heard < FULL_WHILE_HEARD
     }
 
     /// The last bulk message of a source on this link.
@@ -170,11 +231,7 @@ impl Link {
     /// peer's port. `to` narrows it to one.
     ///
     /// Realtime-safe: yes
-    pub fn release_held(
-        &mut self,
-        from: PortId,
-        to: Option<PortId>,
-    ) -> Option<(crate::midi::Ump, PortId)> {
+    pub fn release_held(&mut self, from: PortId, to: Option<PortId>) -> Option<(Ump, PortId)> {
         let key =
             self.held.sources().find(|k| k.port == from && to.is_none_or(|to| k.link.0 == to.0))?;
         self.held.release(key).map(|message| (message, PortId(key.link.0)))
@@ -195,7 +252,7 @@ impl Link {
         self.pinger.probed()
     }
 
-    /// Checks and opens a datagram of this link, and takes everything in it. `acked` is called with
+    /// Checks and opens a datagram of this link, and takes everything in it. `settled` is called with
     /// the source of each event that the peer acknowledges.
     ///
     /// Returns `false` when the datagram is not genuine or not new.
@@ -204,18 +261,26 @@ impl Link {
     pub fn receive(
         &mut self,
         now: LocalTime,
-        header: Header,
-        parts: (&[u8; HEADER_LEN], &mut [u8], &[u8; TAG_LEN]),
-        mut acked: impl FnMut(PortId),
+        incoming: Incoming<'_>,
+        mut settled: impl FnMut(PortId),
     ) -> bool {
-        let (header_bytes, body, tag) = parts;
+        let Incoming { header, parts: (header_bytes, body, tag), from } = incoming;
         if !self.replay.is_new(header.counter)
             || !self.seal.open(header_bytes, header.epoch, header.counter, body, tag)
         {
             return false;
         }
-        self.replay.mark(header.counter);
+        let newest = self.replay.mark(header.counter);
         self.counters.datagrams_received.add_one();
+        if let Some(from) = from {
+            self.came = counted(self.came, header.counter, HEADER_LEN + body.len() + TAG_LEN);
+            if newest && from != self.address {
+                // It is the peer: where its newest comes from is where it is to be found.
+                self.address = from;
+                self.counters.address_moves.add_one();
+            }
+        }
+        self.hear(now);
         let mut sent = None;
         let mut stated = None;
         for field in fields(body) {
@@ -223,24 +288,22 @@ impl Link {
                 Ok(Field::Times(times)) => {
                     sent = Some(times.sent);
                     stated = Some(times);
-                    self.take_times(now, times);
+                    self.take_times(now, times, from.is_some());
                 }
-                Ok(Field::Ack(ack)) => {
-                    let counters = &self.counters;
-                    self.sender.handle_ack(&ack, |from| {
-                        counters.events_acked.add_one();
-                        acked(from);
-                    });
-                }
+                Ok(Field::Ack(ack)) => self.take_ack(&ack, &mut settled),
                 Ok(Field::Events(events)) => self.take_events(now, &events, sent),
+                Ok(Field::Snapshot(snapshot)) => self.take_snapshot(now, &snapshot, sent),
+                Ok(Field::Digest(digest)) => self.snapshots.compare(&digest, &mut self.sender),
+                Ok(Field::Report(report)) => {
+                    self.rate.report(sent.unwrap_or(now), &report);
+                    self.counters.loss_out.set(self.rate.loss());
+                }
                 Ok(Field::Probe(probe)) => {
                     if self.pinger.take(now, &probe, stated, &self.clock) {
                         self.ack_at = now;
                     }
                 }
                 Ok(Field::Unknown { .. }) | Err(_) => self.counters.fields_skipped.add_one(),
-                #[allow(unreachable_patterns)] // further fields of later versions
-                Ok(_) => self.counters.fields_skipped.add_one(),
             }
         }
         true
@@ -257,62 +320,172 @@ impl Link {
         due
     }
 
-    /// When a datagram should leave, whatever happens.
+    /// Whether the link began or ended to be carried by its stream, since last asked.
+    ///
+    /// Realtime-safe: yes
+    pub const fn degraded_changed(&mut self) -> Option<bool> {
+        self.path.changed()
+    }
+
+    /// When a datagram should leave, as things stand `now`.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub fn send_at(&self) -> LocalTime {
-        self.sender.wake_at().min(self.ack_at).min(self.probe_at)
+    pub fn send_at(&self, now: LocalTime) -> LocalTime {
+        let rtt = self.rate.usual_round_trip();
+        let snapshot = self.snapshots.wake_at(&self.sender, rtt);
+        // While the peer is silent a snapshot would be lost: what hears it again asks for it.
+        let snapshot = if self.is_quiet(now) { LocalTime::MAX } else { snapshot };
+        let events = self.sender.wake_at();
+        let events =
+            if events == LocalTime::MAX { events } else { events.max(self.rate.ready_at()) };
+        events.min(snapshot).min(self.ack_at).min(self.probe_at)
     }
 
-    /// Writes the next datagram that is due, if one is; its length.
+    /// Writes the next datagram that is due, if one is. `settled` is called with the source of each
+    /// event that a snapshot replaces.
     ///
     /// Realtime-safe: yes
-    pub fn transmit(&mut self, now: LocalTime, buf: &mut [u8]) -> Option<usize> {
-        if self.send_at() > now {
+    pub fn transmit(
+        &mut self,
+        now: LocalTime,
+        buf: &mut [u8],
+        settled: impl FnMut(PortId),
+    ) -> Option<Outgoing> {
+        if self.send_at(now) > now {
             return None;
         }
-        self.counter += 1;
-        let header = Header { epoch: 0, link: self.remote_id, counter: self.counter };
+        let plan = self.plan(now);
+        if !plan.quiet {
+            let round_trip = self.rate.usual_round_trip();
+            self.snapshots.begin(now, round_trip, &mut self.sender, settled);
+        }
+        let has_room = self.rate.ready_at() <= now;
+        let events = has_room && self.sender.has_something(now, &plan);
+        if !events && !self.snapshots.is_writing() && self.ack_at.min(self.probe_at) > now {
+            return None;
+        }
+        self.catching_up &= events;
+        let fresh = self.catching_up
+            || self.sender.has_unsent()
+            || self.ack_at <= now
+            || self.snapshots.is_writing();
+        let header = Header { epoch: 0, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
-        datagram.times(&Times { sent: now, echo: self.echo }).ok()?;
-        datagram.ack(&self.receiver.ack()).ok()?;
+        self.write_head(now, &mut datagram)?;
         self.pinger.write(now, &mut datagram);
-        self.sender.fill(now, &mut datagram, &self.counters);
+        if self.snapshots.is_writing() {
+            self.snapshots.write(now, self.sender.table(), &mut datagram);
+            self.counters.snapshots_sent.add_one();
+        } else if events {
+            self.sender.fill(now, &plan, &mut datagram, &self.counters);
+        }
         let length = datagram.finish(self.seal.as_mut());
         debug_assert!(length <= DATAGRAM_MAX);
+        self.counter += 1;
+        self.rate.spend(now, length);
+        let was_degraded = self.path.is_degraded();
+        self.path.sent(now);
+        if self.path.is_degraded() && !was_degraded {
+            // What left in vain until it was noticed.
+            self.sender.revive(now);
+            self.catching_up = true;
+        }
         self.ack_at = LocalTime::MAX;
         self.events_to_ack = 0;
         self.probes = self.probes.saturating_add(1);
         let pause = if self.probes < PROBE_FIRST { PROBE_FAST } else { PROBE_EVERY };
         self.probe_at = now + pause;
         self.counters.datagrams_sent.add_one();
-        Some(length)
+        Some(Outgoing { length, carried: fresh && self.path.is_degraded() })
     }
 
-    fn take_times(&mut self, now: LocalTime, times: Times) {
+    /// What stands in every datagram, and what is due besides events.
+    fn write_head(&mut self, now: LocalTime, datagram: &mut DatagramBuilder<'_>) -> Option<()> {
+        datagram.times(&Times { sent: now, echo: self.echo }).ok()?;
+        datagram.ack(&self.receiver.ack()).ok()?;
+        let idle = now >= self.probe_at;
+        if (idle || self.digest_due)
+            && self.receiver.is_complete()
+            && self.receiver.contiguous() != SeqNo::NONE
+        {
+            let number = self.receiver.contiguous().to_wire();
+            datagram.digest(&Digest { number, hash: self.recovery.table.digest() }).ok()?;
+            self.digest_due = false;
+        }
+        if now >= self.report_at && self.came != self.reported {
+            datagram.report(&self.came).ok()?;
+            self.reported = self.came;
+            self.report_at = now + REPORT_EVERY;
+        }
+        Some(())
+    }
+
+    fn plan(&self, now: LocalTime) -> Plan {
+        Plan {
+            copies: self.rate.copies(),
+            round_trip: self.rate.usual_round_trip() + ACK_WITHIN,
+            tight: self.rate.is_tight(now),
+            quiet: self.is_quiet(now),
+        }
+    }
+
+    /// Whether the peer has owed an answer for long.
+    fn is_quiet(&self, now: LocalTime) -> bool {
+        self.sender
+            .unanswered_since()
+            .is_some_and(|since| now - self.heard.max(since) > QUIET_AFTER)
+    }
+
+    fn hear(&mut self, now: LocalTime) {
+        if self.is_quiet(now) {
+            self.sender.revive(now);
+            self.snapshots.revive(now);
+        }
+        self.digest_due |= now - self.heard > PROBE_EVERY * 2;
+        self.heard = now;
+    }
+
+    fn take_times(&mut self, now: LocalTime, times: Times, by_datagram: bool) {
         self.transit.take(now, times.sent, &self.counters.jitter);
-        if self.echo.is_none_or(|e| times.sent > e.sent) {
+        // An echo says that datagrams pass, so only a datagram is echoed.
+        if by_datagram && self.echo.is_none_or(|e| times.sent > e.sent) {
             self.echo = Some(Echo { sent: times.sent, received: now });
         }
-        if let Some(echo) = times.echo {
-            self.clock.sample(echo.sent, echo.received, times.sent, now);
-            if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset()) {
-                self.counters.round_trip.set(rtt);
-                self.counters.clock_offset.set(offset);
-            }
+        let Some(echo) = times.echo else { return };
+        self.path.echoed(echo.sent);
+        self.clock.sample(echo.sent, echo.received, times.sent, now);
+        let round_trip = (now - echo.sent) - (times.sent - echo.received);
+        if round_trip >= Span::ZERO {
+            self.rate.round_trip(now, round_trip);
         }
+        if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset()) {
+            self.counters.round_trip.set(rtt);
+            self.counters.clock_offset.set(offset);
+        }
+    }
+
+    fn take_ack(&mut self, ack: &Ack, mut settled: impl FnMut(PortId)) {
+        let counters = &self.counters;
+        self.sender.handle_ack(ack, |from| {
+            counters.events_acked.add_one();
+            settled(from);
+        });
+        self.snapshots.acked(SeqNo::widen(ack.contiguous, self.sender.newest()));
     }
 
     fn take_events(&mut self, now: LocalTime, events: &Events<'_>, sent: Option<LocalTime>) {
         let sent = sent.unwrap_or(now);
         for (number, item) in events {
-            let WireItem::Event(event) = item else {
-                self.counters.fields_skipped.add_one();
-                continue;
+            let arrival = match item {
+                WireItem::Void => None,
+                WireItem::Event(event) => {
+                    let offset = Span::from_us(i64::from(event.offset_us));
+                    let (born, age) = (sent + offset, Span::ZERO - offset);
+                    Some(Arrival { event, born, received: now, age })
+                }
             };
-            let born = sent + Span::from_us(i64::from(event.offset_us));
-            match self.receiver.insert(now, number, event, born) {
+            match self.receiver.insert(number, arrival, now) {
                 Inserted::New => self.counters.events_received.add_one(),
                 Inserted::Repaired => {
                     self.counters.events_received.add_one();
@@ -322,7 +495,33 @@ impl Link {
                 Inserted::TooFar => self.counters.fields_skipped.add_one(),
             }
         }
-        self.events_to_ack = self.events_to_ack.saturating_add(u32::from(events.count()));
+        self.owe_ack(now, u32::from(events.count()));
+    }
+
+    fn take_snapshot(&mut self, now: LocalTime, part: &Snapshot<'_>, sent: Option<LocalTime>) {
+        let sent = sent.unwrap_or(now);
+        let number = SeqNo::widen(part.number(), self.receiver.contiguous());
+        self.owe_ack(now, ACK_EVENTS);
+        if !self.recovery.begin(number, part.part(), part.parts()) {
+            return;
+        }
+        self.receiver.cut(number);
+        for raw in part {
+            match snapshot::from_wire(&raw, sent, number) {
+                Some(entry) => self.recovery.confirm(sent, number, &entry),
+                None => self.counters.fields_skipped.add_one(),
+            }
+        }
+        if let Some(number) = self.recovery.end() {
+            let replaced = self.receiver.skip_to(number, now);
+            self.counters.superseded.add(replaced);
+            self.counters.snapshots_taken.add_one();
+            self.digest_due = true;
+        }
+    }
+
+    fn owe_ack(&mut self, now: LocalTime, events: u32) {
+        self.events_to_ack = self.events_to_ack.saturating_add(events);
         let within = if self.events_to_ack >= ACK_EVENTS { Span::ZERO } else { ACK_WITHIN };
         self.ack_at = self.ack_at.min(now + within);
     }
@@ -331,6 +530,18 @@ impl Link {
     #[must_use]
     pub fn ack(&self) -> Ack {
         self.receiver.ack()
+    }
+}
+
+/// A source is held up for the sake of a link's full history only while its peer was heard so lately.
+const FULL_WHILE_HEARD: Span = Span::from_ms(200);
+
+/// What came, with one datagram more.
+fn counted(came: Report, counter: u64, bytes: usize) -> Report {
+    Report {
+        highest: came.highest.max(counter),
+        datagrams: came.datagrams.wrapping_add(1),
+        bytes: came.bytes.wrapping_add(u32::try_from(bytes).unwrap_or(0)),
     }
 }
 
@@ -354,8 +565,10 @@ impl ReplayWindow {
         counter != 0 && behind < 64 && self.seen >> behind & 1 == 0
     }
 
-    const fn mark(&mut self, counter: u64) {
-        if counter > self.newest {
+    /// Takes note of a counter; whether it is the newest.
+    const fn mark(&mut self, counter: u64) -> bool {
+        let newest = counter > self.newest;
+        if newest {
             let ahead = counter - self.newest;
             self.seen = if ahead < 64 { self.seen << ahead } else { 0 };
             self.newest = counter;
@@ -364,6 +577,7 @@ impl ReplayWindow {
         if behind < 64 {
             self.seen |= 1 << behind;
         }
+        newest
     }
 }
 

@@ -9,7 +9,7 @@
 //! // after each handle_…() or command():
 //! let wake_at = loop {
 //!     match plane.poll(now, &mut buf) {
-//!         Output::Transmit { to, length } => { /* send buf[..length] to `to` */ }
+//!         Output::Transmit { to, length, carry } => { /* send buf[..length] to `to` */ }
 //!         Output::Play(due) => { /* driver.write(due), then */ plane.written(now, &due) }
 //!         Output::Bulk(_) | Output::Control(_) | Output::Discard(_) => { /* hand over */ }
 //!         Output::WakeAt(at) => break at,
@@ -28,20 +28,21 @@ use std::sync::Arc;
 use super::bulk::Delivery;
 use super::classify::{Lane, extent, lane, may_interrupt_bulk};
 use super::counters::{PlaneCounters, PortCounters};
-use super::link::Link;
+use super::link::{Incoming, Link};
 use super::output::{self, Play};
 use super::outputs::{Due, Outputs};
 use super::playout::{self, Playout, Ready};
 use super::realtime::history::Sent;
-use super::realtime::receiver::Delivered;
+use super::realtime::receiver::{Arrival, Delivered};
 use super::routes::Routes;
+use super::state::{self, Strand};
 use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
 use crate::config::{BULK_PIECES, Config, LINKS_MAX, PORTS_MAX};
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::{MessageType, Ump};
 use crate::seq::SeqNo;
-use crate::time::LocalTime;
-use crate::wire::split;
+use crate::time::{LocalTime, Span};
+use crate::wire::{WireEvent, split};
 
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,8 @@ pub enum Output {
         to: SocketAddr,
         /// How many bytes.
         length: usize,
+        /// The link whose stream takes a copy, since datagrams do not seem to pass.
+        carry: Option<LinkNo>,
     },
     /// Write this to its driver, then call [`Plane::written`] or [`Plane::refused`].
     Play(Due),
@@ -166,6 +169,15 @@ impl Plane {
         self.pieces.len() < BULK_PIECES / 2
     }
 
+    /// Whether sources that can wait should, for there is enough under way: see [`Plane::has_bulk_room`]
+    /// and [`Link::is_full`].
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn has_room(&self, now: LocalTime) -> bool {
+        self.has_bulk_room() && !self.links.iter().flatten().any(|link| link.is_full(now))
+    }
+
     /// Takes memory for what is about to be opened.
     ///
     /// Realtime-safe: yes
@@ -251,10 +263,16 @@ impl Plane {
         }
     }
 
-    /// A datagram came. Whatever it holds, nothing fails: what cannot be used is counted.
+    /// A datagram came from an address, or (without one) by a stream that carried it. Whatever it holds,
+    /// nothing fails: what cannot be used is counted.
     ///
     /// Realtime-safe: yes
-    pub fn handle_datagram(&mut self, now: LocalTime, datagram: &mut [u8]) {
+    pub fn handle_datagram(
+        &mut self,
+        now: LocalTime,
+        from: Option<SocketAddr>,
+        datagram: &mut [u8],
+    ) {
         let Ok((header, header_bytes, body, tag)) = split(datagram) else {
             self.counters.datagrams_bad.add_one();
             return;
@@ -265,11 +283,8 @@ impl Plane {
         };
         let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
         let ports = &self.ports;
-        let genuine = link.receive(now, header, (header_bytes, body, tag), |from| {
-            if let Some(port) = ports.get(usize::from(from.0)) {
-                port.in_flight.sub(1);
-            }
-        });
+        let incoming = Incoming { header, parts: (header_bytes, body, tag), from };
+        let genuine = link.receive(now, incoming, |from| settle(ports, from));
         if !genuine {
             self.counters.datagrams_bad.add_one();
             return;
@@ -317,8 +332,11 @@ impl Plane {
     /// Realtime-safe: yes
     pub fn handle_timeout(&mut self, now: LocalTime) {
         for n in 0..self.links.len() {
-            let due = match &self.links[n] {
-                Some(link) => link.receiver.wake_at().min(link.playout.wake_at()) <= now,
+            let due = match &mut self.links[n] {
+                Some(link) => {
+                    link.receiver.handle_timeout(now);
+                    link.receiver.wake_at().min(link.playout.wake_at()) <= now
+                }
                 None => n == 0 && self.local.wake_at() <= now,
             };
             if due && let Ok(number) = u16::try_from(n) {
@@ -342,9 +360,21 @@ impl Plane {
         if let Some(due) = self.outputs.next(now) {
             return Some(Output::Play(due));
         }
-        for link in self.links.iter_mut().flatten() {
-            if let Some(length) = link.transmit(now, buf) {
-                return Some(Output::Transmit { to: link.address, length });
+        let ports = &self.ports;
+        for (n, link) in self.links.iter_mut().enumerate() {
+            let Some(link) = link else { continue };
+            if let Some(sent) = link.transmit(now, buf, |from| settle(ports, from)) {
+                let carry = u16::try_from(n).ok().filter(|_| sent.carried).map(LinkNo);
+                let (to, length) = (link.address, sent.length);
+                if carry.is_some() {
+                    link.counters.carried.add_one();
+                }
+                if let Some(degraded) = link.degraded_changed() {
+                    link.counters.degraded.set(degraded);
+                    let link = LinkNo(u16::try_from(n).unwrap_or(0));
+                    self.say(ToControl::Degraded { link, degraded });
+                }
+                return Some(Output::Transmit { to, length, carry });
             }
         }
         None
@@ -375,7 +405,7 @@ impl Plane {
         if let Some(discard) = self.discards.pop_front() {
             return Output::Discard(discard);
         }
-        Output::WakeAt(self.wake_at())
+        Output::WakeAt(self.wake_at(now))
     }
 
     /// The driver took the message of [`Output::Play`].
@@ -397,11 +427,11 @@ impl Plane {
         self.outputs.refused(now, due);
     }
 
-    fn wake_at(&self) -> LocalTime {
+    fn wake_at(&self, now: LocalTime) -> LocalTime {
         self.links
             .iter()
             .flatten()
-            .map(|l| l.send_at().min(l.receiver.wake_at()).min(l.playout.wake_at()))
+            .map(|l| l.send_at(now).min(l.receiver.wake_at()).min(l.playout.wake_at()))
             .fold(self.local.wake_at().min(self.outputs.wake_at()), LocalTime::min)
     }
 
@@ -435,11 +465,7 @@ impl Plane {
         while let Some(slot) = link.playout.clear() {
             self.outputs.give_up_bulk(slot);
         }
-        link.forget_unacked(|from| {
-            if let Some(port) = self.ports.get(usize::from(from.0)) {
-                port.in_flight.sub(1);
-            }
-        });
+        link.forget_unacked(|from| settle(&self.ports, from));
         self.outputs.release_link(number);
         self.routes.retain(|r| r.source.link != number && r.sink.link != number);
         self.discards.push_back(Discard::Link(link));
@@ -552,11 +578,18 @@ impl Plane {
         }
     }
 
-    /// Takes out of a link's window what is in order, and plays it.
+    /// Takes out of a link's window what may be played, and plays it.
     fn deliver(&mut self, now: LocalTime, number: LinkNo) {
         while let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) {
-            let Some(delivered) = link.receiver.next(now) else { break };
+            if let Some(repaired) = link.recovery.repair() {
+                link.counters.snapshot_repairs.add_one();
+                let (from, to) = (repaired.strand.from, repaired.strand.to);
+                self.dispatch(now, number, &playout::Event::own(from, to, repaired.message));
+                continue;
+            }
+            let Some(delivered) = link.receiver.next(now, &link.recovery.table) else { break };
             match delivered {
+                Delivered::Superseded => link.counters.superseded.add_one(),
                 Delivered::GaveUp(lost) => {
                     link.counters.given_up.add(lost);
                     // One of them may have been a note-off; also of a note that still waits for the
@@ -566,27 +599,48 @@ impl Plane {
                     }
                     self.outputs.release_link(number);
                 }
-                Delivered::Event { number: seq, event, born, late_by } => {
-                    if late_by > self.config.late_note_limit && is_note_on(&event.message) {
-                        link.counters.late_dropped.add_one();
-                        continue;
-                    }
-                    let born = link.clock.to_local(born);
-                    let event = playout::Event {
-                        number: seq,
-                        from: event.from,
-                        to: event.to,
-                        after_bulk: event.after_bulk,
-                        born,
-                        message: event.message,
-                    };
-                    if let Some(event) = link.playout.event(now, event) {
-                        self.dispatch(now, number, &event);
-                    }
+                Delivered::Event { number: seq, arrival, late_by, early } => {
+                    self.play_event(now, number, seq, &arrival, (late_by, early));
                 }
             }
         }
         self.play_ready(now, number);
+    }
+
+    /// Plays an event whose turn it is in its strand.
+    fn play_event(
+        &mut self,
+        now: LocalTime,
+        number: LinkNo,
+        seq: SeqNo,
+        arrival: &Arrival,
+        (late_by, early): (Span, bool),
+    ) {
+        let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
+        let WireEvent { from, to, after_bulk, message, .. } = arrival.event;
+        let strand = Strand::of(from, to, &message);
+        let begins = state::note_of(&message).filter(|_| state::is_note_on(&message));
+        // What is missing may have been the end of this same note: without it, one end would be left
+        // for two beginnings.
+        let ended = begins.filter(|note| early && link.recovery.table.is_sounding(strand, *note));
+        link.recovery.table.apply(strand, seq, arrival.born, &message);
+        if early {
+            link.counters.early.add_one();
+        }
+        if begins.is_some() && late_by > self.config.late_note_limit {
+            link.counters.late_dropped.add_one();
+            return;
+        }
+        let born = link.clock.to_local(arrival.born);
+        let event = playout::Event { number: seq, from, to, after_bulk, born, message };
+        if ended.is_some() {
+            let end = playout::Event::own(from, to, ending_of(&message));
+            self.dispatch(now, number, &end);
+        }
+        let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
+        if let Some(event) = link.playout.event(now, event) {
+            self.dispatch(now, number, &event);
+        }
     }
 
     fn waiting_event(&mut self, number: LinkNo) -> Option<playout::Event> {
@@ -678,19 +732,29 @@ fn send(link: &mut Link, ports: &[PortCounters], event: Sent) {
     if let Some(port) = ports.get(usize::from(event.from.0)) {
         port.in_flight.add_one();
     }
-    if let Some(lost) = link.send(event)
-        && let Some(port) = ports.get(usize::from(lost.0))
-    {
+    if let Some(lost) = link.send(event) {
+        settle(ports, lost);
+    }
+}
+
+/// An event of that source is not under way any more.
+fn settle(ports: &[PortCounters], from: PortId) {
+    if let Some(port) = ports.get(usize::from(from.0)) {
         port.in_flight.sub(1);
     }
 }
 
-fn is_note_on(message: &Ump) -> bool {
-    let [_, status, _, velocity] = message.words()[0].to_be_bytes();
-    match message.message_type() {
-        MessageType::Midi1Voice => status >> 4 == 9 && velocity != 0,
-        MessageType::Midi2Voice => status >> 4 == 9,
-        _ => false,
+/// The note-off for a note-on, in its protocol.
+fn ending_of(note_on: &Ump) -> Ump {
+    let words = note_on.words();
+    let [head, status, note, _] = words[0].to_be_bytes();
+    let status = 0x80 | (status & 0x0F);
+    match note_on.message_type() {
+        MessageType::Midi2Voice => {
+            let first = u32::from_be_bytes([head, status, note, 0]);
+            Ump::from_words(&[first, 0x8000_0000]).unwrap_or(*note_on)
+        }
+        _ => Ump::midi1(head & 0x0F, status, note, 64),
     }
 }
 

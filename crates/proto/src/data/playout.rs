@@ -34,6 +34,16 @@ pub struct Event {
     pub message: Ump,
 }
 
+impl Event {
+    /// A message that this node makes on behalf of a source; it waits for nothing.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn own(from: PortId, to: PortId, message: Ump) -> Self {
+        Self { number: SeqNo::NONE, from, to, after_bulk: 0, born: None, message }
+    }
+}
+
 /// A whole bulk message that may have to wait for real-time events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bulk {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::config::CARRIED_WAITING;
 use crate::control::lifecycle::ConnId;
 use crate::id::LinkNo;
 use crate::wire::frame::encode_message;
 use crate::wire::{
-    FrameDecoder, FrameEvent, FrameKind, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, negotiate,
+    Carried, FrameDecoder, FrameEvent, FrameKind, Hello, MIN_VERSION, Message, PROTOCOL_VERSION,
+    negotiate,
 };
 
 /// What is counted of the bytes of streams.
@@ -42,6 +44,8 @@ pub(super) enum Event<'a> {
 pub(super) struct Streams {
     conns: BTreeMap<ConnId, Stream>,
     to_close: VecDeque<ConnId>,
+    /// Frames with datagrams that streams carry.
+    carried: VecDeque<(ConnId, Vec<u8>)>,
     pub(super) counters: StreamCounters,
 }
 
@@ -116,6 +120,22 @@ impl Streams {
         Some(bytes)
     }
 
+    /// The link's stream takes a copy of a datagram, unless too many wait: they are repeated.
+    pub(super) fn carry(&mut self, link: LinkNo, datagram: &[u8]) {
+        let conn = self.conns.iter().find(|(_, s)| s.link == Some(link)).map(|(conn, _)| *conn);
+        if let Some(conn) = conn
+            && self.carried.len() < CARRIED_WAITING
+            && let Some(bytes) = self.frame(conn, &Message::Datagram(Carried { datagram }))
+        {
+            self.carried.push_back((conn, bytes));
+        }
+    }
+
+    /// The next frame with a datagram.
+    pub(super) fn next_carried(&mut self) -> Option<(ConnId, Vec<u8>)> {
+        self.carried.pop_front()
+    }
+
     /// A stream that is to be closed because its framing was lost.
     pub(super) fn next_close(&mut self) -> Option<ConnId> {
         self.to_close.pop_front()
@@ -126,7 +146,7 @@ impl Streams {
         &mut self,
         take: impl FnOnce(ConnId, Option<LinkNo>, Event<'_>),
     ) -> bool {
-        let Self { conns, to_close, counters } = self;
+        let Self { conns, to_close, counters, .. } = self;
         for (conn, stream) in conns.iter_mut() {
             let Stream { decoder, backlog, link, .. } = stream;
             loop {

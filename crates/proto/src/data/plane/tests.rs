@@ -98,7 +98,7 @@ impl Pair {
                 }
                 Output::Play(due) => self.planes[plane].written(self.now, &due),
                 Output::Transmit { length, .. } if self.random.below(3) > 0 => {
-                    self.planes[1 - plane].handle_datagram(self.now, &mut buf[..length]);
+                    self.planes[1 - plane].handle_datagram(self.now, None, &mut buf[..length]);
                 }
                 Output::Discard(Discard::Link(_) | Discard::Output(_)) => {
                     panic!("nothing was closed")

@@ -35,8 +35,12 @@ pub struct Entry {
     pub last_sent: LocalTime,
     /// How often it was repeated.
     pub repeats: u32,
+    /// How many numbers before it the previous event of its strand is, as on the wire.
+    pub previous: u8,
     /// Whether the peer has it.
     pub acked: bool,
+    /// Whether a newer value has replaced it before it left: its number carries nothing.
+    pub void: bool,
 }
 
 /// The ring.
@@ -77,18 +81,26 @@ impl History {
         self.next
     }
 
-    /// Adds an event. When the ring was full, the oldest goes and is returned.
+    /// Adds an event, `previous` numbers behind the one of its strand before it. When the ring was full,
+    /// the oldest goes and is returned.
     ///
     /// Realtime-safe: yes
-    pub fn push(&mut self, event: Sent) -> (SeqNo, Option<Entry>) {
+    pub fn push(&mut self, event: Sent, previous: u8) -> (SeqNo, Option<Entry>) {
         let mut dropped = None;
         if self.oldest.until(self.next) >= HISTORY_EVENTS as u64 {
             dropped = self.get(self.oldest).copied();
             self.oldest = self.oldest.next();
         }
         let number = self.next;
-        let entry =
-            Entry { event, first_sent: None, last_sent: event.at, repeats: 0, acked: false };
+        let entry = Entry {
+            event,
+            first_sent: None,
+            last_sent: event.at,
+            repeats: 0,
+            previous,
+            acked: false,
+            void: false,
+        };
         let at = Self::index(number);
         // The ring grows to its capacity once and is then written over.
         match self.entries.get_mut(at) {
@@ -112,6 +124,13 @@ impl History {
     /// Realtime-safe: yes
     pub fn get_mut(&mut self, number: SeqNo) -> Option<&mut Entry> {
         self.holds(number).then(|| self.entries.get_mut(Self::index(number))).flatten()
+    }
+
+    /// Forgets everything up to and with `number`.
+    ///
+    /// Realtime-safe: yes
+    pub fn forget_through(&mut self, number: SeqNo) {
+        self.oldest = self.oldest.max(number.next()).min(self.next);
     }
 
     /// Forgets acknowledged events at the old end.
@@ -152,9 +171,9 @@ mod tests {
         let mut history = History::default();
         let full = HISTORY_EVENTS as u64;
         for n in 1..=full {
-            assert_eq!(history.push(event(n)).0, SeqNo::new(n));
+            assert_eq!(history.push(event(n), 1).0, SeqNo::new(n));
         }
-        let (number, dropped) = history.push(event(full + 1));
+        let (number, dropped) = history.push(event(full + 1), 1);
         assert_eq!(number, SeqNo::new(full + 1));
         assert_eq!(dropped.unwrap().event, event(1));
         for n in 2..=full + 1 {

@@ -106,6 +106,26 @@ impl StateTable {
         }
     }
 
+    /// The event that last set the value which a message of a continuous controller, a bend or a pressure
+    /// is for; `None` when there is no such value, or the message is another.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn set_by(&self, strand: Strand, message: &Ump) -> Option<SeqNo> {
+        let (kind, index) = match meaning(message) {
+            Meaning::Control { controller, .. } => (Kind::Controller, u16::from(controller)),
+            Meaning::Bend { .. } => (Kind::Bend, 0),
+            Meaning::ChannelPressure { .. } => (Kind::ChannelPressure, 0),
+            Meaning::PolyPressure { note, .. } => (Kind::PolyPressure, u16::from(note)),
+            Meaning::PerNoteBend { note, .. } => (Kind::PerNoteBend, u16::from(note)),
+            Meaning::PerNote { assignable, note, index, .. } => {
+                (Kind::per_note(assignable), u16::from_be_bytes([note, index]))
+            }
+            _ => return None,
+        };
+        self.get(strand, kind, index).map(|held| held.number)
+    }
+
     /// The bank in force: what CC 0 and CC 32 said last.
     pub(super) fn current_bank(&self, strand: Strand) -> Halves {
         let half = |index| {

@@ -1,0 +1,302 @@
+//! How much a link carries: loss, round trip, and the bytes a second that do not make it slower.
+//!
+//! Random loss says nothing about the rate: Wi-Fi may lose every second datagram and still carry
+//! everything. What says that too much is being sent is a *standing* queue: even the fastest of several
+//! exchanges takes longer than it could. Then the rate is cut to what the peer says that it gets, and
+//! grows again while there is no queue.
+//!
+//! ```text
+//! round trips    ▁▂▁▅▁▂ ▁▇▂▁ ▅▆▇▆▅▇ ▆▇▆        jitter touches the floor, a queue does not
+//! fastest of 16  ▁      ▁    ▅      ▆
+//! ```
+//!
+//! The bytes are those of a token bucket: what is sent takes from it, time fills it. Below zero the lane
+//! leaves out redundancy and coalesces controllers until there is something again.
+
+use crate::config::{QUEUE_LIMIT, RATE_BURST, RATE_MAX, RATE_MIN, RTT_UNKNOWN};
+use crate::time::{LocalTime, Span};
+use crate::wire::Report;
+
+/// Round trips of which the fastest says whether there is a queue.
+const WINDOW: u32 = 16;
+/// A window is closed at the latest after this long.
+const WINDOW_SPAN: Span = Span::from_ms(400);
+/// The floor is the fastest of this time and the same before it: routes change.
+const FLOOR_SPAN: Span = Span::from_s(20);
+/// The least time over which the peer's reports are compared.
+const REPORT_SPAN: Span = Span::from_ms(100);
+/// Datagrams over which loss is measured, at the least.
+const LOSS_OVER: u64 = 50;
+/// Until there is a measurement: one in ten, as on a Wi-Fi of which nothing is known.
+const LOSS_UNKNOWN: f64 = 0.1;
+/// Longer than any round trip.
+const NONE: Span = Span::from_s(3600);
+/// What UDP, IP and the wire add to each datagram.
+const OVERHEAD: usize = 46;
+
+/// What one link carries.
+#[derive(Debug)]
+pub struct Rate {
+    limit: i64,
+    tokens: i64,
+    filled: LocalTime,
+    /// When the bucket was last empty.
+    pressed: LocalTime,
+    smooth: Option<Span>,
+    floor: [Span; 2],
+    floor_since: LocalTime,
+    /// Of this window: the fastest, all together, how many.
+    fastest: Span,
+    sum: Span,
+    seen: u32,
+    window_since: LocalTime,
+    last_report: Option<(LocalTime, Report)>,
+    /// Bytes a second that the peer got of late.
+    delivered: i64,
+    loss: Option<f64>,
+    lost_base: Option<(u64, u32)>,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            limit: RATE_MAX,
+            tokens: RATE_BURST,
+            filled: LocalTime::ZERO,
+            pressed: LocalTime::ZERO,
+            smooth: None,
+            floor: [NONE; 2],
+            floor_since: LocalTime::ZERO,
+            fastest: NONE,
+            sum: Span::ZERO,
+            seen: 0,
+            window_since: LocalTime::ZERO,
+            last_report: None,
+            delivered: RATE_MAX,
+            loss: None,
+            lost_base: None,
+        }
+    }
+}
+
+impl Rate {
+    /// A round trip was measured.
+    ///
+    /// Realtime-safe: yes
+    pub fn round_trip(&mut self, now: LocalTime, rtt: Span) {
+        self.smooth = Some(self.smooth.map_or(rtt, |smooth| smooth + (rtt - smooth) / 8));
+        if now - self.floor_since > FLOOR_SPAN {
+            self.floor = [self.floor[1], NONE];
+            self.floor_since = now;
+        }
+        self.floor[1] = self.floor[1].min(rtt);
+        if self.seen == 0 {
+            self.window_since = now;
+        }
+        self.fastest = self.fastest.min(rtt);
+        self.sum = self.sum + rtt;
+        self.seen += 1;
+        let slow = now - self.window_since > WINDOW_SPAN && self.seen >= WINDOW / 2;
+        if self.seen >= WINDOW || slow {
+            // Where the round trips of one window differ by much, its fastest may be late by chance.
+            let spread = self.sum / i64::from(self.seen) - self.fastest;
+            let queue = self.fastest - self.floor[0].min(self.floor[1]);
+            self.judge(now, queue, QUEUE_LIMIT.max(spread * 2));
+            (self.fastest, self.sum, self.seen) = (NONE, Span::ZERO, 0);
+        }
+    }
+
+    /// The peer says what it got, in a datagram that left there at `sent` by its clock.
+    ///
+    /// Realtime-safe: yes
+    pub fn report(&mut self, sent: LocalTime, report: &Report) {
+        let (base_highest, base_count) =
+            *self.lost_base.get_or_insert((report.highest, report.datagrams));
+        let all = report.highest.saturating_sub(base_highest);
+        if all >= LOSS_OVER {
+            let came = u64::from(report.datagrams.wrapping_sub(base_count)).min(all);
+            let lost = (all - came) as f64 / all as f64;
+            self.loss = Some(self.loss.map_or(lost, |loss| loss + (lost - loss) / 4.0));
+            self.lost_base = Some((report.highest, report.datagrams));
+        }
+        let Some((since, before)) = self.last_report else {
+            self.last_report = Some((sent, *report));
+            return;
+        };
+        let took = sent - since;
+        if took >= REPORT_SPAN {
+            let bytes = i64::from(report.bytes.wrapping_sub(before.bytes));
+            let packets = i64::from(report.datagrams.wrapping_sub(before.datagrams));
+            let all = bytes + packets * i64::try_from(OVERHEAD).unwrap_or(0);
+            self.delivered = all.saturating_mul(1_000_000) / took.as_us().max(1);
+            self.last_report = Some((sent, *report));
+        }
+    }
+
+    /// A datagram of so many bytes left.
+    ///
+    /// Realtime-safe: yes
+    pub fn spend(&mut self, now: LocalTime, bytes: usize) {
+        self.fill(now);
+        self.tokens -= i64::try_from(bytes + OVERHEAD).unwrap_or(0);
+        if self.tokens < 0 {
+            self.pressed = now;
+        }
+    }
+
+    /// When the next datagram may leave: at once, while there is something in the bucket.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn ready_at(&self) -> LocalTime {
+        if self.tokens >= 0 {
+            return LocalTime::ZERO;
+        }
+        self.filled + Span::from_us(-self.tokens * 1_000_000 / self.limit + 1)
+    }
+
+    /// Whether there is less than there is to send: redundancy and what is out of date stay behind.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_tight(&self, now: LocalTime) -> bool {
+        self.limit < RATE_MAX
+            && self.pressed != LocalTime::ZERO
+            && now - self.pressed < Span::from_ms(500)
+    }
+
+    /// The usual round trip.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn usual_round_trip(&self) -> Span {
+        self.smooth.unwrap_or(RTT_UNKNOWN)
+    }
+
+    /// The part of our datagrams that the peer did not get, 0 to 1.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn loss(&self) -> Option<f64> {
+        self.loss
+    }
+
+    /// Bytes a second that may be sent.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn limit(&self) -> i64 {
+        self.limit
+    }
+
+    /// In how many datagrams an event rides before its acknowledgement can be there: so many that less
+    /// than one in a thousand is lost with all of them, as far as losses are independent.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn copies(&self) -> u32 {
+        match self.loss.unwrap_or(LOSS_UNKNOWN) {
+            loss if loss < 0.001 => 1,
+            loss if loss < 0.02 => 2,
+            loss if loss < 0.1 => 3,
+            loss if loss < 0.25 => 5,
+            loss if loss < 0.4 => 7,
+            loss if loss < 0.55 => 10,
+            _ => 14,
+        }
+    }
+
+    /// What the fastest of a window took beyond what the path takes at best.
+    fn judge(&mut self, now: LocalTime, queue: Span, limit: Span) {
+        if queue > limit {
+            let carried = self.limit.min(self.delivered);
+            self.limit = (carried - carried / 8).max(RATE_MIN);
+            self.tokens = self.tokens.min(0);
+        } else if queue < limit / 2 && self.limit < RATE_MAX && now - self.pressed < Span::from_s(1)
+        {
+            self.limit = (self.limit + self.limit / 16).min(RATE_MAX);
+        }
+    }
+
+    fn fill(&mut self, now: LocalTime) {
+        let passed = (now - self.filled).min(Span::from_s(1)).as_us().max(0);
+        self.filled = now;
+        // A tenth of a second's worth may be sent at once, but always a few datagrams.
+        let most = (self.limit / 10).clamp(RATE_MIN, RATE_BURST);
+        self.tokens = (self.tokens + self.limit * passed / 1_000_000).min(most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn at(ms: i64) -> LocalTime {
+        LocalTime::from_ns(ms * 1_000_000)
+    }
+
+    fn report(highest: u64, datagrams: u32, bytes: u32) -> Report {
+        Report { highest, datagrams, bytes }
+    }
+
+    #[test]
+    fn jitter_is_no_queue_and_a_queue_is() {
+        let (mut rate, mut random) = (Rate::default(), Random::new(1));
+        let mut jitter = |most| Span::from_us(i64::try_from(random.below(most)).unwrap());
+        for ms in 0..10_000 {
+            rate.round_trip(at(ms), Span::from_ms(4) + jitter(60_000) + jitter(60_000));
+            rate.spend(at(ms), 10_000);
+        }
+        assert_eq!(rate.limit(), RATE_MAX);
+        // 8,000 bytes a second come, and what waits for them takes ever longer.
+        for n in 1..=40 {
+            let ms = 10_000 + i64::from(n) * 100;
+            rate.report(at(ms), &report(u64::from(n) * 8, n * 8, n * 8 * 54));
+            for extra in 0..16 {
+                let queue = Span::from_ms((i64::from(n) * 10).min(80));
+                rate.round_trip(at(ms + extra), Span::from_ms(4) + queue + jitter(5_000));
+            }
+        }
+        assert!((3_000..8_000).contains(&rate.limit()), "{}", rate.limit());
+        // No queue any more: it grows while all of it is used.
+        let cut = rate.limit();
+        for ms in 0..1_000 {
+            rate.spend(at(20_000 + ms), 1_000);
+            rate.round_trip(at(20_000 + ms), Span::from_ms(5));
+        }
+        assert!(rate.limit() > cut * 2, "{}", rate.limit());
+    }
+
+    #[test]
+    fn the_bucket_empties_and_fills() {
+        let mut rate = Rate { limit: 10_000, ..Rate::default() };
+        rate.spend(at(0), 0);
+        rate.tokens = 0;
+        rate.spend(at(0), 954);
+        assert_eq!(rate.ready_at(), LocalTime::from_ns(100_001_000));
+        rate.spend(at(100), 0);
+        assert!(rate.tokens < 0 && rate.is_tight(at(100)));
+        rate.fill(at(10_000));
+        assert_eq!(rate.ready_at(), LocalTime::ZERO);
+        assert!(!rate.is_tight(at(10_000)));
+    }
+
+    #[test]
+    fn loss_is_what_the_counters_say() {
+        let mut rate = Rate::default();
+        assert_eq!((rate.loss(), rate.copies()), (None, 5));
+        for n in 0..40 {
+            rate.report(
+                at(n * 100),
+                &report(u64::try_from(n).unwrap() * 100, u32::try_from(n).unwrap() * 80, 0),
+            );
+        }
+        assert!((0.19..0.21).contains(&rate.loss().unwrap()));
+        for n in 40..120u32 {
+            rate.report(at(i64::from(n) * 100), &report(u64::from(n) * 100, n * 100, 0));
+        }
+        assert!(rate.loss().unwrap() < 0.001);
+        assert_eq!(rate.copies(), 1);
+    }
+}
