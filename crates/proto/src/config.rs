@@ -44,6 +44,10 @@ pub const STATE_PARAMETERS: usize = 32;
 /// an overflow releases everything of the source.
 pub const SOURCE_TABLE: usize = 4096;
 
+/// Endings (note-offs and the like) that a state table remembers for snapshots older than they are. As
+/// many as come in a second of dense playing. At overflow the next snapshot repairs.
+pub const STATE_ENDED: usize = 512;
+
 /// Messages that wait for one output whose device is slow. At overflow the oldest goes.
 pub const OUTPUT_QUEUE: usize = 4096;
 

@@ -14,7 +14,10 @@ use crate::seq::SeqNo;
 use crate::time::LocalTime;
 
 /// What CC 121 sets to 0 beside modulation and bend: the pedals (RP-015), and hold 2.
-const RESET_PEDALS: [u16; 5] = [64, 65, 66, 67, 69];
+pub(super) const RESET_PEDALS: [u16; 5] = [64, 65, 66, 67, 69];
+
+/// In place of an index: that CC 120 or 123 ended every note, or that CC 121 reset the controllers.
+pub(super) const EVERY: u16 = 0xFFFF;
 
 /// What data entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,7 @@ impl StateTable {
                 self.set(&stamp, Kind::Note, u16::from(note), value);
             }
             Meaning::NoteOff { note } => {
+                self.ended.note(key(strand, Kind::Note, u16::from(note)), number);
                 self.remove(strand, Kind::Note, u16::from(note));
                 self.remove(strand, Kind::PolyPressure, u16::from(note));
             }
@@ -77,6 +81,7 @@ impl StateTable {
             Meaning::DataEntry { msb, value } => self.data_entry(&stamp, msb, value),
             Meaning::Step => {
                 if let Some((kind, index)) = self.selected(strand) {
+                    self.ended.note(key(strand, kind, index), number);
                     self.remove(strand, kind, index);
                 }
             }
@@ -84,9 +89,14 @@ impl StateTable {
                 self.parameter(&stamp, Kind::parameter(assignable), index, value);
             }
             Meaning::ParameterStep { assignable, index } => {
-                self.remove(strand, Kind::parameter(assignable), index);
+                let kind = Kind::parameter(assignable);
+                self.ended.note(key(strand, kind, index), number);
+                self.remove(strand, kind, index);
             }
-            Meaning::AllOff => self.remove_family(key(strand, Kind::Note, 0), |_, _| true),
+            Meaning::AllOff => {
+                self.ended.note(key(strand, Kind::Note, EVERY), number);
+                self.remove_family(key(strand, Kind::Note, 0));
+            }
             Meaning::Reset => self.reset(&stamp),
             Meaning::PerNote { assignable, note, index, value } => {
                 let index = u16::from_be_bytes([note, index]);
@@ -97,7 +107,7 @@ impl StateTable {
             }
             Meaning::PerNoteManagement { note, reset: true } => {
                 let of = key(strand, Kind::PerNoteBend, u16::from(note));
-                self.remove_family(of, |_, _| true);
+                self.remove_family(of);
                 self.set(&stamp, Kind::PerNoteReset, u16::from(note), number.to_wire());
             }
             Meaning::PerNoteManagement { reset: false, .. }
@@ -207,6 +217,7 @@ impl StateTable {
     /// missed the message finds in the snapshot what to set.
     fn reset(&mut self, stamp: &Stamp) {
         let strand = stamp.strand;
+        self.ended.note(key(strand, Kind::Controller, EVERY), stamp.number);
         let widest = if stamp.midi2 { u32::MAX } else { 0x7F };
         let centre = if stamp.midi2 { 0x8000_0000 } else { 0x2000 };
         for (coarse, value) in [(1, 0), (11, widest)] {

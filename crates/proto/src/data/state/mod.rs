@@ -50,6 +50,7 @@ mod entry;
 mod strand;
 
 mod apply;
+mod ended;
 mod repair;
 mod table;
 

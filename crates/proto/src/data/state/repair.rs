@@ -15,11 +15,16 @@
 //! half. Where such a value is newer than N, the repair itself puts it back. So every state between
 //! is one that the device really is in.
 //!
+//! What newer events removed looks like what never was. Endings are remembered for that ([`Ended`]), so
+//! that an old snapshot does not begin a note again that has ended since.
+//!
+//! [`Ended`]: super::ended::Ended
+//!
 //! Not repaired: a note that sounds with another velocity (beginning it again would be a wrong note),
 //! and the value of a controller that the sender does not know (it has no message that undoes it).
 
-use super::apply::Selection;
-use super::entry::{Entry, Halves, Kind, family, key};
+use super::apply::{EVERY, RESET_PEDALS, Selection};
+use super::entry::{Entry, Halves, Kind, key};
 use super::strand::Strand;
 use super::table::{Held, Stamp, StateTable};
 use crate::config::STATE_KEYS;
@@ -89,6 +94,8 @@ impl StateTable {
         match had {
             Some(held) if held.number > n => return repair,
             Some(held) if held.midi2 == midi2 && held.value == value => {}
+            None if self.is_undone(&entry, n) => return repair,
+            _ if kind == Kind::PerNoteReset && self.is_set_since(&entry, n) => return repair,
             _ => self.repair(&mut repair, &entry, had.is_some(), n),
         }
         self.set(&stamp, kind, index, value);
@@ -106,6 +113,10 @@ impl StateTable {
                 Some((entry, by)) if entry.number <= n && by != mark(n) => {
                     // The next one may have moved here, so the same place is looked at again.
                     self.remove_at(self.swept);
+                    if entry.kind == Kind::Note {
+                        // Its note-off ends its pressure, however new that is.
+                        self.remove(entry.strand, Kind::PolyPressure, entry.index);
+                    }
                     return Some((entry.strand, self.ending(&entry)));
                 }
                 _ => self.swept += 1,
@@ -141,7 +152,7 @@ impl StateTable {
             Kind::ChannelPressure if entry.midi2 => repair.say(say.wide(0xD0, 0, 0, value)),
             Kind::ChannelPressure => repair.say(say.narrow(0xD0, value, 0)),
             Kind::Bend => repair.say(say.bend(value)),
-            Kind::PerNoteReset => self.repair_reset(repair, entry, n),
+            Kind::PerNoteReset => self.repair_reset(repair, entry),
             Kind::PerNoteRegistered => repair.say(say.wide(0x00, high, low, value)),
             Kind::PerNoteAssignable => repair.say(say.wide(0x10, high, low, value)),
             Kind::PerNoteBend => repair.say(say.wide(0x60, low, 0, value)),
@@ -225,16 +236,45 @@ impl StateTable {
         say.selection(repair, self.selection(entry.strand).unwrap_or(Selection::NULL));
     }
 
-    /// The reset of a note number's controllers; those that are set since come after it. If one is
-    /// newer than the snapshot, the reset would undo it and is left out.
-    fn repair_reset(&mut self, repair: &mut Repair, entry: &Entry, n: SeqNo) {
-        let of = key(entry.strand, Kind::PerNoteBend, entry.index);
-        if self.family(of).any(|(_, held)| held.number > n) {
-            return;
-        }
-        self.remove_family(of, |key, _| family(key) == family(of));
+    /// The reset of a note number's controllers; those that are set since come after it.
+    fn repair_reset(&mut self, repair: &mut Repair, entry: &Entry) {
+        self.remove_family(key(entry.strand, Kind::PerNoteBend, entry.index));
         let say = Say { strand: entry.strand, midi2: true };
         repair.say(say.wide(0xF0, entry.note(), 1, 0));
+    }
+
+    /// Whether a controller of the note number is newer than the snapshot. A reset would undo it, so
+    /// it is left to the next snapshot: until then the tables differ.
+    fn is_set_since(&self, reset: &Entry, n: SeqNo) -> bool {
+        self.family(key(reset.strand, Kind::PerNoteBend, reset.index)).any(|(_, h)| h.number > n)
+    }
+
+    /// Whether something newer than the snapshot has ended or undone the value, which is why it is not
+    /// in the table.
+    fn is_undone(&self, entry: &Entry, n: SeqNo) -> bool {
+        let Entry { strand, kind, index, .. } = *entry;
+        let ended = |kind, index| self.ended.is_since(key(strand, kind, index), n);
+        let newer = |kind, index| self.get(strand, kind, index).filter(|held| held.number > n);
+        let is_reset = || ended(Kind::Controller, EVERY);
+        match kind {
+            Kind::Note => ended(Kind::Note, index) || ended(Kind::Note, EVERY),
+            Kind::PolyPressure => {
+                let begun_anew = newer(Kind::Note, index).is_some();
+                !self.is_sounding(strand, entry.note()) || begun_anew || is_reset()
+            }
+            Kind::Controller => {
+                let coarse = index.checked_sub(32).filter(|coarse| *coarse < 32);
+                let by_coarse = coarse.and_then(|coarse| newer(Kind::Controller, coarse));
+                let resets = matches!(index, 1 | 11 | 33 | 43) || RESET_PEDALS.contains(&index);
+                by_coarse.is_some_and(|held| !held.midi2) || (resets && is_reset())
+            }
+            Kind::Bend | Kind::ChannelPressure | Kind::Selection => is_reset(),
+            Kind::Registered | Kind::Assignable => ended(kind, index),
+            Kind::PerNoteRegistered | Kind::PerNoteAssignable | Kind::PerNoteBend => {
+                newer(Kind::PerNoteReset, u16::from(entry.note())).is_some()
+            }
+            Kind::Program | Kind::Bank | Kind::PerNoteReset => false,
+        }
     }
 
     /// What ends a value that the sender does not have.

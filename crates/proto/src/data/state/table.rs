@@ -13,6 +13,7 @@
 //! slot = [ key │ mark 32, value 32 │ number │ born ]        home(family of the key) ─▸ probe ─▸ …
 //! ```
 
+use super::ended::Ended;
 use super::entry::{
     Entry, Kind, MIDI2, family, fingerprint, index_of_key, key, kind_of_key, strand_of_key,
 };
@@ -47,6 +48,7 @@ pub struct StateTable {
     len: usize,
     digest: u64,
     overflowed: u64,
+    pub(super) ended: Ended,
     /// How far [`StateTable::sweep`] has come.
     pub(super) swept: usize,
 }
@@ -88,6 +90,7 @@ impl StateTable {
             len: 0,
             digest: 0,
             overflowed: 0,
+            ended: Ended::new(),
             swept: 0,
         }
     }
@@ -100,6 +103,7 @@ impl StateTable {
             self.slots.fill([0; 4]);
         }
         self.frozen.clear();
+        self.ended.clear();
         (self.len, self.digest, self.swept) = (0, 0, 0);
     }
 
@@ -167,7 +171,7 @@ impl StateTable {
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        vec![self.slots.capacity(), self.frozen.capacity()]
+        vec![self.slots.capacity(), self.frozen.capacity(), self.ended.capacity()]
     }
 
     /// The value of a key.
@@ -207,21 +211,21 @@ impl StateTable {
     /// Removes a value, if it is there.
     pub(super) fn remove(&mut self, strand: Strand, kind: Kind, index: u16) {
         if let Ok(at) = self.find(key(strand, kind, index)) {
-            self.remove_at(at);
-            // What follows was shifted, perhaps past where the sweep is: it begins again.
-            self.swept = 0;
+            let hole = self.remove_at(at);
+            // What follows was shifted back, perhaps past where the sweep is, which returns there.
+            self.swept = if hole < at { 0 } else { self.swept.min(at) };
         }
     }
 
-    /// Removes what `which` says of the family of this key.
-    pub(super) fn remove_family(&mut self, of: u64, which: impl Fn(u64, Held) -> bool) {
+    /// Removes the whole family of this key.
+    pub(super) fn remove_family(&mut self, of: u64) {
         let mut at = home(of);
         for _ in 0..2 * STATE_KEYS {
-            let slot = &self.slots[at];
-            if slot[KEY] == 0 {
+            let key = self.slots[at][KEY];
+            if key == 0 {
                 return;
             }
-            if family(slot[KEY]) == family(of) && which(slot[KEY], held(slot)) {
+            if family(key) == family(of) {
                 // The next one of the family may have moved here.
                 self.remove_at(at);
                 self.swept = 0;
@@ -245,8 +249,8 @@ impl StateTable {
         Some((entry(slot)?, mark(slot)))
     }
 
-    /// Empties a slot, and shifts back what was pushed aside by it.
-    pub(super) fn remove_at(&mut self, at: usize) {
+    /// Empties a slot, and shifts back what was pushed aside by it; gives the slot that is empty then.
+    pub(super) fn remove_at(&mut self, at: usize) -> usize {
         let gone = &self.slots[at];
         self.digest = self.digest.wrapping_sub(fingerprint(gone[KEY], held(gone).value));
         self.len -= 1;
@@ -264,6 +268,7 @@ impl StateTable {
             }
         }
         self.slots[hole] = [0; 4];
+        hole
     }
 
     /// Where a key is, or else where it would be.
