@@ -13,7 +13,7 @@ use midip2p_proto::id::LinkNo;
 use midip2p_proto::wire::{BulkAck, Message};
 use tokio::sync::{Notify, mpsc};
 
-use crate::realtime::BulkHandle;
+use crate::realtime::{BulkHandle, Carried};
 use crate::stages::host_wake::HostWake;
 use crate::tunnels::{OwnedFragment, Tunnel};
 
@@ -31,6 +31,8 @@ pub enum BulkInput {
     Unlinked(LinkNo),
     /// A fragment came.
     Fragment(ConnId, OwnedFragment),
+    /// A datagram came by the stream.
+    Datagram(ConnId, Vec<u8>),
     /// An acknowledgement came.
     Ack(ConnId, BulkAck),
     /// The plane is done with a message; whether it was played as a whole.
@@ -101,6 +103,12 @@ impl Bulk {
                 permit.send(fragment);
             }
         }
+        while let Ok(mut datagram) = self.handle.to_carry.pop() {
+            if let Some((_, tunnel)) = self.links.get(&datagram.link) {
+                // One that finds no room is as good as lost on the way, and is repeated as such.
+                let _ = tunnel.datagrams.try_send(datagram.bytes().to_vec());
+            }
+        }
         let mut moved = false;
         while let Some(delivery) = self.waiting.pop_front() {
             if let Err(rtrb::PushError::Full(delivery)) = self.handle.deliveries.push(delivery) {
@@ -129,6 +137,14 @@ impl Bulk {
                     && let Some(message) = self.lanes.fragment(link, &fragment.as_fragment())
                 {
                     self.waiting.push_back((link, message));
+                }
+            }
+            BulkInput::Datagram(conn, bytes) => {
+                if let Some(link) = self.link_of(conn)
+                    && let Some(carried) = Carried::of(link, &bytes)
+                    && self.handle.carried.push(carried).is_ok()
+                {
+                    self.handle.wake.set();
                 }
             }
             BulkInput::Ack(conn, ack) => {

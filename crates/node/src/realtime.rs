@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use midip2p_midi::Ump;
 use midip2p_proto::bridge::{BulkPiece, ToControl, ToData};
-use midip2p_proto::config::PORTS_MAX;
+use midip2p_proto::config::{CARRIED_WAITING, PORTS_MAX};
 use midip2p_proto::data::bulk::Delivery;
 use midip2p_proto::data::plane::{Discard, Output, Plane, Supply};
 use midip2p_proto::id::{LinkNo, PortId};
@@ -41,6 +41,36 @@ const COMMANDS: usize = 4096;
 const DELIVERIES: usize = 64;
 /// Pieces and words that may wait for the others; the plane keeps what finds no room.
 const PIECES: usize = 8192;
+
+/// A datagram that a stream carries, in either direction.
+#[derive(Clone, Copy)]
+pub struct Carried {
+    /// The link.
+    pub link: LinkNo,
+    length: u16,
+    bytes: [u8; DATAGRAM_MAX],
+}
+
+impl Carried {
+    /// A copy of a datagram; `None` when it is longer than any.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn of(link: LinkNo, datagram: &[u8]) -> Option<Self> {
+        let mut carried =
+            Self { link, length: u16::try_from(datagram.len()).ok()?, bytes: [0; DATAGRAM_MAX] };
+        carried.bytes.get_mut(..datagram.len())?.copy_from_slice(datagram);
+        Some(carried)
+    }
+
+    /// Its bytes.
+    ///
+    /// Realtime-safe: yes
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let length = usize::from(self.length).min(DATAGRAM_MAX);
+        &mut self.bytes[..length]
+    }
+}
 
 /// Datagrams taken before the plane is asked what to do: a burst is taken whole, a flood is not.
 const DATAGRAMS_AT_ONCE: usize = 64;
@@ -91,6 +121,10 @@ pub struct BulkHandle {
     pub deliveries: Producer<(LinkNo, Delivery)>,
     /// Pieces of messages from local sources.
     pub pieces: Consumer<BulkPiece>,
+    /// Datagrams that a stream is to carry.
+    pub to_carry: Consumer<Carried>,
+    /// Datagrams that a stream has carried here.
+    pub carried: Producer<Carried>,
     /// Set after deliveries were pushed.
     pub wake: Signal,
 }
@@ -139,6 +173,8 @@ pub fn start(
     let (words_in, words) = RingBuffer::new(COMMANDS);
     let (pieces_in, pieces) = RingBuffer::new(PIECES);
     let (discards_in, discards) = RingBuffer::new(COMMANDS);
+    let (to_carry_in, to_carry) = RingBuffer::new(CARRIED_WAITING);
+    let (carried, carried_out) = RingBuffer::new(CARRIED_WAITING);
     let mut thread = Thread {
         poll: Poll::new()?,
         timer: Timer::new()?,
@@ -153,6 +189,8 @@ pub fn start(
         words: words_in,
         pieces: pieces_in,
         discards: discards_in,
+        to_carry: to_carry_in,
+        carried: carried_out,
         full: Blocked::default(),
         wrote: Vec::new(),
         received: Vec::with_capacity(MESSAGES_AT_ONCE),
@@ -168,7 +206,7 @@ pub fn start(
     })?;
     let priority = priority.recv().unwrap_or(Priority::Normal);
     let handle = Handle { commands, words, discards, wake: wake.clone(), thread: Some(join) };
-    Ok((handle, BulkHandle { deliveries, pieces, wake }, priority))
+    Ok((handle, BulkHandle { deliveries, pieces, to_carry, carried, wake }, priority))
 }
 
 /// What found no room in a ring: kept here until it does, so that nothing is reordered.
@@ -193,6 +231,8 @@ struct Thread {
     words: Producer<ToControl>,
     pieces: Producer<BulkPiece>,
     discards: Producer<Discard>,
+    to_carry: Producer<Carried>,
+    carried: Consumer<Carried>,
     full: Blocked,
     wrote: Vec<bool>,
     received: Vec<(PortId, LocalTime, Ump)>,
@@ -316,6 +356,10 @@ impl Thread {
             }
             self.drain(now, buf);
         }
+        while let Ok(mut carried) = self.carried.pop() {
+            self.plane.handle_datagram(now, None, carried.bytes());
+            self.drain(now, buf);
+        }
         while let Ok((link, delivery)) = self.deliveries.pop() {
             self.plane.handle_bulk(now, link, delivery);
             self.drain(now, buf);
@@ -384,9 +428,14 @@ impl Thread {
                         Err(_) => self.plane.refused(now, &due),
                     }
                 }
-                Output::Transmit { to, length, .. } => {
+                Output::Transmit { to, length, carry } => {
                     if let Some(datagram) = buf.get(..length) {
                         self.datagrams.send(to, datagram);
+                        if let Some(carried) = carry.and_then(|link| Carried::of(link, datagram)) {
+                            // Without room it is lost, as on any network, and repeated.
+                            let _ = self.to_carry.push(carried);
+                            self.host_due = true;
+                        }
                     }
                 }
                 Output::Bulk(piece) => self.full.piece = Some(piece),

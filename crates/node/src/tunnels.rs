@@ -1,16 +1,19 @@
 //! One TOAST connection: a task that reads frames, a task that writes them.
 //!
-//! Control frames overtake fragments: the writer looks for one before each fragment. A peer that does
+//! Control frames and datagrams (while UDP does not let them pass) overtake fragments: the writer looks
+//! for one before each fragment. A peer that does
 //! not read is noticed by its heartbeat; what waits for it meanwhile is bounded, and then the
 //! connection is closed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use midip2p_proto::config::CARRIED_WAITING;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::id::PortId;
 use midip2p_proto::wire::{
-    Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, Message, frame, negotiate,
+    Carried, Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, Message, frame,
+    negotiate,
 };
 use midip2p_proto::wire::{MIN_VERSION, PROTOCOL_VERSION};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -25,6 +28,9 @@ use crate::transport::Stream;
 pub const MESSAGES: usize = 1024;
 /// Fragments that may wait for a connection; the rest waits in the bulk sender.
 const FRAGMENTS: usize = 8;
+
+/// Datagrams that may wait for a connection; with one more it is lost, as by a network.
+const DATAGRAMS: usize = CARRIED_WAITING;
 
 /// A farewell must have left after this long; then the stream is dropped.
 const LINGER: Duration = Duration::from_secs(2);
@@ -70,7 +76,9 @@ impl OwnedFragment {
 pub struct Tunnel {
     /// Control messages, in order.
     pub messages: mpsc::Sender<Message<'static>>,
-    /// Fragments, in order; messages overtake them.
+    /// Datagrams that the stream carries.
+    pub datagrams: mpsc::Sender<Vec<u8>>,
+    /// Fragments, in order; messages and datagrams overtake them.
     pub fragments: mpsc::Sender<OwnedFragment>,
 }
 
@@ -91,18 +99,21 @@ pub struct Inboxes {
 #[must_use]
 pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> Tunnel {
     let (messages, messages_out) = mpsc::channel(MESSAGES);
+    let (datagrams, datagrams_out) = mpsc::channel(DATAGRAMS);
     let (fragments, fragments_out) = mpsc::channel(FRAGMENTS);
     let (reader, writer) = tokio::io::split(stream);
     let reading = tokio::spawn(read(conn, reader, inboxes.clone()));
     tokio::spawn(async move {
-        write(writer, messages_out, fragments_out, &inboxes.drained, &inboxes.counters).await;
+        let outgoing =
+            Outgoing { messages: messages_out, datagrams: datagrams_out, fragments: fragments_out };
+        write(writer, outgoing, &inboxes.drained, &inboxes.counters).await;
         // It ended because it could not write, or because the node let go; then nobody minds.
         let _ = inboxes.control.send(ControlInput::Closed(conn)).await;
         // The node has let go of the connection: a peer that does not close it must not keep it.
         tokio::time::sleep(LINGER).await;
         reading.abort();
     });
-    Tunnel { messages, fragments }
+    Tunnel { messages, datagrams, fragments }
 }
 
 async fn read(conn: ConnId, mut stream: ReadHalf<Box<dyn Stream>>, inboxes: Inboxes) {
@@ -179,6 +190,9 @@ fn route(conn: ConnId, kind: u32, payload: &[u8]) -> Routed {
         Ok(Some(Message::Fragment(fragment))) => {
             Routed::Bulk(BulkInput::Fragment(conn, OwnedFragment::of(&fragment)))
         }
+        Ok(Some(Message::Datagram(carried))) => {
+            Routed::Bulk(BulkInput::Datagram(conn, carried.datagram.to_vec()))
+        }
         Ok(Some(Message::BulkAck(ack))) => Routed::Bulk(BulkInput::Ack(conn, ack)),
         Ok(Some(message)) => match owned(message) {
             Some(message) => Routed::Control(ControlInput::Message(conn, message)),
@@ -202,13 +216,20 @@ fn owned(message: Message<'_>) -> Option<Message<'static>> {
     })
 }
 
+/// What a connection is given to write.
+struct Outgoing {
+    messages: mpsc::Receiver<Message<'static>>,
+    datagrams: mpsc::Receiver<Vec<u8>>,
+    fragments: mpsc::Receiver<OwnedFragment>,
+}
+
 async fn write(
     mut stream: WriteHalf<Box<dyn Stream>>,
-    mut messages: mpsc::Receiver<Message<'static>>,
-    mut fragments: mpsc::Receiver<OwnedFragment>,
+    outgoing: Outgoing,
     drained: &Notify,
     counters: &TunnelCounters,
 ) {
+    let Outgoing { mut messages, mut datagrams, mut fragments } = outgoing;
     let mut sequence = 0u32;
     let mut out = Vec::new();
     loop {
@@ -219,6 +240,10 @@ async fn write(
                 Some(message) => push(&message, &mut sequence, &mut out),
                 None => break,
             },
+            Some(datagram) = datagrams.recv() => {
+                let carried = Carried { datagram: &datagram };
+                push(&Message::Datagram(carried), &mut sequence, &mut out);
+            }
             Some(fragment) = fragments.recv() => {
                 push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
                 drained.notify_waiters();
@@ -229,6 +254,12 @@ async fn write(
             && let Ok(message) = messages.try_recv()
         {
             push(&message, &mut sequence, &mut out);
+        }
+        while out.len() < 16 * 1024
+            && let Ok(datagram) = datagrams.try_recv()
+        {
+            let carried = Carried { datagram: &datagram };
+            push(&Message::Datagram(carried), &mut sequence, &mut out);
         }
         counters.frames_sent.add_one();
         match tokio::time::timeout(Duration::from_secs(10), stream.write_all(&out)).await {
