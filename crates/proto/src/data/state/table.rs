@@ -190,7 +190,7 @@ impl StateTable {
                 self.digest = self.digest.wrapping_sub(gone);
                 at
             }
-            Err(at) if self.len < room(kind) => {
+            Err(at) if self.len < room(stamp, kind) => {
                 self.len += 1;
                 at
             }
@@ -285,10 +285,12 @@ impl StateTable {
     }
 }
 
-/// How full the table may be for one more of this kind: the last part is kept for what hangs.
-const fn room(kind: Kind) -> usize {
+/// How full the table may be for one more of this kind: the last part is kept for what hangs. What a
+/// snapshot says had its place at the sender, in whatever order it comes here.
+const fn room(stamp: &Stamp, kind: Kind) -> usize {
     match kind {
         Kind::Note => STATE_KEYS_FILLED,
+        _ if stamp.mark != 0 => STATE_KEYS_FILLED,
         _ => STATE_KEYS_VALUES,
     }
 }

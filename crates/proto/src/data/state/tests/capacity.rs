@@ -50,6 +50,33 @@ fn values_stop_at_half_and_notes_go_on_to_three_quarters_and_the_rest_is_counted
 }
 
 #[test]
+fn a_full_table_comes_over_whole_and_in_two_snapshots_where_another_was_full() {
+    let fill = |table: &mut StateTable, first: u16| {
+        // More values than there is place for, then more notes.
+        for (opcode, number) in (64..96).map(|c| (0xB0, c)).chain((0..128).map(|n| (0x90, n))) {
+            for n in 0..70 {
+                let m = Ump::midi1(0, opcode, number, 1);
+                table.apply(strand(first + n, &m), SeqNo::new(1), LocalTime::ZERO, &m);
+            }
+        }
+        assert_eq!((table.sort(), table.len()), (STATE_KEYS_FILLED, STATE_KEYS_FILLED));
+    };
+    let (mut sender, mut empty, mut other) =
+        (StateTable::new(), StateTable::new(), StateTable::new());
+    fill(&mut sender, 0);
+    fill(&mut other, 35);
+    for (receiver, rounds) in [(&mut empty, 1), (&mut other, 2)] {
+        for n in (0..rounds).map(|n| SeqNo::new(10 + n)) {
+            for at in 0..sender.len() {
+                receiver.confirm(sender.sorted(at).unwrap(), n);
+            }
+            while receiver.sweep(n).is_some() {}
+        }
+        assert_eq!((receiver.len(), receiver.digest()), (sender.len(), sender.digest()));
+    }
+}
+
+#[test]
 fn of_33_parameters_the_one_set_longest_ago_is_forgotten() {
     let mut table = StateTable::new();
     let mut number = 0;
