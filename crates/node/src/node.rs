@@ -37,6 +37,7 @@ use crate::os::{host, interfaces};
 use crate::ports::app::{self, AppPorts};
 use crate::ports::{self, BackendContext, BackendEvent, Opened, PortError};
 use crate::realtime;
+use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
 use crate::stages::discovery::{Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
@@ -329,7 +330,8 @@ fn start_planes(
     let (control, inbox) = mpsc::channel(control::INBOX);
     let wake = Signal::new()?;
     let (host_bell, hearing) = bell()?;
-    let (apps, app_driver, sweep) = app::open(&wake);
+    let claim = Arc::new(LaneClaim::new(&wake));
+    let (apps, app_driver, sweep) = app::open(&claim);
     let (backends, opened) = open_backends(backends, name, &control, &wake);
     let domains: Vec<Option<String>> =
         opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
@@ -341,7 +343,7 @@ fn start_planes(
     let plane = Plane::new(config.clone());
     let (counters, port_counters) = plane.counters();
     let (handle, bulk_handle, priority) =
-        realtime::start(plane, datagrams, drivers, wake, host_bell)?;
+        realtime::start(plane, datagrams, drivers, claim, host_bell)?;
     let host = HostWake::spawn(hearing)?;
 
     let drained = Arc::<Notify>::default();

@@ -94,7 +94,10 @@ async fn what_one_node_plays_the_other_hears_once_in_order_and_unchanged() {
     let mut next = 0;
     until(|| {
         let under_way = a.shared().ports[usize::from(playing.0)].in_flight.read();
-        while next < sent.len() && under_way < 512 && source.push(clock::now(), sent[next]) {
+        while next < sent.len()
+            && under_way + (source.waiting() as u64) < 512
+            && source.push(clock::now(), sent[next])
+        {
             next += 1;
         }
         source.flush();

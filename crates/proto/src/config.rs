@@ -9,6 +9,10 @@ use crate::time::Span;
 /// leave room to spare; tables indexed by port stay small.
 pub const PORTS_MAX: usize = 512;
 
+/// Remote sinks that a program's own thread sends to itself; with more of them the real-time thread does
+/// it, so that no program is held up by the size of a session.
+pub const DIRECT_SINKS_MAX: usize = 4;
+
 /// Links of one node at the same time: a session of 64 nodes, and the local loop as number 0.
 pub const LINKS_MAX: usize = 64;
 

@@ -2,7 +2,9 @@
 //! browser, the library).
 //!
 //! Each program brings its own ring, so that any number of them can share a port and none can hold up
-//! another: a reader that is too slow loses messages and is told how many.
+//! another: a reader that is too slow loses messages and is told how many. A program that plays is either
+//! one that can wait ([`AppSource::push`]) or one that cannot ([`AppSource::push_now`], [`AppSource::send`]):
+//! then the oldest message gives way when the ring is full, and what it meant is repaired afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,18 +12,20 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use midip2p_midi::Ump;
 use midip2p_proto::bridge::Endpoint;
+use midip2p_proto::config::{RING_EVENTS, SOURCE_TABLE};
+use midip2p_proto::data::classify::{Lane, lane};
+use midip2p_proto::data::realtime::feed::{Feed, Intake, Taken, feed};
+use midip2p_proto::data::realtime::ring::{Gauge, RingStats};
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Driver, MESSAGES_AT_ONCE, OutputFull};
+use super::{Driver, MESSAGES_AT_ONCE, OutputFull, Torn};
 use crate::os::wake::Signal;
+use crate::realtime::claim::LaneClaim;
 
 /// Programs on all app ports of a node at the same time; one more is refused.
 const CLIENTS_MAX: usize = 256;
-
-/// Messages between a program and the real-time thread.
-pub const SOURCE_RING: usize = 256;
 
 /// Messages that a reading program may be behind before it loses some.
 const SINK_RING: usize = 16_384;
@@ -42,9 +46,13 @@ pub struct AppMessage {
 
 /// A program's end of a source: what it pushes is played on the port. Dropping it ends it.
 pub struct AppSource {
-    ring: Producer<(LocalTime, Ump)>,
-    wake: Signal,
+    feed: AppFeed,
+    port: PortId,
+    claim: Arc<LaneClaim>,
 }
+
+type AppFeed = Feed<RING_EVENTS, SOURCE_TABLE>;
+type AppIntake = Intake<RING_EVENTS, SOURCE_TABLE>;
 
 impl AppSource {
     /// How many messages find room now.
@@ -52,22 +60,58 @@ impl AppSource {
     /// Realtime-safe: yes
     #[must_use]
     pub fn room(&self) -> usize {
-        self.ring.slots()
+        usize::try_from(self.feed.stats().free).unwrap_or(0)
     }
 
-    /// Gives the port a message that came at the moment `at`; `false` when there is no room. Call
-    /// [`AppSource::flush`] after the last.
+    /// Gives the port a message that came at the moment `at`; `false` when there is no room or the node
+    /// has stopped. For programs that can wait. Call [`AppSource::flush`] after the last.
     ///
     /// Realtime-safe: yes
     pub fn push(&mut self, at: LocalTime, message: Ump) -> bool {
-        self.ring.push((at, message)).is_ok()
+        !self.claim.is_closed() && self.feed.try_push(at, message)
+    }
+
+    /// As [`AppSource::push`], for programs that cannot wait: when there is no room, the oldest message
+    /// gives way. A packet of a longer message does not push others out; it is refused.
+    ///
+    /// Realtime-safe: yes
+    pub fn push_now(&mut self, at: LocalTime, message: Ump) -> bool {
+        if self.claim.is_closed() {
+            return false;
+        }
+        if lane(&message) == Lane::Bulk {
+            return self.feed.try_push(at, message);
+        }
+        self.feed.push(at, message);
+        true
+    }
+
+    /// As [`AppSource::push_now`], and the message, with all that was pushed before it, goes out at once:
+    /// by the calling thread itself when nobody else is sending, it is no less urgent than the real-time
+    /// thread and there are few peers to send to; else by the real-time thread, which is woken.
+    ///
+    /// Realtime-safe: yes
+    pub fn send(&mut self, at: LocalTime, message: Ump) -> bool {
+        let pushed = self.push_now(at, message);
+        if pushed {
+            self.claim.send_from(self.port);
+        }
+        pushed
+    }
+
+    /// Whether the node has stopped, so that nothing is taken any more.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.claim.is_closed()
     }
 
     /// Wakes the real-time thread.
     ///
     /// Realtime-safe: yes
     pub fn flush(&self) {
-        self.wake.set();
+        self.claim.signal().set();
     }
 
     /// How many messages were not taken yet.
@@ -75,7 +119,23 @@ impl AppSource {
     /// Realtime-safe: yes
     #[must_use]
     pub fn waiting(&self) -> usize {
-        SOURCE_RING - self.ring.slots()
+        usize::try_from(self.feed.stats().ready).unwrap_or(usize::MAX)
+    }
+
+    /// How the ring between this program and the real-time thread does.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn stats(&self) -> RingStats {
+        self.feed.stats()
+    }
+
+    /// The same for other threads.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn gauge(&self) -> Gauge<RING_EVENTS> {
+        self.feed.gauge()
     }
 }
 
@@ -103,14 +163,45 @@ impl AppSink {
 }
 
 enum Client {
-    Source { port: PortId, ring: Consumer<(LocalTime, Ump)> },
+    Source(Box<Source>),
     Sink { port: PortId, ring: Producer<AppMessage>, lost: Arc<AtomicU64> },
+}
+
+struct Source {
+    port: PortId,
+    intake: AppIntake,
+    /// Messages were lost and nobody was told.
+    lost: u64,
+}
+
+impl Source {
+    /// Gives at most `turn` messages; whether there may be more.
+    fn serve(
+        &mut self,
+        now: LocalTime,
+        turn: usize,
+        received: &mut dyn FnMut(PortId, LocalTime, Ump),
+    ) -> bool {
+        for _ in 0..turn {
+            match self.intake.pop() {
+                Some(Taken::Event(event)) => received(self.port, event.at, event.message),
+                Some(Taken::Repair(message)) => received(self.port, now, message),
+                Some(Taken::Dropped(lost)) => {
+                    // What comes behind must not be joined to what came before.
+                    self.lost += lost;
+                    return true;
+                }
+                None => return false,
+            }
+        }
+        true
+    }
 }
 
 impl Client {
     fn is_gone(&self) -> bool {
         match self {
-            Self::Source { ring, .. } => ring.is_abandoned() && ring.is_empty(),
+            Self::Source(source) => source.intake.is_abandoned() && source.intake.is_empty(),
             Self::Sink { ring, .. } => ring.is_abandoned(),
         }
     }
@@ -120,7 +211,7 @@ impl Client {
 #[derive(Clone)]
 pub struct AppPorts {
     clients: SyncSender<Client>,
-    wake: Signal,
+    claim: Arc<LaneClaim>,
 }
 
 /// Too many programs use app ports of this node.
@@ -136,9 +227,9 @@ impl AppPorts {
     ///
     /// Realtime-safe: no
     pub fn source(&self, port: PortId) -> Result<AppSource, TooManyClients> {
-        let (producer, ring) = RingBuffer::new(SOURCE_RING);
-        self.add(Client::Source { port, ring })?;
-        Ok(AppSource { ring: producer, wake: self.wake.clone() })
+        let (feed, intake) = feed();
+        self.add(Client::Source(Box::new(Source { port, intake, lost: 0 })))?;
+        Ok(AppSource { feed, port, claim: Arc::clone(&self.claim) })
     }
 
     /// A program's end that hears a destination port.
@@ -156,7 +247,7 @@ impl AppPorts {
 
     fn add(&self, client: Client) -> Result<(), TooManyClients> {
         self.clients.try_send(client).map_err(|_| TooManyClients)?;
-        self.wake.set();
+        self.claim.signal().set();
         Ok(())
     }
 }
@@ -181,20 +272,20 @@ pub struct AppDriver {
     wake: Signal,
 }
 
-/// Makes the app ports of a node. `wake` wakes its real-time thread.
+/// Makes the app ports of a node whose lane will lie in `claim`.
 ///
 /// Realtime-safe: no
 #[must_use]
-pub fn open(wake: &Signal) -> (AppPorts, AppDriver, AppSweep) {
+pub fn open(claim: &Arc<LaneClaim>) -> (AppPorts, AppDriver, AppSweep) {
     let (clients, arriving) = sync_channel(CLIENTS_MAX);
     let (leaving, left) = sync_channel(CLIENTS_MAX * 2);
     let driver = AppDriver {
         arriving,
         leaving,
         clients: Vec::with_capacity(CLIENTS_MAX),
-        wake: wake.clone(),
+        wake: claim.signal().clone(),
     };
-    (AppPorts { clients, wake: wake.clone() }, driver, AppSweep(left))
+    (AppPorts { clients, claim: Arc::clone(claim) }, driver, AppSweep(left))
 }
 
 impl AppDriver {
@@ -222,6 +313,30 @@ impl AppDriver {
     }
 }
 
+impl AppDriver {
+    fn serve(
+        &mut self,
+        now: LocalTime,
+        only: Option<PortId>,
+        received: &mut dyn FnMut(PortId, LocalTime, Ump),
+    ) {
+        self.come_and_go();
+        let mut more = false;
+        // Fewer each when there are many, so that one call gives no more than it may.
+        let turn = TURN.min(MESSAGES_AT_ONCE / self.clients.len().max(1));
+        for client in &mut self.clients {
+            if let Client::Source(source) = client
+                && only.is_none_or(|port| port == source.port)
+            {
+                more |= source.serve(now, turn, received);
+            }
+        }
+        if more {
+            self.wake.set();
+        }
+    }
+}
+
 impl Driver for AppDriver {
     fn can_wait(&self) -> bool {
         true
@@ -231,22 +346,26 @@ impl Driver for AppDriver {
         true
     }
 
-    fn service(&mut self, _now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump)) {
-        self.come_and_go();
-        let mut more = false;
-        // Fewer each when there are many, so that one call gives no more than it may.
-        let turn = TURN.min(MESSAGES_AT_ONCE / self.clients.len().max(1));
-        for client in &mut self.clients {
-            let Client::Source { port, ring } = client else { continue };
-            for _ in 0..turn {
-                let Ok((at, message)) = ring.pop() else { break };
-                received(*port, at, message);
+    fn service(&mut self, now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump)) {
+        self.serve(now, None, received);
+    }
+
+    fn service_port(
+        &mut self,
+        now: LocalTime,
+        only: PortId,
+        received: &mut dyn FnMut(PortId, LocalTime, Ump),
+    ) {
+        self.serve(now, Some(only), received);
+    }
+
+    fn torn(&mut self) -> Option<Torn> {
+        self.clients.iter_mut().find_map(|client| match client {
+            Client::Source(source) if source.lost > 0 => {
+                Some(Torn { port: source.port, lost: std::mem::take(&mut source.lost) })
             }
-            more |= !ring.is_empty();
-        }
-        if more {
-            self.wake.set();
-        }
+            _ => None,
+        })
     }
 
     fn write(&mut self, now: LocalTime, id: PortId, message: Ump) -> Result<(), OutputFull> {
@@ -282,6 +401,10 @@ mod tests {
         Ump::midi1(0, 0x90, n, 100)
     }
 
+    fn claim() -> Arc<LaneClaim> {
+        Arc::new(LaneClaim::new(&Signal::new().unwrap()))
+    }
+
     fn serve(driver: &mut AppDriver) -> Vec<(PortId, Ump)> {
         let mut got = vec![];
         driver.service(LocalTime::ZERO, &mut |port, _, message| got.push((port, message)));
@@ -290,8 +413,7 @@ mod tests {
 
     #[test]
     fn programs_share_a_port_and_leave_without_a_trace() {
-        let wake = Signal::new().unwrap();
-        let (ports, mut driver, sweep) = open(&wake);
+        let (ports, mut driver, sweep) = open(&claim());
         let (mut a, mut b) = (ports.source(PortId(1)).unwrap(), ports.source(PortId(1)).unwrap());
         let (mut hears, other) = (ports.sink(PortId(2)).unwrap(), ports.sink(PortId(3)).unwrap());
         assert!(a.push(LocalTime::ZERO, note(1)) && b.push(LocalTime::ZERO, note(2)));
@@ -310,8 +432,7 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_read_loses_messages_and_knows_how_many() {
-        let wake = Signal::new().unwrap();
-        let (ports, mut driver, _sweep) = open(&wake);
+        let (ports, mut driver, _sweep) = open(&claim());
         let (slow, mut quick) = (ports.sink(PortId(1)).unwrap(), ports.sink(PortId(1)).unwrap());
         serve(&mut driver);
         for _ in 0..SINK_RING + 7 {
@@ -323,8 +444,7 @@ mod tests {
 
     #[test]
     fn one_program_too_many_is_refused() {
-        let wake = Signal::new().unwrap();
-        let (ports, mut driver, _sweep) = open(&wake);
+        let (ports, mut driver, _sweep) = open(&claim());
         let mut ends = vec![];
         for _ in 0..2 {
             while let Ok(end) = ports.source(PortId(1)) {

@@ -212,6 +212,15 @@ pub trait Backend: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputFull;
 
+/// A source of which messages were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// Its port.
+    pub port: PortId,
+    /// How many.
+    pub lost: u64,
+}
+
 /// The most messages that one call of [`Driver::service`] gives: who collects them makes room for so
 /// many. A driver that has more wakes the real-time thread again.
 pub const MESSAGES_AT_ONCE: usize = 4_096;
@@ -246,6 +255,27 @@ pub trait Driver: Send {
     ///
     /// Realtime-safe: yes
     fn service(&mut self, now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump));
+
+    /// As [`Driver::service`], for one port alone where that is less to do.
+    ///
+    /// Realtime-safe: yes
+    fn service_port(
+        &mut self,
+        now: LocalTime,
+        only: PortId,
+        received: &mut dyn FnMut(PortId, LocalTime, Ump),
+    ) {
+        let _ = only;
+        self.service(now, received);
+    }
+
+    /// A source whose messages came faster than they were taken, so that some are lost behind what the
+    /// last call of [`Driver::service`] gave; asked until there is none. What it had begun is void.
+    ///
+    /// Realtime-safe: yes
+    fn torn(&mut self) -> Option<Torn> {
+        None
+    }
 
     /// Writes one message to a destination or to the mirror of a source. SysEx comes as sysex7
     /// packets, in order and never mixed with other SysEx of the same port; MIDI 2.0 messages are

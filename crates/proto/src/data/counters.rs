@@ -231,6 +231,8 @@ pub struct PlaneCounters {
     pub holders_full: Counter,
     /// Bulk messages that were cut off because the bulk task was behind.
     pub bulk_overflow: Counter,
+    /// Events of local sources that were overwritten because nobody took them in time; repaired later.
+    pub source_overflow: Counter,
     /// Routes refused because the table was full.
     pub routes_full: Counter,
     /// Events of local sources taken in.

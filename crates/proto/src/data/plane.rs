@@ -37,7 +37,7 @@ use super::realtime::receiver::{Arrival, Delivered};
 use super::routes::Routes;
 use super::state::{self, Strand};
 use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
-use crate::config::{BULK_PIECES, Config, LINKS_MAX, PORTS_MAX};
+use crate::config::{BULK_PIECES, Config, DIRECT_SINKS_MAX, LINKS_MAX, PORTS_MAX};
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::{MessageType, Ump};
 use crate::seq::SeqNo;
@@ -176,6 +176,25 @@ impl Plane {
     #[must_use]
     pub fn has_room(&self, now: LocalTime) -> bool {
         self.has_bulk_room() && !self.links.iter().flatten().any(|link| link.is_full(now))
+    }
+
+    /// Whether what a local source plays now goes out after few system calls: it has few peers to go to,
+    /// and no longer message open.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_quickly_sent(&self, port: PortId) -> bool {
+        let sinks = self.routes.sinks(Endpoint::local(port));
+        let remote = sinks.iter().filter(|r| r.sink.link != LinkNo::LOCAL).count();
+        remote <= DIRECT_SINKS_MAX && self.open_bulk.get(usize::from(port.0)) == Some(&0)
+    }
+
+    /// Messages of a local source were lost before they came here: what it had begun is cut.
+    ///
+    /// Realtime-safe: yes
+    pub fn source_torn(&mut self, port: PortId, lost: u64) {
+        self.counters.source_overflow.add(lost);
+        self.cut_bulk(port, u32::MAX);
     }
 
     /// Takes memory for what is about to be opened.

@@ -69,7 +69,7 @@ impl Player {
     /// The program is gone: ends what it left sounding.
     pub(super) async fn let_go(mut self) {
         while let Some(message) = self.held.release_any() {
-            while !self.source.push(clock::now(), message) {
+            while !self.source.push(clock::now(), message) && !self.source.is_closed() {
                 self.source.flush();
                 // The real-time thread takes what is there within microseconds.
                 tokio::task::yield_now().await;
@@ -87,7 +87,7 @@ impl Player {
         let mut answers = Vec::new();
         let mut scratch = vec![0; text.len()];
         let mut reader = json::Reader::new(text.as_bytes());
-        let mut queue = Vec::new();
+        let (mut queue, mut last) = (Vec::new(), None);
         loop {
             match reader.next(&mut scratch) {
                 None => break,
@@ -101,12 +101,15 @@ impl Player {
                 self.wait_until_acknowledged(FLUSH_PATIENCE).await;
             }
             for packet in queue.drain(..) {
-                self.keep_order(&packet).await;
-                self.push(now, packet).await;
-                self.sent += 1;
+                // One behind, so that the last of all is known: with it everything goes out.
+                if let Some(packet) = last.replace(packet) {
+                    self.play(now, packet, false).await;
+                }
             }
         }
-        self.source.flush();
+        if let Some(packet) = last {
+            self.play(now, packet, true).await;
+        }
         answers
     }
 
@@ -148,7 +151,7 @@ impl Player {
         // Twice in a row: between ring and link a message is on its way for some microseconds.
         let mut quiet = 0;
         while quiet < 2 {
-            let left = self.under_way() + self.source.waiting() as u64;
+            let left = self.under_way();
             quiet = if left == 0 { quiet + 1 } else { 0 };
             if progress.is_stuck(left, patience) {
                 return left;
@@ -173,14 +176,22 @@ impl Player {
         }
     }
 
-    async fn push(&mut self, at: LocalTime, packet: Ump) {
+    /// Plays a message as soon as there is room for it; and with the last of several, all of them.
+    async fn play(&mut self, at: LocalTime, packet: Ump, last: bool) {
+        self.keep_order(&packet).await;
+        self.sent += 1;
         let _ = self.held.take(Endpoint::local(self.port), &packet);
         let mut progress = Progress::new(u64::MAX);
         loop {
             let under_way = self.under_way();
             self.given_up = self.given_up.min(under_way);
-            if under_way - self.given_up < IN_FLIGHT && self.source.push(at, packet) {
-                return;
+            if under_way - self.given_up < IN_FLIGHT && self.source.room() > 0 {
+                // Sent by this thread, where it may: to wake another costs more than to send.
+                let taken =
+                    if last { self.source.send(at, packet) } else { self.source.push(at, packet) };
+                if taken || self.source.is_closed() {
+                    return;
+                }
             }
             self.source.flush();
             if progress.is_stuck(under_way, PATIENCE) {
@@ -191,8 +202,11 @@ impl Player {
         }
     }
 
+    /// What peers have not acknowledged, and what is on its way to the lane.
     fn under_way(&self) -> u64 {
-        self.shared.ports.get(usize::from(self.port.0)).map_or(0, |p| p.in_flight.read())
+        let waiting = self.source.waiting() as u64;
+        let sent = self.shared.ports.get(usize::from(self.port.0));
+        waiting + sent.map_or(0, |p| p.in_flight.read())
     }
 }
 

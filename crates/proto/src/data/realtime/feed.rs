@@ -141,12 +141,12 @@ impl<const N: usize, const C: usize> Intake<N, C> {
         Taken::Event(event)
     }
 
-    /// Whether there is nothing to be taken out, but for what mends a drop.
+    /// Whether there is nothing to be taken out, and nothing to be mended.
     ///
     /// Realtime-safe: yes
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.held.is_none()
+        self.ring.is_empty() && self.held.is_none() && !self.repairing
     }
 
     /// Whether the source is gone.
