@@ -35,10 +35,10 @@ fn studio(mode: PlayoutMode, seed: u64) -> Result<(World, [usize; 3]), String> {
     Ok((w, hosts))
 }
 
-/// Notes of two players, 1 to 100 ms apart, for about half a minute.
+/// Notes of two players, 1 to 100 ms apart, for about a minute and a half.
 fn play(w: &mut World, players: [(usize, u8); 2]) -> Result<(), String> {
     let mut held = [None; 2];
-    for n in 0..1_200 {
+    for n in 0..3_600 {
         let which = usize::from(w.random.below(2) == 1);
         let (host, group) = players[which];
         let next = match held[which].take() {

@@ -5,7 +5,7 @@
 //! on it need, followed in such a way that spacing survives.
 //!
 //! ```text
-//! one way ┤            ·                            needed = the highest of 10 s but 1 in 256
+//! one way ┤            ·                            needed = the highest of 30 s but 1 in 256
 //!         │ ─────┐   ┌─┼──────────────┐
 //!         │  · · └───┘ · ·  · · ·  ·  └──────       latency grows at once, shrinks by 0.5 ms a second
 //!         │ · ·· · · ·· · · ·  · · · ·· · ·
@@ -25,7 +25,7 @@ use crate::time::{LocalTime, Span};
 /// Buckets, and how long each collects.
 const BUCKETS: usize = 5;
 /// See [`BUCKETS`].
-const BUCKET: Span = Span::from_s(2);
+const BUCKET: Span = Span::from_s(6);
 /// The highest values that a bucket keeps: those of 4,096 events. Of more, a smaller share is left out.
 const KEPT: usize = 16;
 /// Of so many events one may be late.
@@ -140,7 +140,7 @@ impl Bucket {
         self.events = self.events.saturating_add(1);
         let at = self.highest[..self.kept].partition_point(|h| *h >= delay);
         if at >= KEPT {
-            return self.events.is_multiple_of(ONE_LATE_IN);
+            return self.events.is_multiple_of(ONE_LATE_IN) || self.events == ENOUGH;
         }
         self.kept = (self.kept + 1).min(KEPT);
         self.highest[at..self.kept].rotate_right(1);
@@ -324,7 +324,7 @@ mod tests {
         let mut delays = Delays::new();
         delays.record(LocalTime::ZERO, Span::from_ms(50));
         assert_eq!(delays.needed(), Some(Span::from_ms(50)));
-        for n in 1..=20 {
+        for n in 1..=40 {
             delays.record(LocalTime::from_ns(n * 1_000_000_000), Span::from_ms(3));
         }
         assert_eq!(delays.needed(), Some(Span::from_ms(3)));

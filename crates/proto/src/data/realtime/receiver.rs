@@ -11,9 +11,10 @@
 //! ```
 //!
 //! Whoever waits, waits at most `order_wait`; then it is played, and what comes after all is played only
-//! if it changes nothing that is newer (*superseded* otherwise). Two exceptions: the end of a note that
-//! does not sound waits for its beginning, which would else be lost with it; and once a snapshot of a
-//! later moment is being taken in, what is older is not played any more.
+//! if it changes nothing that is newer (*superseded* otherwise). Three exceptions: the end of a note that
+//! does not sound waits for its beginning, which would else be lost with it; banks, programs and the
+//! numbers and values of parameters wait for whatever may belong to them; and once a snapshot of a later
+//! moment is being taken in, what is older is not played any more.
 //!
 //! A window of [`HISTORY_EVENTS`] numbers up to the highest that came remembers what was played.
 
@@ -210,12 +211,11 @@ impl Receiver {
                 continue;
             };
             let arrival = slot.arrival;
-            let orphan = is_orphan(&arrival.event, table);
-            // The note may have begun anywhere in a gap, not only right before.
+            let needs_all = self.needs_all(&arrival.event, table);
+            // What it needs may be anywhere in a gap, not only right before it.
             let ready = self.is_ready(number, arrival.event.previous)
-                && (!orphan || number <= self.contiguous);
-            let patience = if orphan { self.late_limit } else { Span::ZERO };
-            let until = arrival.received + self.order_wait.max(patience);
+                && (needs_all.is_none() || number <= self.contiguous);
+            let until = arrival.received + self.order_wait.max(needs_all.unwrap_or(Span::ZERO));
             if ready || now >= until || number <= self.cut {
                 return Some(self.take(number, arrival, now, !ready));
             }
@@ -313,6 +313,19 @@ impl Receiver {
         Ack { contiguous: self.contiguous.to_wire(), mask }
     }
 
+    /// How long an event waits for all before it, if it is of those that mean something else alone: the
+    /// end of a note that does not sound, whose beginning may be on its way (when that would come too
+    /// late to be played, nothing is lost any more); and what is part of a transaction.
+    fn needs_all(&self, event: &WireEvent, table: &StateTable) -> Option<Span> {
+        if state::is_part(&event.message) {
+            return Some(self.gap_limit);
+        }
+        let ended =
+            state::note_of(&event.message).filter(|_| state::is_note_off(&event.message))?;
+        let strand = Strand::of(event.from, event.to, &event.message);
+        (!table.is_sounding(strand, ended)).then_some(self.late_limit)
+    }
+
     /// Whether nothing of its strand is missing or waits before this event.
     fn is_ready(&self, number: SeqNo, previous: u8) -> bool {
         let before = SeqNo::new(number.get().saturating_sub(u64::from(previous)));
@@ -400,14 +413,6 @@ impl Receiver {
         // Below the window's length, hence fits.
         usize::try_from(number.get() % HISTORY_EVENTS as u64).unwrap_or(0)
     }
-}
-
-/// Whether an event ends a note that does not sound: its beginning may be on its way. When that would
-/// come too late to be played, nothing is lost any more.
-fn is_orphan(event: &WireEvent, table: &StateTable) -> bool {
-    let strand = Strand::of(event.from, event.to, &event.message);
-    state::is_note_off(&event.message)
-        && state::note_of(&event.message).is_some_and(|note| !table.is_sounding(strand, note))
 }
 
 #[cfg(test)]
@@ -542,6 +547,24 @@ mod tests {
         assert!(r.is_complete());
     }
 
+    #[test]
+    fn the_value_of_a_parameter_waits_for_its_number() {
+        let (mut r, mut table) = (receiver(0), StateTable::new());
+        let control = |controller| Ump::midi1(0, 0xB0, controller, 1);
+        r.insert(1, arrival(at(0), event(0, control(99))), at(0));
+        r.insert(3, arrival(at(0), event(1, control(6))), at(0));
+        r.insert(4, arrival(at(0), event(1, note(0, 60))), at(0));
+        assert_eq!(drain(&mut r, &mut table, at(0)), [(1, false)]);
+        r.handle_timeout(at(250));
+        assert_eq!(
+            drain(&mut r, &mut table, at(250)),
+            [(4, true)],
+            "the note does not wait so long"
+        );
+        r.insert(2, arrival(at(251), event(1, control(98))), at(251));
+        assert_eq!(drain(&mut r, &mut table, at(251)), [(2, false), (3, false)]);
+    }
+
     /// What a sender of several channels gives each event as `previous`.
     fn numbered(channels: &[u8]) -> Vec<WireEvent> {
         let mut last = BTreeMap::new();
@@ -552,7 +575,8 @@ mod tests {
                 let previous = before
                     .map_or(0, |b| u8::try_from(number - b).unwrap_or(WireEvent::PREVIOUS_FAR));
                 let value = u8::try_from(number % 128).unwrap();
-                event(previous, Ump::midi1(0, 0xB0 | *channel, value, value))
+                // None of those that wait for all before them.
+                event(previous, Ump::midi1(0, 0xB0 | *channel, 7 + value % 20, value))
             })
             .collect()
     }

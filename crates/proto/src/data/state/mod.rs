@@ -62,7 +62,7 @@ mod tests;
 
 pub use entry::{Entry, Kind, UnknownKind};
 pub use holders::{Holders, Verdict};
-pub use order::{coalesces, conflicts, is_ending, is_note_off, is_note_on, note_of};
+pub use order::{coalesces, conflicts, is_ending, is_note_off, is_note_on, is_part, note_of};
 pub use repair::Repair;
 pub use strand::Strand;
 pub use table::StateTable;

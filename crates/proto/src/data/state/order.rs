@@ -76,6 +76,22 @@ pub fn note_of(message: &Ump) -> Option<u8> {
     }
 }
 
+/// Whether a message means something only together with others before it: a bank and its program, a
+/// parameter's number and its value. Without them it would change something else.
+///
+/// Realtime-safe: yes
+#[must_use]
+pub fn is_part(message: &Ump) -> bool {
+    matches!(
+        meaning(message),
+        Meaning::Bank { .. }
+            | Meaning::Program { bank: None, .. }
+            | Meaning::Select { .. }
+            | Meaning::DataEntry { .. }
+            | Meaning::Step
+    )
+}
+
 /// Whether a message ends something that would go on without it: a note, a pedal, a bend.
 ///
 /// Realtime-safe: yes
