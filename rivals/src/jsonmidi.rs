@@ -10,6 +10,7 @@ use midip2p_midi::json::{self, Message, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Rival, compare};
+use crate::row::{Check, Figures, Row};
 
 const MESSAGES: usize = 64;
 
@@ -121,16 +122,36 @@ enum Tagged {
     },
 }
 
-/// Runs both comparisons.
-pub(crate) fn run(rounds: usize) {
+/// Both comparisons, a row for each rival; the first rival is the one that the target names.
+pub(crate) fn run(rounds: usize) -> Vec<Row> {
     let packets = packets();
     let lines: Vec<String> = packets.iter().map(line).collect();
     let tagged: Vec<Tagged> = lines.iter().map(|l| parse(l)).collect();
     check(&packets, &lines, &tagged);
     let bytes: usize = lines.iter().map(String::len).sum();
-    println!("JSONMIDI: {MESSAGES} messages of {} bytes on average", bytes / MESSAGES);
-    decode(&lines, rounds);
-    encode(&packets, &tagged, rounds);
+    let remark = format!(
+        "tagged enums; {MESSAGES} messages of {} bytes on average, p99 and max are of batches",
+        bytes / MESSAGES
+    );
+    let mut rows = Vec::new();
+    for (what, faster, measured) in [
+        ("decode", 10.0, decode(&lines, rounds)),
+        ("encode", 2.5, encode(&packets, &tagged, rounds)),
+    ] {
+        let Some(((_, ours), rivals)) = measured.split_first() else { continue };
+        for (n, (rival, figures)) in rivals.iter().enumerate() {
+            let target = vec![Check::RatioAtMost("p50", 1.0 / faster), Check::AtMost("p50", 30.0)];
+            rows.push(Row {
+                name: format!("JSONMIDI {what} beside {rival}"),
+                unit: "ns per message",
+                ours: ours.clone(),
+                yardstick: Some((*rival, figures.clone())),
+                checks: if n == 0 { target } else { vec![] },
+                remark: remark.clone(),
+            });
+        }
+    }
+    rows
 }
 
 /// Notes for the most part, then controllers, then the rest: always the same ones.
@@ -179,7 +200,7 @@ fn check(packets: &[Record<'_>], lines: &[String], tagged: &[Tagged]) {
     }
 }
 
-fn decode(lines: &[String], rounds: usize) {
+fn decode(lines: &[String], rounds: usize) -> Vec<(&'static str, Figures)> {
     let ours = || {
         let mut scratch = [0; 256];
         for line in lines {
@@ -198,19 +219,19 @@ fn decode(lines: &[String], rounds: usize) {
             black_box(serde_json::from_slice::<Tagged>(black_box(line.as_bytes())).ok());
         }
     };
-    compare(
-        "decode",
-        lines.len(),
-        rounds,
-        vec![
-            Rival::new("midip2p-midi", ours),
-            Rival::new("sonic-rs, tagged enum", sonic),
-            Rival::new("serde_json, tagged enum", serde),
-        ],
-    );
+    let rivals = vec![
+        Rival::new("ours", ours),
+        Rival::new("sonic-rs", sonic),
+        Rival::new("serde_json", serde),
+    ];
+    compare(lines.len(), rounds, rivals)
 }
 
-fn encode(packets: &[Record<'_>], tagged: &[Tagged], rounds: usize) {
+fn encode(
+    packets: &[Record<'_>],
+    tagged: &[Tagged],
+    rounds: usize,
+) -> Vec<(&'static str, Figures)> {
     let mut buffer = [0; 256];
     let ours = || {
         for record in packets {
@@ -235,14 +256,10 @@ fn encode(packets: &[Record<'_>], tagged: &[Tagged], rounds: usize) {
             black_box(&serde_out);
         }
     };
-    compare(
-        "encode",
-        packets.len(),
-        rounds,
-        vec![
-            Rival::new("midip2p-midi", ours),
-            Rival::new("sonic-rs, tagged enum", sonic),
-            Rival::new("serde_json, tagged enum", serde),
-        ],
-    );
+    let rivals = vec![
+        Rival::new("ours", ours),
+        Rival::new("sonic-rs", sonic),
+        Rival::new("serde_json", serde),
+    ];
+    compare(packets.len(), rounds, rivals)
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::row::{Figures, quantiles};
+
 /// Something to be measured: does all the work of one batch.
 pub(crate) struct Rival<'a> {
     pub(crate) name: &'static str,
@@ -14,11 +16,15 @@ impl<'a> Rival<'a> {
     }
 }
 
-/// Measures and prints. The first rival is the one that the others' ratios refer to.
+/// Measures; ns per message of each, in their order.
 ///
 /// A clock read costs as much as a message, so one sample is a batch divided by its `messages`: the
 /// p99 and max are those of batches.
-pub(crate) fn compare(title: &str, messages: usize, rounds: usize, mut rivals: Vec<Rival<'_>>) {
+pub(crate) fn compare(
+    messages: usize,
+    rounds: usize,
+    mut rivals: Vec<Rival<'_>>,
+) -> Vec<(&'static str, Figures)> {
     let mut samples = vec![Vec::with_capacity(rounds); rivals.len()];
     for round in 0..rounds + rounds / 10 + 1 {
         for turn in 0..rivals.len() {
@@ -33,14 +39,5 @@ pub(crate) fn compare(title: &str, messages: usize, rounds: usize, mut rivals: V
             }
         }
     }
-    println!("\n{title}, ns per message (samples: {rounds} batches of {messages})");
-    println!("{:<28}{:>9}{:>9}{:>9}{:>9}", "", "p50", "p99", "max", "ratio");
-    let mut first = None;
-    for (rival, mut times) in rivals.iter().zip(samples) {
-        times.sort_by(f64::total_cmp);
-        let at = |part: usize| times[(times.len() - 1) * part / 1000];
-        let (p50, p99, max) = (at(500), at(990), at(1000));
-        let ratio = p50 / *first.get_or_insert(p50);
-        println!("{:<28}{p50:>9.1}{p99:>9.1}{max:>9.1}{ratio:>8.2}x", rival.name);
-    }
+    rivals.iter().zip(samples).map(|(rival, times)| (rival.name, quantiles(times))).collect()
 }

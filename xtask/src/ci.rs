@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::options::Options;
 use crate::steps::{Steps, call, cargo, target};
-use crate::{fuzz, tidy};
+use crate::{bench, fuzz, tidy};
 
 /// How many seeds the simulator is given here; `cargo xtask soak` gives it many more.
 const SEEDS: &str = "100";
@@ -32,6 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         if compiles {
             fuzz::steps(&mut steps, seconds, &[])?;
             steps.run("demo", demo);
+            steps.run("benches run", bench::once);
         }
         steps.run("licences", licences);
     }

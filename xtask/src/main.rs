@@ -31,7 +31,8 @@ usage: cargo xtask COMMAND [OPTIONS]
   fuzz  [TARGET…] [--seconds N]   corpora replayed, then N seconds of fuzzing in all (default 60)
   lab   [TEST…] [--list]          the tests of lab/tests: namespaces, JACK, a VM (as root)
   soak  [--minutes N] [--seeds N] long runs; writes docs/results/soak-DATE.md (default 60, 10000)
-  bench [ARGS…]                   the figures beside their yardsticks; ARGS go to the benches
+  bench [ROW…] [--quick] [--json] [--compare FILE]
+                                  the figures beside their yardsticks; ROW: words of their names
   piece                           writes the checked-in MIDI files anew, from their text";
 
 fn main() -> ExitCode {

@@ -188,7 +188,7 @@ impl Node {
             realtime,
         };
         let http = http::start(&options, &mut info, Arc::clone(&shared)).await?;
-        let registered = enter_registry(&info, addresses.first());
+        let registered = options.listed.then(|| enter_registry(&info, addresses.first())).flatten();
         let announcement =
             Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
         let discovery = if options.discovery {

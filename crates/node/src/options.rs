@@ -37,6 +37,8 @@ pub struct Options {
     pub mirrors: usize,
     /// Whether to announce the node and look for others: multicast DNS, and nodes on this host.
     pub discovery: bool,
+    /// Whether commands and other nodes on this machine find it.
+    pub listed: bool,
     /// Whether to use the ALSA sequencer.
     pub alsa: bool,
     /// Whether to use JACK.
@@ -65,6 +67,7 @@ impl Default for Options {
             import: NameFilter::default(),
             mirrors: Config::default().mirrors_max,
             discovery: true,
+            listed: true,
             alsa: true,
             jack: true,
             panic_on: None,

@@ -238,6 +238,22 @@ fn a_ping_is_answered_and_an_unknown_peer_is_named() {
 }
 
 #[test]
+fn the_bench_measures_everything_once() {
+    let rooms = Rooms::new();
+    let end = rooms.end(&["bench", "--seconds", "1", "--json"]);
+    assert_eq!(end.code, 0, "{end:?}");
+    let said = value(&end.out);
+    for (n, rate) in [10, 1_000].into_iter().enumerate() {
+        let latency = &said["latency"][n];
+        assert_eq!(latency["events_per_s"], rate, "{said}");
+        assert!(latency["one_way_us"]["p50"].as_f64().unwrap() > 0.0, "{said}");
+        assert!(latency["bare_udp_us"]["p50"].as_f64().unwrap() > 0.0, "{said}");
+    }
+    assert!(said["throughput_events"].as_u64().unwrap() > 1_000, "{said}");
+    rooms.assert_no_demo_is_left();
+}
+
+#[test]
 fn what_cannot_be_found_comes_with_what_can() {
     let rooms = Rooms::new();
     let none = rooms.end(&["ports"]);

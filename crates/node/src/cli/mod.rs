@@ -1,7 +1,7 @@
 //! The command line: one file a verb.
 //!
 //! `up` is the node. All other verbs are clients of a running one, over its HTTP interface and its
-//! WebSocket; `demo` runs two nodes of its own.
+//! WebSocket; `demo` and `bench` run two nodes of their own.
 //!
 //! People get tables and sentences, scripts `--json` and exit codes: 0 fine, 1 failed, 2 bad input or
 //! wrong usage, 130 and 143 when Ctrl-C or SIGTERM ended what was under way.
@@ -18,6 +18,7 @@ mod play;
 mod playout;
 mod send;
 
+mod bench;
 mod completions;
 mod demo;
 
@@ -72,6 +73,7 @@ enum Verb {
     Monitor(monitor::MonitorArgs),
     Panic(panic::PanicArgs),
     Demo(demo::DemoArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Monitor(args) => monitor::run(&args),
         Verb::Panic(args) => panic::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Completions(args) => completions::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {

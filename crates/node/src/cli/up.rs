@@ -148,6 +148,7 @@ impl UpArgs {
             import: NameFilter { allow: self.import.clone(), deny: self.no_import.clone() },
             mirrors: self.mirrors.unwrap_or(defaults.mirrors),
             discovery: !self.no_discovery,
+            listed: true,
             alsa: !self.no_alsa,
             jack: !self.no_jack,
             panic_on: self.panic_on,

@@ -25,6 +25,7 @@ pub mod jack;
 pub mod loopback;
 #[cfg(any(target_os = "macos", target_os = "windows"))]
 pub mod midir;
+pub mod stamp;
 
 #[cfg(any(
     all(feature = "alsa", target_os = "linux"),

@@ -189,10 +189,11 @@ fn read_lines(mut output: impl BufRead, number: usize, inbox: &SyncSender<Input>
 }
 
 /// A directory that goes with this.
-struct ScratchDir(PathBuf);
+pub(in super::super) struct ScratchDir(pub(in super::super) PathBuf);
 
 impl ScratchDir {
-    fn new() -> std::io::Result<Self> {
+    /// A new one, of this user alone.
+    pub(in super::super) fn new() -> std::io::Result<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("midip2p-demo-{}-{}", std::process::id(), since.as_nanos());
         let path = std::env::temp_dir().join(name);
