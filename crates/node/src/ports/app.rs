@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use midip2p_midi::Ump;
 use midip2p_proto::bridge::Endpoint;
-use midip2p_proto::config::{RING_EVENTS, SOURCE_TABLE};
+use midip2p_proto::config::{HISTORY_EVENTS, RING_EVENTS, SOURCE_TABLE};
 use midip2p_proto::data::classify::{Lane, lane};
 use midip2p_proto::data::realtime::feed::{Feed, Intake, Taken, feed};
 use midip2p_proto::data::realtime::ring::{Gauge, RingStats};
@@ -20,7 +20,7 @@ use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Driver, MESSAGES_AT_ONCE, OutputFull, Torn};
+use super::{Driver, OutputFull, Torn};
 use crate::os::wake::Signal;
 use crate::realtime::claim::LaneClaim;
 
@@ -322,8 +322,9 @@ impl AppDriver {
     ) {
         self.come_and_go();
         let mut more = false;
-        // Fewer each when there are many, so that one call gives no more than it may.
-        let turn = TURN.min(MESSAGES_AT_ONCE / self.clients.len().max(1));
+        // Fewer each when there are many, so that one call gives no more than a link's history takes
+        // besides what is under way: then the rest waits, and nothing is lost.
+        let turn = TURN.min(HISTORY_EVENTS / 2 / self.clients.len().max(1));
         for client in &mut self.clients {
             if let Client::Source(source) = client
                 && only.is_none_or(|port| port == source.port)

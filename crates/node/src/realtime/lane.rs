@@ -98,6 +98,9 @@ struct Blocked {
     discard: Option<Discard>,
 }
 
+/// How old a message of a source that can wait is at the most, when its turn comes.
+const WAITED_MAX: Span = Span::from_ms(20);
+
 impl Lane {
     /// A lane whose plane nobody has driven yet.
     ///
@@ -254,7 +257,8 @@ impl Lane {
     /// Takes what a driver read, of one port or of all.
     fn service(&mut self, driver: usize, only: Option<PortId>, now: LocalTime) {
         let Some(half) = self.drivers.get_mut(driver) else { return };
-        if half.can_wait() && !self.plane.has_bulk_room() {
+        let can_wait = half.can_wait();
+        if can_wait && !self.plane.has_room(now) {
             self.waiting = true;
             return;
         }
@@ -269,6 +273,8 @@ impl Lane {
         }
         for n in 0..self.received.len() {
             let (port, at, message) = self.received[n];
+            // What was made to wait here is not late music: its time begins when there is room.
+            let at = if can_wait { at.max(now - WAITED_MAX) } else { at };
             self.plane.handle_midi(now, port, at, message);
             // A chord leaves in one datagram; a flood is sent as it comes.
             if n % 64 == 63 {
