@@ -12,6 +12,7 @@ use super::realtime::ping::{Pinger, Probed};
 use super::realtime::rate::Rate;
 use super::realtime::receiver::{Arrival, Inserted, Receiver};
 use super::realtime::recovery::Recovery;
+use super::realtime::replay::ReplayWindow;
 use super::realtime::sender::{Plan, Sender};
 use super::realtime::snapshot::{self, Snapshots};
 use super::realtime::transit::Transit;
@@ -547,55 +548,4 @@ fn counted(came: Report, counter: u64, bytes: usize) -> Report {
 
 const fn held_key(from: PortId, to: PortId) -> Endpoint {
     Endpoint { link: LinkNo(to.0), port: from }
-}
-
-/// Which packet counters have been seen: the newest and 63 before it.
-#[derive(Clone, Copy, Debug, Default)]
-struct ReplayWindow {
-    newest: u64,
-    seen: u64,
-}
-
-impl ReplayWindow {
-    const fn is_new(&self, counter: u64) -> bool {
-        if counter > self.newest {
-            return true;
-        }
-        let behind = self.newest - counter;
-        counter != 0 && behind < 64 && self.seen >> behind & 1 == 0
-    }
-
-    /// Takes note of a counter; whether it is the newest.
-    const fn mark(&mut self, counter: u64) -> bool {
-        let newest = counter > self.newest;
-        if newest {
-            let ahead = counter - self.newest;
-            self.seen = if ahead < 64 { self.seen << ahead } else { 0 };
-            self.newest = counter;
-        }
-        let behind = self.newest - counter;
-        if behind < 64 {
-            self.seen |= 1 << behind;
-        }
-        newest
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_is_taken_once_and_only_while_it_is_recent() {
-        let mut window = ReplayWindow::default();
-        for counter in [1, 3, 2, 70, 10, 7, 69] {
-            assert!(window.is_new(counter), "{counter}");
-            window.mark(counter);
-            assert!(!window.is_new(counter), "{counter}");
-        }
-        assert!(!window.is_new(6), "64 behind the newest");
-        assert!(!window.is_new(0));
-        window.mark(u64::MAX);
-        assert!(!window.is_new(70));
-    }
 }

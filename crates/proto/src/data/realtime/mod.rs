@@ -26,3 +26,4 @@ pub mod transit;
 pub mod jitter;
 pub mod receiver;
 pub mod recovery;
+pub mod replay;
