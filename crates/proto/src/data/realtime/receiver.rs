@@ -104,6 +104,12 @@ struct Slot {
     arrival: Arrival,
 }
 
+impl Slot {
+    fn carried_nothing(&self) -> bool {
+        self.state == State::Void && self.arrival == Arrival::NOTHING
+    }
+}
+
 /// The receiving half of a link's real-time lane.
 #[derive(Debug)]
 pub struct Receiver {
@@ -334,7 +340,11 @@ impl Receiver {
             // What is contiguous and older has been given out already: the search goes upwards.
             WireEvent::PREVIOUS_FAR => before <= self.contiguous,
             _ => match self.slot(before) {
-                Some(slot) => slot.state != State::Waiting,
+                // A void says nothing of those before it.
+                Some(slot) => {
+                    slot.state != State::Waiting
+                        && (!slot.carried_nothing() || before <= self.contiguous)
+                }
                 None => before <= self.contiguous,
             },
         }
@@ -545,6 +555,18 @@ mod tests {
         assert_eq!(r.skip_to(SeqNo::new(12), at(1)), 3, "beyond what came");
         assert_eq!(r.contiguous(), SeqNo::new(12));
         assert!(r.is_complete());
+    }
+
+    #[test]
+    fn a_void_hides_nothing_that_is_missing_before_it() {
+        let (mut r, mut table) = (receiver(0), StateTable::new());
+        r.insert(1, arrival(at(0), event(0, note(0, 60))), at(0));
+        // 2 is missing, 3 was the value of a controller that a newer one replaced.
+        r.insert(3, None, at(0));
+        r.insert(4, arrival(at(0), event(1, note(0, 62))), at(0));
+        assert_eq!(drain(&mut r, &mut table, at(0)), [(1, false)]);
+        r.insert(2, arrival(at(5), event(1, note(0, 61))), at(5));
+        assert_eq!(drain(&mut r, &mut table, at(5)), [(2, false), (4, false)]);
     }
 
     #[test]
