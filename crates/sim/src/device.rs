@@ -188,7 +188,7 @@ impl Channel<'_> {
             channel.set(What::Selected, ((upper, lower) != (127, 127)).then_some(both));
         };
         match controller {
-            6 => self.data_entry(|now| u64::from(value) << 7 | now & 0x7F),
+            6 => self.data_entry(|_| u64::from(value) << 7),
             38 => self.data_entry(|now| now & !0x7F | u64::from(value)),
             96 => self.data_entry(|now| (now + 1).min(0x3FFF)),
             97 => self.data_entry(|now| now.saturating_sub(1)),
@@ -204,6 +204,7 @@ impl Channel<'_> {
         }
     }
 
+    /// The upper half sets the lower to nothing, as with all controllers of two halves.
     fn data_entry(&mut self, change: impl Fn(u64) -> u64) {
         let Some(selected) = self.get(What::Selected) else { return };
         let [.., kind, upper, lower] = selected.to_be_bytes();

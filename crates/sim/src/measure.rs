@@ -8,7 +8,7 @@ use midip2p_proto::time::Span;
 use crate::checkers::{Item, sent::Class};
 use crate::clock::TrueTime;
 use crate::network::Path;
-use crate::scenario::{calm_pair, place, quiet};
+use crate::scenario::{balance, calm_pair, place, quiet};
 use crate::traffic::{Traffic, drive};
 use crate::world::World;
 
@@ -32,6 +32,8 @@ pub struct Figures {
     pub note_ons: u64,
     /// What sounded in the end.
     pub stuck: u64,
+    /// Runs in which the link was lost and made again: nothing was heard of the other for three seconds.
+    pub links_lost: u64,
     /// How long each took beyond the delay of the path, in nanoseconds; sorted by [`Figures::sort`].
     /// Those are left out that have an equal within five seconds: nobody knows which of them came.
     pub delays_ns: Vec<i64>,
@@ -46,6 +48,7 @@ impl Figures {
         self.late_dropped += other.late_dropped;
         self.note_ons += other.note_ons;
         self.stuck += other.stuck;
+        self.links_lost += other.links_lost;
         self.delays_ns.extend(other.delays_ns);
     }
 
@@ -70,7 +73,14 @@ pub fn run(traffic: Traffic, path: Path, length: Span, seed: u64) -> Result<Figu
     let (mut w, mac, pc) = calm_pair(path, seed)?;
     drive(&mut w, (mac, "Keys"), &traffic.script(GROUP, length, seed))?;
     quiet(&mut w)?;
-    Ok(figures(&w, pc))
+    let mut figures = figures(&w, pc);
+    if w.checkers.excused {
+        // The link was lost: what it released and what it never got back cannot be told apart.
+        figures.links_lost = 1;
+    } else {
+        balance(&w, mac, &place(pc, "Keys @ mac"), &[GROUP])?;
+    }
+    Ok(figures)
 }
 
 /// What came of what "Keys" sent.

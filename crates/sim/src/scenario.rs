@@ -1,9 +1,12 @@
 //! What several scenarios begin with, and music that can be told apart.
 
-use crate::checkers::Place;
+use crate::checkers::accounts::Book;
+use crate::checkers::{Item, Place};
+use crate::clock::TrueTime;
 use crate::network::Path;
 use crate::world::World;
 use midip2p_proto::control::port::Direction;
+use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::midi::Ump;
 use midip2p_proto::time::Span;
 
@@ -115,6 +118,28 @@ pub fn quiet(w: &mut World) -> Result<(), String> {
     }
     w.checkers.all_silent()?;
     w.checkers.all_agree()
+}
+
+/// The books of what `from`'s sources in `groups` sent to `to`, where each has one output.
+///
+/// # Errors
+/// When the two are not linked, or the books do not balance.
+pub fn balance(w: &World, from: usize, to: &Place, groups: &[u8]) -> Result<(), String> {
+    let (near, far) = (counters(w, from, to.0)?, counters(w, to.0, from)?);
+    let items = groups.iter().flat_map(|group| w.checkers.items(to, *group));
+    let is_played = |(item, _, heard): &(&Item, TrueTime, Option<TrueTime>)| {
+        heard.is_some() && matches!(item, Item::Message(_))
+    };
+    Book::of(near, far, items.filter(is_played).count() as u64).balance()
+}
+
+/// What a host counts of its link to another.
+fn counters(w: &World, host: usize, other: usize) -> Result<&LinkCounters, String> {
+    let node = w.hosts[host].node.as_ref().ok_or("a node")?;
+    let peers = node.control().peers();
+    let peer = peers.iter().find(|p| p.node == Some(w.hosts[other].id));
+    let link = peer.and_then(|p| p.link).ok_or("a link")?;
+    node.link_counters(link).ok_or_else(|| "its counters".to_owned())
 }
 
 /// The first port of which something is under way.

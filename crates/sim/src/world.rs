@@ -7,11 +7,11 @@ mod streams;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use midip2p_proto::config::Config;
+use midip2p_proto::config::{Config, LINKS_MAX};
 use midip2p_proto::control::bus::BusRules;
 use midip2p_proto::control::{Action, Identity, Input};
 use midip2p_proto::data::outputs::Due;
-use midip2p_proto::id::{BootId, NodeId};
+use midip2p_proto::id::{BootId, LinkNo, NodeId};
 use midip2p_proto::node::{Node, NodeInput, NodeOutput};
 use midip2p_proto::random::Random;
 use midip2p_proto::time::Span;
@@ -319,6 +319,11 @@ impl World {
             return node.refused(local, due);
         }
         node.written(local, due);
+        let repairs = snapshot_repairs(node);
+        let before = self.checkers.repaired.get(&index).map_or(0, |(_, repairs)| *repairs);
+        if repairs != before {
+            self.checkers.repaired.insert(index, (self.now, repairs));
+        }
         self.sound((index, name), due.play.message);
     }
 
@@ -341,4 +346,10 @@ impl World {
         let input = Input::Found { address: Host::address(other), node: None, via };
         self.tell(host, NodeInput::Control(input));
     }
+}
+
+/// How many messages snapshots have made a node play.
+fn snapshot_repairs(node: &Node) -> u64 {
+    let links = (1..=LINKS_MAX).filter_map(|n| u16::try_from(n).ok());
+    links.filter_map(|n| node.link_counters(LinkNo(n))).map(|c| c.snapshot_repairs.read()).sum()
 }

@@ -5,6 +5,7 @@
 //!        ▸ order   it was sent; not twice; no channel out of order
 //!        ▸ values  no device has a value that its source's never had
 //! at rest ▸ rest   nothing hangs; each device is what its source's is
+//!         ▸ accounts  each event of the real-time lane was played, superseded or dropped
 //! ```
 //!
 //! Each source of a scenario plays in its own group and never sends the same note twice in a short
@@ -14,7 +15,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use midip2p_proto::midi::{MessageType, Ump, sysex7};
+use midip2p_proto::time::Span;
 
+pub mod accounts;
 pub mod order;
 pub mod rest;
 pub mod sent;
@@ -23,12 +26,15 @@ pub mod values;
 
 pub use self::sent::Item;
 
-use self::order::Order;
+use self::order::{Order, Repaired};
 use self::sent::Source;
 use self::sysex::Whole;
 use self::values::Values;
 use crate::clock::TrueTime;
 use crate::device::State;
+
+/// What a snapshot made is played within this.
+const SNAPSHOT: Span = Span::from_ms(50);
 
 /// An output: which host, and its name there.
 pub type Place = (usize, String);
@@ -40,8 +46,8 @@ pub struct Checkers {
     outputs: BTreeMap<Place, Output>,
     /// Groups in which several sources play: only the devices hear them.
     shared: BTreeSet<u8>,
-    /// Hosts whose node has played a snapshot: values may be set again.
-    pub repaired: BTreeSet<usize>,
+    /// When a node last played something that a snapshot made, and how often it had by then.
+    pub repaired: BTreeMap<usize, (TrueTime, u64)>,
     /// Whether something happened after which a device need not be what its source's is.
     pub excused: bool,
     /// The first thing that was wrong.
@@ -72,7 +78,11 @@ impl Checkers {
     pub fn heard(&mut self, now: TrueTime, place: &Place, packet: &Ump) {
         let output = self.outputs.entry(place.clone()).or_default();
         output.log.push((now, *packet));
-        let repaired = self.repaired.contains(&place.0);
+        let repaired = match self.repaired.get(&place.0) {
+            None => Repaired::Never,
+            Some((at, _)) if now.since(*at) > SNAPSHOT => Repaired::Once,
+            Some(_) => Repaired::Now,
+        };
         let group = packet.group().unwrap_or(0);
         let found = if self.shared.contains(&group) {
             output.device.play(packet);
@@ -168,7 +178,10 @@ impl Checkers {
         if heard == sent {
             return Ok(());
         }
-        Err(format!("{place:?} played {heard} of {sent} messages of source {group}"))
+        let missing = self.items(place, group).filter(|(.., heard)| heard.is_none());
+        let missing: Vec<String> = missing.take(4).map(|(item, ..)| item.brief()).collect();
+        let missing = missing.join(", ");
+        Err(format!("{place:?} played {heard} of {sent} messages of source {group}, not {missing}"))
     }
 
     /// What the source in `group` sent, with the moments at which it did and was heard at the output.
@@ -203,7 +216,7 @@ impl Output {
         now: TrueTime,
         packet: &Ump,
         source: &Source,
-        repaired: bool,
+        repaired: Repaired,
     ) -> Result<(), String> {
         let changes = self.device.play(packet);
         let group = packet.group().unwrap_or(0);

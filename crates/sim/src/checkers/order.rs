@@ -5,57 +5,45 @@
 //! a note-on after its note-off. Those passed over were superseded, or dropped.
 //!
 //! Within a strand (a channel) items of different classes are in order too, unless the older one was so
-//! late that it was given up: a node waits [`WAIT`] at most. What was played sooner than that after it
-//! was sent is *prompt*; so whoever comes behind a prompt item of later number is out of order, unless
-//! one between them did wait. The same holds between a SysEx and the messages of its source, whatever
-//! their channel.
+//! late that it was given up. The event right behind it in its strand waits for it, for [`WAIT`] at most;
+//! so nothing behind it may be heard sooner than that after this one was sent. The same holds between a
+//! SysEx and the messages of its source, whatever their channel.
 
 use std::collections::BTreeMap;
 
 use midip2p_proto::time::Span;
 
-use super::sent::{Class, Item, Source, Strand};
+use super::sent::{Class, Item, Line, Source};
 use crate::clock::TrueTime;
 
 /// How long an event is waited for by those behind it in its strand, and a SysEx by the events behind
 /// it, less what a clock may be wrong.
 const WAIT: Span = Span::from_us(19_900);
 
+/// What a node's snapshots may have to do with what is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// It never played one.
+    Never,
+    /// It did, which set values again that were right already.
+    Once,
+    /// It does now: values, then notes, and what selects a parameter in an order of its own.
+    Now,
+}
+
 /// How far one source was heard at one output.
 #[derive(Debug, Default)]
 pub struct Order {
     /// For each class, how many of its items were heard or passed over.
     next: BTreeMap<Class, usize>,
-    /// What was heard in each strand, of SysEx, and of all messages together.
-    strands: BTreeMap<Strand, Newest>,
-    sysex: Newest,
-    messages: Newest,
+    /// When each item was heard, apart by what waits for what.
+    lines: BTreeMap<Line, BTreeMap<usize, TrueTime>>,
     /// When each item was heard.
     pub heard: BTreeMap<usize, TrueTime>,
 }
 
-/// The newest items that were heard, by their places: those that were prompt, those that had waited.
-#[derive(Clone, Copy, Debug, Default)]
-struct Newest {
-    prompt: Option<usize>,
-    waited: Option<usize>,
-}
-
-impl Newest {
-    /// The item behind which one of this place would be out of order.
-    fn ahead_of(self, place: usize) -> Option<usize> {
-        self.prompt.filter(|prompt| *prompt > place && self.waited.is_none_or(|w| w < place))
-    }
-
-    fn heard(&mut self, place: usize, prompt: bool) {
-        let newest = if prompt { &mut self.prompt } else { &mut self.waited };
-        *newest = Some(place).max(*newest);
-    }
-}
-
 impl Order {
-    /// An item was heard. `repaired`: the node has played a snapshot, which sets values again that were
-    /// right already, and parts of what selects a parameter in an order of its own.
+    /// An item was heard.
     ///
     /// # Errors
     /// That it was never sent, came twice, or out of order.
@@ -64,7 +52,7 @@ impl Order {
         now: TrueTime,
         item: &Item,
         source: &Source,
-        repaired: bool,
+        repaired: Repaired,
     ) -> Result<(), String> {
         let class = Class::of(item);
         let all = source.classes.get(&class).map_or(&[][..], Vec::as_slice);
@@ -73,19 +61,29 @@ impl Order {
         let mut left = (next..).zip(&all[next..]).filter(|(_, place)| is_it(place)).peekable();
         let first = left.peek().copied();
         // Of several that are equal, the first whose turn it may be: those before it were superseded.
-        let in_order = left.find(|(_, place)| self.ahead_of(class, **place).is_none());
+        let ahead = |place: usize| match repaired {
+            Repaired::Now => None,
+            Repaired::Never | Repaired::Once => self.ahead_of(class, place, source),
+        };
+        let in_order = left.find(|(_, place)| ahead(**place).is_none());
         if let Some((n, place)) = in_order {
             self.next.insert(class, n + 1);
-            self.take(now, class, *place, source);
+            for line in Line::of(class).filter(|_| repaired != Repaired::Now) {
+                self.lines.entry(line).or_default().insert(*place, now);
+            }
+            self.heard.insert(*place, now);
             return Ok(());
         }
         let brief = |n: usize| source.items[n].1.brief();
-        if let Some(behind) = first.and_then(|(_, place)| self.ahead_of(class, *place)) {
+        if let Some(behind) = first.and_then(|(_, place)| ahead(*place)) {
             return Err(format!("{} came behind {}, out of order", item.brief(), brief(behind)));
         }
         let again = next > 0 && is_it(&all[next - 1]);
         let some_time = all.iter().any(is_it);
-        if repaired && !class.is_note() && (again || class.is_part() && some_time) {
+        if repaired != Repaired::Never
+            && !class.is_note()
+            && (again || is_of_transaction(class, item, some_time))
+        {
             return Ok(());
         }
         Err(match (again, some_time) {
@@ -95,25 +93,29 @@ impl Order {
         })
     }
 
-    /// The item that was played already and behind which one of this class and place is out of order.
-    fn ahead_of(&self, class: Class, place: usize) -> Option<usize> {
-        if class == Class::SysEx {
-            return self.messages.ahead_of(place);
-        }
-        let strand = self.strands.get(&class.strand()).and_then(|newest| newest.ahead_of(place));
-        strand.or_else(|| self.sysex.ahead_of(place))
+    /// The item that was played already, too soon not to have waited for this one.
+    fn ahead_of(&self, class: Class, place: usize, source: &Source) -> Option<usize> {
+        Line::behind(class).into_iter().flatten().find_map(|line| {
+            let (first, _) = self.lines.get(&line)?.range(place + 1..).next()?;
+            let sent = source.lines.get(&line)?;
+            let waits = *sent.get(sent.partition_point(|other| *other <= place))?;
+            let until = source.items[waits].0.after(WAIT);
+            let later = self.lines.get(&line)?.range(*first..);
+            later.filter(|(_, at)| **at < until).map(|(place, _)| *place).next()
+        })
     }
+}
 
-    fn take(&mut self, now: TrueTime, class: Class, place: usize, source: &Source) {
-        self.heard.insert(place, now);
-        let prompt = now.since(source.items[place].0) < WAIT;
-        if class == Class::SysEx {
-            self.sysex.heard(place, prompt);
-        } else {
-            self.strands.entry(class.strand()).or_default().heard(place, prompt);
-            self.messages.heard(place, prompt);
+/// Whether it is a part of what a snapshot says at one go: it selects a bank or parameter, or nothing,
+/// or sets one, in an order of its own.
+fn is_of_transaction(class: Class, item: &Item, some_time: bool) -> bool {
+    let selects_nothing = match (class, item) {
+        (Class::Controller(_, 98..=101), Item::Message(message)) => {
+            message.words()[0] & 0x7F == 127
         }
-    }
+        _ => false,
+    };
+    selects_nothing || class.is_part() && some_time
 }
 
 #[cfg(test)]
@@ -140,7 +142,9 @@ mod tests {
             }
         }
         let mut o = Order::default();
-        order.iter().try_for_each(|(n, ms)| o.heard(TrueTime(ms * MS), &items[*n], &source, false))
+        order.iter().try_for_each(|(n, ms)| {
+            o.heard(TrueTime(ms * MS), &items[*n], &source, Repaired::Never)
+        })
     }
 
     fn wrong(items: &[Item], order: &[(usize, i64)], words: &str) {
@@ -157,7 +161,7 @@ mod tests {
         assert_eq!(heard(&items, &[(2, 25), (0, 26)]), Ok(()));
         // What comes behind one that has waited need not wait again.
         let more = [&items[..], &[message(0, 0xB0, 9, 1)]].concat();
-        assert_eq!(heard(&more, &[(2, 25), (3, 4), (0, 26)]), Ok(()));
+        assert_eq!(heard(&more, &[(2, 25), (3, 25), (0, 26)]), Ok(()));
         wrong(&more, &[(0, 30), (3, 4), (2, 26)], "out of order");
         wrong(&items, &[(0, 5), (0, 6)], "came twice");
         wrong(&items[..1], &[(0, 5), (0, 5)], "came twice");
@@ -171,7 +175,7 @@ mod tests {
         wrong(&items[..2], &[(0, 1), (1, 2), (1, 3)], "came twice");
         let mut o = Order::default();
         wrong(&items, &[(0, 5), (0, 5)], "came twice");
-        let never = o.heard(TrueTime(0), &items[0], &Source::default(), true);
+        let never = o.heard(TrueTime(0), &items[0], &Source::default(), Repaired::Once);
         assert!(never.is_err_and(|what| what.contains("was never sent")));
     }
 

@@ -43,8 +43,34 @@ pub enum Class {
     Other(MessageType, u8),
 }
 
-/// Where order is kept: a channel, or all that has none.
-pub type Strand = Option<u8>;
+/// Where order is kept: what waits for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Line {
+    /// A channel, or all messages that have none.
+    Strand(Option<u8>),
+    /// All messages, for the sake of a SysEx.
+    Messages,
+    /// All SysEx.
+    SysEx,
+}
+
+impl Line {
+    /// The lines that an item stands in.
+    pub fn of(class: Class) -> impl Iterator<Item = Self> {
+        let messages = (class != Class::SysEx).then_some(Self::Messages);
+        let own = if class == Class::SysEx { Self::SysEx } else { Self::Strand(class.channel()) };
+        [Some(own), messages].into_iter().flatten()
+    }
+
+    /// The lines in which items wait for one of this class.
+    #[must_use]
+    pub fn behind(class: Class) -> [Option<Self>; 2] {
+        match class {
+            Class::SysEx => [Some(Self::Messages), None],
+            class => [Some(Self::Strand(class.channel())), Some(Self::SysEx)],
+        }
+    }
+}
 
 impl Class {
     /// What an item is about.
@@ -98,9 +124,9 @@ impl Class {
         Self::Value(channel, what)
     }
 
-    /// The strand in which items of this class are in order.
+    /// The channel of items of this class, if they have one.
     #[must_use]
-    pub const fn strand(self) -> Strand {
+    pub const fn channel(self) -> Option<u8> {
         match self {
             Self::Value(channel, _) | Self::Controller(channel, _) => Some(channel),
             Self::SysEx | Self::Other(..) => None,
@@ -127,6 +153,8 @@ pub struct Source {
     pub items: Vec<(TrueTime, Item)>,
     /// The places in `items` of each class.
     pub classes: BTreeMap<Class, Vec<usize>>,
+    /// The places in `items` of each line.
+    pub lines: BTreeMap<Line, Vec<usize>>,
     /// What a device would be that heard all of it.
     pub state: State,
     /// All values that this device ever had, in order.
@@ -154,7 +182,11 @@ impl Source {
     }
 
     fn push(&mut self, now: TrueTime, item: Item) {
-        self.classes.entry(Class::of(&item)).or_default().push(self.items.len());
+        let class = Class::of(&item);
+        self.classes.entry(class).or_default().push(self.items.len());
+        for line in Line::of(class) {
+            self.lines.entry(line).or_default().push(self.items.len());
+        }
         self.items.push((now, item));
     }
 }

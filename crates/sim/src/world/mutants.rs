@@ -31,6 +31,8 @@ pub enum Mutant {
     OldValue,
     /// Half of what selects a parameter is not played, so that data go to another one.
     DropSelection,
+    /// What changes nothing that could be compared at rest is not played: a request to tune.
+    DropTune,
     /// No datagram acknowledges anything.
     ForgetAck,
     /// Every datagram acknowledges two events more than have come.
@@ -56,6 +58,7 @@ impl Mutant {
             Self::DropController => controller == Some(7),
             Self::ChangeController | Self::OldValue => controller == Some(7),
             Self::DropSelection => controller == Some(98),
+            Self::DropTune => message.status() == 0xF6,
             Self::ForgetAck | Self::AckTooMuch | Self::ForgetRepeats => false,
         }
     }
@@ -66,7 +69,7 @@ impl World {
     pub(super) fn sound(&mut self, place: Place, message: Ump) {
         let mutant = self.mutant.filter(|mutant| mutant.concerns(&message));
         self.mutations += u32::from(mutant.is_some());
-        let always = is_last(&message);
+        let always = is_last(&message) || message.status() == 0xF6;
         let mutant = mutant.filter(|_| always || self.mutations.is_multiple_of(10));
         let now = self.now;
         match mutant {
@@ -74,7 +77,8 @@ impl World {
                 Mutant::DropNoteOff
                 | Mutant::CutSysEx
                 | Mutant::DropController
-                | Mutant::DropSelection,
+                | Mutant::DropSelection
+                | Mutant::DropTune,
             ) => {}
             Some(Mutant::Swap) => self.held_back = Some((place, message)),
             Some(Mutant::PlayTwice) => {
