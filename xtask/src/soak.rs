@@ -1,5 +1,8 @@
 //! `cargo xtask soak`: what only time shows. The demo over and over, then the simulator with many
 //! seeds; the outcome is written to `docs/results/soak-DATE.md`, to be committed.
+//!
+//! `cargo xtask soak sim` is the real-time lane alone: its rows of loss, bursts and jitter over many
+//! seeds, all checkers on; table and verdict are written to `docs/results/soak-sim-DATE.md`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -13,6 +16,11 @@ use crate::steps::{Steps, call, cargo, minutes, root, target};
 
 /// Runs the demo for `--minutes`, then the simulator with `--seeds`, and writes what came of it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    match options.words.as_slice() {
+        [] => {}
+        [word] if word == "sim" => return loss_rows(options.value("--seeds", 1_000)?),
+        words => bail!("soak {}: only `soak` and `soak sim` are known", words.join(" ")),
+    }
     let wanted_minutes: u64 = options.value("--minutes", 60)?;
     let seeds: u64 = options.value("--seeds", 10_000)?;
     let machine = machine::describe();
@@ -25,8 +33,38 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let simulated = steps.run("simulator", || simulate(seeds));
     let verdict = if simulated { "no scenario failed" } else { "FAILED, see the output" };
     let simulator = format!("{seeds} seeds in {}: {verdict}", minutes(began.elapsed()));
-    let path = free_name(&root().join("docs/results"), &machine::today()?)?;
+    let path = free_name(&root().join("docs/results"), "soak", &machine::today()?)?;
     std::fs::write(&path, result(&machine, &demos, &simulator))?;
+    println!("\nwritten: {}", path.display());
+    Ok(steps.finish())
+}
+
+/// Measures the rows of the real-time lane with so many seeds, and writes the table.
+fn loss_rows(seeds: u64) -> Result<ExitCode> {
+    let mut steps = Steps::new("soak sim");
+    let folder = target().join("soak/tables");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let began = Instant::now();
+    let held = steps.run("loss rows", || {
+        let mut command = checked_simulator(&["--test", "table", "--", "--ignored"]);
+        command.env("MIDIP2P_SIM_SEEDS", seeds.to_string());
+        call(command.env("MIDIP2P_TABLES", &folder))
+    });
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort();
+    let tables = files.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?;
+    let verdict = if held { "no checker fired" } else { "FAILED, see the output" };
+    let text = format!(
+        "# Soak of the simulated real-time lane\n\n{}\n\n`cargo xtask soak sim --seeds {seeds}`\n\n\
+         {seeds} seeds a row in {}: {verdict}.\n\n{}",
+        machine::describe(),
+        minutes(began.elapsed()),
+        tables.join("\n"),
+    );
+    let path = free_name(&root().join("docs/results"), "soak-sim", &machine::today()?)?;
+    std::fs::write(&path, text)?;
     println!("\nwritten: {}", path.display());
     Ok(steps.finish())
 }
@@ -82,13 +120,18 @@ impl Demos {
     }
 }
 
-/// Optimised, yet with every assertion on: 10,000 seeds are of use only if they can fail.
 fn simulate(seeds: u64) -> Result<()> {
-    let args = ["test", "--release", "-p", "midip2p-sim", "--tests", "--no-fail-fast"];
-    let mut command = cargo(&args);
-    command.args(["--config", "profile.release.debug-assertions=true"]);
-    command.arg("--target-dir").arg(target().join("soak"));
+    let mut command = checked_simulator(&["--tests", "--no-fail-fast"]);
     call(command.env("MIDIP2P_SIM_SEEDS", seeds.to_string()))
+}
+
+/// The simulator's tests, optimised, yet with every assertion on: 10,000 seeds are of use only if they
+/// can fail.
+fn checked_simulator(args: &[&str]) -> Command {
+    let mut command = cargo(&["test", "--release", "-p", "midip2p-sim"]);
+    command.args(["--config", "profile.release.debug-assertions=true"]);
+    command.arg("--target-dir").arg(target().join("soak")).args(args);
+    command
 }
 
 /// The text of the result file.
@@ -116,12 +159,12 @@ fn result(machine: &str, demos: &Demos, simulator: &str) -> String {
     text + &format!("- simulator: {simulator}\n")
 }
 
-/// `soak-DATE.md`, or with a number behind it: no result is written over another.
-fn free_name(dir: &Path, date: &str) -> Result<PathBuf> {
+/// `NAME-DATE.md`, or with a number behind it: no result is written over another.
+fn free_name(dir: &Path, name: &str, date: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(dir)?;
     let names = (1_u32..).map(|n| match n {
-        1 => dir.join(format!("soak-{date}.md")),
-        n => dir.join(format!("soak-{date}-{n}.md")),
+        1 => dir.join(format!("{name}-{date}.md")),
+        n => dir.join(format!("{name}-{date}-{n}.md")),
     });
     names.into_iter().find(|p| !p.exists()).context("no free name")
 }
@@ -152,7 +195,7 @@ mod tests {
         let dir = target().join("soak-test");
         let _ = std::fs::remove_dir_all(&dir);
         for name in ["soak-2026-01-31.md", "soak-2026-01-31-2.md", "soak-2026-01-31-3.md"] {
-            let path = free_name(&dir, "2026-01-31").unwrap();
+            let path = free_name(&dir, "soak", "2026-01-31").unwrap();
             assert!(path.ends_with(name), "{}", path.display());
             std::fs::write(path, "").unwrap();
         }

@@ -78,11 +78,8 @@ impl Row {
         match self.traffic {
             Traffic::Lone => 40,
             Traffic::Ten => 20,
-            Traffic::Thousand
-            | Traffic::Ticks
-            | Traffic::Sweeps
-            | Traffic::Edits
-            | Traffic::Midi2 => 4,
+            Traffic::Thousand | Traffic::Edits | Traffic::Midi2 => 8,
+            Traffic::Ticks | Traffic::Sweeps => 5,
         }
     }
 
@@ -160,10 +157,10 @@ impl Row {
             format!("{}{jitter}", target.as_us() / 1000)
         });
         let met = self.is_met(figures).map_or("", |met| if met { "yes" } else { "**no**" });
-        let Figures { sent, played, superseded, late_dropped, stuck, .. } = figures;
+        let Figures { sent, played, superseded, late_dropped, stuck, links_lost, .. } = figures;
         let delays = [500, 990, 1000].map(|rank| ms(figures.quantile(rank))).join(" | ");
         format!(
-            "| {} | {sent} | {played} | {superseded} | {late_dropped} | {stuck} | {delays} | {target} | {met} |",
+            "| {} | {sent} | {played} | {superseded} | {late_dropped} | {stuck} | {links_lost} | {delays} | {target} | {met} |",
             self.title()
         )
     }
@@ -171,9 +168,9 @@ impl Row {
 
 /// What each column holds.
 pub const HEAD: &str = "\
-| traffic | loss | bursts | jitter | sent | played | superseded | late-dropped | stuck \
+| traffic | loss | bursts | jitter | sent | played | superseded | late-dropped | stuck | links lost \
 | p50 ms | p99 ms | max ms | p99 target | met |
-|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
+|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
 ";
 
 /// The rows in Markdown, to stand under [`HEAD`], each measured with so many seeds as `count` says.
