@@ -47,7 +47,7 @@ fn loss_rows(seeds: u64) -> Result<ExitCode> {
     std::fs::create_dir_all(&folder)?;
     let began = Instant::now();
     let held = steps.run("loss rows", || {
-        let mut command = checked_simulator(&["--test", "table", "--", "--ignored"]);
+        let mut command = checked_simulator(&["--test", "table", "over_many_seeds"]);
         command.env("MIDIP2P_SIM_SEEDS", seeds.to_string());
         call(command.env("MIDIP2P_TABLES", &folder))
     });
