@@ -72,13 +72,18 @@ impl LaneClaim {
         self.claim.is_closed()
     }
 
-    pub(super) fn open(&self, lane: Box<Lane>, rank: Rank) {
+    /// Puts the lane in; once. `rank` is how urgent the real-time thread is.
+    ///
+    /// Realtime-safe: yes
+    pub fn open(&self, lane: Box<Lane>, rank: Rank) {
         let _ = self.rank.set(rank);
         self.claim.open(lane);
     }
 
     /// The lane, for the real-time thread, which is woken when it is free if it is not now.
-    pub(super) fn claim(&self) -> Option<Held<'_, Box<Lane>, Spot, Signal>> {
+    ///
+    /// Realtime-safe: yes
+    pub fn claim(&self) -> Option<Held<'_, Box<Lane>, Spot, Signal>> {
         self.claim.claim()
     }
 

@@ -124,7 +124,7 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
     Ok(socket)
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<(UdpSocket, u16)> {
+fn bind_udp(address: SocketAddr) -> io::Result<(Bound, u16)> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     // Niceties: a network that refuses them still carries notes.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
@@ -136,7 +136,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<(UdpSocket, u16)> {
     socket.bind(&address.into())?;
     let socket = UdpSocket::from(socket);
     let port = socket.local_addr()?.port();
-    Ok((socket, port))
+    Ok((Bound { socket, is_ipv6: address.is_ipv6() }, port))
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, u16)> {
@@ -152,16 +152,22 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, u16)> {
 }
 
 struct Udp {
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<Bound>,
+}
+
+/// A socket and the family that it was bound in: to ask it again costs a system call.
+struct Bound {
+    socket: UdpSocket,
+    is_ipv6: bool,
 }
 
 impl Datagrams for Udp {
     fn descriptors(&self) -> Vec<RawFd> {
-        self.sockets.iter().map(AsRawFd::as_raw_fd).collect()
+        self.sockets.iter().map(|bound| bound.socket.as_raw_fd()).collect()
     }
 
     fn receive(&mut self, buf: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        for socket in &self.sockets {
+        for Bound { socket, .. } in &self.sockets {
             // An error (port unreachable of an earlier send) is not the end: the next call goes on.
             for _ in 0..4 {
                 match socket.recv_from(buf) {
@@ -175,13 +181,12 @@ impl Datagrams for Udp {
     }
 
     fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
-        for socket in &self.sockets {
-            let Ok(own) = socket.local_addr() else { continue };
-            let to = match (own, to) {
-                (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+        for Bound { socket, is_ipv6 } in &self.sockets {
+            let to = match to {
+                SocketAddr::V4(v4) if *is_ipv6 => {
                     SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
                 }
-                (SocketAddr::V4(_), SocketAddr::V6(_)) => continue,
+                SocketAddr::V6(_) if !is_ipv6 => continue,
                 _ => to,
             };
             if socket.send_to(datagram, to).is_ok() {
