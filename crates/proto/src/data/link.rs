@@ -53,6 +53,8 @@ pub struct Link {
     path: Path,
     /// The stream carries repeats as well: what left before the path was known to be broken.
     catching_up: bool,
+    /// When it carries what it carried once more, at the earliest.
+    carry_at: LocalTime,
     seal: Box<dyn Seal>,
     local_id: LinkId,
     remote_id: LinkId,
@@ -61,6 +63,8 @@ pub struct Link {
     transit: Transit,
     echo: Option<Echo>,
     heard: LocalTime,
+    /// When the peer last acknowledged something new.
+    acked: LocalTime,
     came: Report,
     reported: Report,
     report_at: LocalTime,
@@ -94,6 +98,15 @@ pub struct Outgoing {
     pub carried: bool,
 }
 
+/// What a stream carried and nobody answers for so long, it carries again, and this often: it may have
+/// found no room.
+const CARRY_AGAIN: Span = Span::from_ms(250);
+/// See [`CARRY_AGAIN`].
+const CARRY_EVERY: Span = Span::from_ms(100);
+
+/// While a link is narrow, acknowledgements leave room for notes.
+const ACK_WITHIN_TIGHT: Span = Span::from_ms(10);
+
 /// How often a link says that its peer lives.
 const ALIVE_EVERY: Span = Span::from_ms(100);
 
@@ -115,6 +128,7 @@ impl Link {
             rate: Rate::default(),
             path: Path::default(),
             catching_up: false,
+            carry_at: LocalTime::ZERO,
             seal: Box::new(Unsealed),
             local_id: LinkId(0),
             remote_id: LinkId(0),
@@ -123,6 +137,7 @@ impl Link {
             transit: Transit::default(),
             echo: None,
             heard: LocalTime::ZERO,
+            acked: LocalTime::ZERO,
             came: Report::default(),
             reported: Report::default(),
             report_at: LocalTime::ZERO,
@@ -161,6 +176,7 @@ impl Link {
         self.playout.set_link(link);
         self.path.open(now);
         self.heard = now;
+        self.acked = now;
         self.probe_at = now;
         self.alive_at = now;
     }
@@ -194,13 +210,13 @@ impl Link {
         self.sender.newest()
     }
 
-    /// Whether a source that can wait should: half of the history waits for acknowledgements of a peer
-    /// that answers.
+    /// Whether a source that can wait should: half of the history waits for acknowledgements, and some
+    /// came a moment ago. A peer that acknowledges nothing holds up nobody.
     ///
     /// Realtime-safe: yes
     #[must_use]
     pub fn is_full(&self, now: LocalTime) -> bool {
-        self.sender.in_flight() > HISTORY_EVENTS as u64 / 2 && now - self.heard < FULL_WHILE_HEARD
+        self.sender.in_flight() > HISTORY_EVENTS as u64 / 2 && now - self.acked < FULL_WHILE_ACKED
     }
 
     /// The last bulk message of a source on this link.
@@ -291,8 +307,10 @@ impl Link {
                     stated = Some(times);
                     self.take_times(now, times, from.is_some());
                 }
-                Ok(Field::Ack(ack)) => self.take_ack(&ack, &mut settled),
-                Ok(Field::Events(events)) => self.take_events(now, &events, sent),
+                Ok(Field::Ack(ack)) => self.take_ack(now, &ack, &mut settled),
+                Ok(Field::Events(events)) => {
+                    self.take_events(now, &events, sent, from.is_some());
+                }
                 Ok(Field::Snapshot(snapshot)) => self.take_snapshot(now, &snapshot, sent),
                 Ok(Field::Digest(digest)) => self.snapshots.compare(&digest, &mut self.sender),
                 Ok(Field::Report(report)) => {
@@ -366,11 +384,7 @@ impl Link {
         if !events && !self.snapshots.is_writing() && self.ack_at.min(self.probe_at) > now {
             return None;
         }
-        self.catching_up &= events;
-        let fresh = self.catching_up
-            || self.sender.has_unsent()
-            || self.ack_at <= now
-            || self.snapshots.is_writing();
+        let carried = self.path.is_degraded() && self.is_worth_carrying(now);
         let header = Header { epoch: 0, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
@@ -380,6 +394,9 @@ impl Link {
             self.counters.snapshots_sent.add_one();
         } else if events {
             self.sender.fill(now, &plan, &mut datagram, &self.counters);
+        } else {
+            // It leaves anyway: a few notes more cost little, and acknowledgements must not starve them.
+            self.sender.fill_some(now, &plan, &mut datagram, &self.counters);
         }
         let length = datagram.finish(self.seal.as_mut());
         debug_assert!(length <= DATAGRAM_MAX);
@@ -398,7 +415,24 @@ impl Link {
         let pause = if self.probes < PROBE_FIRST { PROBE_FAST } else { PROBE_EVERY };
         self.probe_at = now + pause;
         self.counters.datagrams_sent.add_one();
-        Some(Outgoing { length, carried: fresh && self.path.is_degraded() })
+        Some(Outgoing { length, carried })
+    }
+
+    /// Whether the stream takes a copy of the datagram that leaves now: of what is new, of what left before
+    /// it was known that datagrams do not pass, of digests, and now and then of what nobody answers.
+    fn is_worth_carrying(&mut self, now: LocalTime) -> bool {
+        self.catching_up &= self.sender.in_flight() > 0;
+        let patience = CARRY_AGAIN.max(self.rate.usual_round_trip() * 2);
+        let unanswered = self.sender.unanswered_since().is_some_and(|since| now - since > patience);
+        if unanswered && now >= self.carry_at {
+            self.carry_at = now + CARRY_EVERY;
+            return true;
+        }
+        self.catching_up
+            || self.sender.has_unsent()
+            || self.ack_at.min(self.probe_at) <= now
+            || self.digest_due
+            || self.snapshots.is_writing()
     }
 
     /// What stands in every datagram, and what is due besides events.
@@ -457,7 +491,8 @@ impl Link {
         self.path.echoed(echo.sent);
         self.clock.sample(echo.sent, echo.received, times.sent, now);
         let round_trip = (now - echo.sent) - (times.sent - echo.received);
-        if round_trip >= Span::ZERO {
+        // What a stream held up says nothing of the path that the rate is for.
+        if by_datagram && round_trip >= Span::ZERO {
             self.rate.round_trip(now, round_trip);
         }
         if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset()) {
@@ -466,23 +501,33 @@ impl Link {
         }
     }
 
-    fn take_ack(&mut self, ack: &Ack, mut settled: impl FnMut(PortId)) {
-        let counters = &self.counters;
+    fn take_ack(&mut self, now: LocalTime, ack: &Ack, mut settled: impl FnMut(PortId)) {
+        let (counters, acked) = (&self.counters, &mut self.acked);
         self.sender.handle_ack(ack, |from| {
             counters.events_acked.add_one();
+            *acked = now;
             settled(from);
         });
         self.snapshots.acked(SeqNo::widen(ack.contiguous, self.sender.newest()));
     }
 
-    fn take_events(&mut self, now: LocalTime, events: &Events<'_>, sent: Option<LocalTime>) {
-        let sent = sent.unwrap_or(now);
+    fn take_events(
+        &mut self,
+        now: LocalTime,
+        events: &Events<'_>,
+        sent: Option<LocalTime>,
+        by_datagram: bool,
+    ) {
+        // Times come first (§ 3.2): without them nobody knows how old the events are.
+        let Some(sent) = sent else { return self.counters.fields_skipped.add_one() };
         for (number, item) in events {
             let arrival = match item {
                 WireItem::Void => None,
                 WireItem::Event(event) => {
                     let offset = Span::from_us(i64::from(event.offset_us));
-                    let (born, age) = (sent + offset, Span::ZERO - offset);
+                    let born = sent + offset;
+                    let way = (!by_datagram).then(|| self.clock.to_local(born)).flatten();
+                    let age = way.map_or(Span::ZERO - offset, |born| now - born);
                     Some(Arrival { event, born, received: now, age })
                 }
             };
@@ -500,7 +545,7 @@ impl Link {
     }
 
     fn take_snapshot(&mut self, now: LocalTime, part: &Snapshot<'_>, sent: Option<LocalTime>) {
-        let sent = sent.unwrap_or(now);
+        let Some(sent) = sent else { return self.counters.fields_skipped.add_one() };
         let number = SeqNo::widen(part.number(), self.receiver.contiguous());
         self.owe_ack(now, ACK_EVENTS);
         if !self.recovery.begin(number, part.part(), part.parts()) {
@@ -523,7 +568,11 @@ impl Link {
 
     fn owe_ack(&mut self, now: LocalTime, events: u32) {
         self.events_to_ack = self.events_to_ack.saturating_add(events);
-        let within = if self.events_to_ack >= ACK_EVENTS { Span::ZERO } else { ACK_WITHIN };
+        let within = match self.events_to_ack {
+            ACK_EVENTS.. => Span::ZERO,
+            _ if self.rate.is_tight(now) => ACK_WITHIN_TIGHT,
+            _ => ACK_WITHIN,
+        };
         self.ack_at = self.ack_at.min(now + within);
     }
 
@@ -534,8 +583,9 @@ impl Link {
     }
 }
 
-/// A source is held up for the sake of a link's full history only while its peer was heard so lately.
-const FULL_WHILE_HEARD: Span = Span::from_ms(200);
+/// A source is held up for the sake of a link's full history only while its peer acknowledged something
+/// so lately.
+const FULL_WHILE_ACKED: Span = Span::from_ms(200);
 
 /// What came, with one datagram more.
 fn counted(came: Report, counter: u64, bytes: usize) -> Report {

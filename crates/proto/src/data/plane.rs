@@ -353,8 +353,9 @@ impl Plane {
         for n in 0..self.links.len() {
             let due = match &mut self.links[n] {
                 Some(link) => {
+                    let due = link.receiver.wake_at().min(link.playout.wake_at()) <= now;
                     link.receiver.handle_timeout(now);
-                    link.receiver.wake_at().min(link.playout.wake_at()) <= now
+                    due
                 }
                 None => n == 0 && self.local.wake_at() <= now,
             };
@@ -602,6 +603,10 @@ impl Plane {
         while let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) {
             if let Some(repaired) = link.recovery.repair() {
                 link.counters.snapshot_repairs.add_one();
+                // The table knows what still waits here for a SysEx: it must not come after its repair.
+                while let Some(event) = self.waiting_event(number) {
+                    self.dispatch(now, number, &event);
+                }
                 let (from, to) = (repaired.strand.from, repaired.strand.to);
                 self.dispatch(now, number, &playout::Event::own(from, to, repaired.message));
                 continue;
@@ -611,6 +616,8 @@ impl Plane {
                 Delivered::Superseded => link.counters.superseded.add_one(),
                 Delivered::GaveUp(lost) => {
                     link.counters.given_up.add(lost);
+                    // What is released here still holds at the peer: its digest must differ.
+                    link.recovery.table.clear();
                     // One of them may have been a note-off; also of a note that still waits for the
                     // SysEx before it.
                     while let Some(event) = self.waiting_event(number) {

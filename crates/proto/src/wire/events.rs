@@ -362,6 +362,14 @@ impl<'b, 'a> EventsBuilder<'b, 'a> {
         pushed
     }
 
+    /// Bytes that the field can still take.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.out.room()
+    }
+
     /// How many numbers the field holds.
     #[must_use]
     pub const fn count(&self) -> u8 {

@@ -138,6 +138,10 @@ impl<const N: usize, const C: usize> Intake<N, C> {
 
     fn forward(&mut self, event: Event) -> Taken {
         self.repair.forwarded(&event.message);
+        // Its bank may be among what was dropped and not repaired yet: programs are looked at once more.
+        if self.repairing && event.message.status() >> 4 == 0xC {
+            self.repair.again();
+        }
         Taken::Event(event)
     }
 

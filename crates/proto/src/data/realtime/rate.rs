@@ -19,6 +19,8 @@ use crate::wire::Report;
 
 /// Round trips of which the fastest says whether there is a queue.
 const WINDOW: u32 = 16;
+/// A window lasts this long, and a round trip, at the least.
+const WINDOW_LEAST: Span = Span::from_ms(200);
 /// A window is closed at the latest after this long.
 const WINDOW_SPAN: Span = Span::from_ms(400);
 /// The floor is the fastest of this time and the same before it: routes change.
@@ -31,6 +33,8 @@ const LOSS_OVER: u64 = 50;
 const LOSS_UNKNOWN: f64 = 0.1;
 /// Longer than any round trip.
 const NONE: Span = Span::from_s(3600);
+/// As far below zero as the bucket goes: the longest datagram and a little.
+const DEBT_MAX: i64 = 1_300;
 /// What UDP, IP and the wire add to each datagram.
 const OVERHEAD: usize = 46;
 
@@ -96,8 +100,10 @@ impl Rate {
         self.fastest = self.fastest.min(rtt);
         self.sum = self.sum + rtt;
         self.seen += 1;
-        let slow = now - self.window_since > WINDOW_SPAN && self.seen >= WINDOW / 2;
-        if self.seen >= WINDOW || slow {
+        let took = now - self.window_since;
+        // One stall is not a standing queue, however many datagrams met it.
+        let long = took >= WINDOW_LEAST.max(self.usual_round_trip());
+        if long && (self.seen >= WINDOW || took > WINDOW_SPAN && self.seen >= WINDOW / 2) {
             // Where the round trips of one window differ by much, its fastest may be late by chance.
             let spread = self.sum / i64::from(self.seen) - self.fastest;
             let queue = self.fastest - self.floor[0].min(self.floor[1]);
@@ -138,7 +144,9 @@ impl Rate {
     /// Realtime-safe: yes
     pub fn spend(&mut self, now: LocalTime, bytes: usize) {
         self.fill(now);
-        self.tokens -= i64::try_from(bytes + OVERHEAD).unwrap_or(0);
+        let after = self.tokens - i64::try_from(bytes + OVERHEAD).unwrap_or(0);
+        // What leaves without asking (acks, snapshots) must not lock out events for long.
+        self.tokens = after.max(-DEBT_MAX);
         if self.tokens < 0 {
             self.pressed = now;
         }
@@ -261,7 +269,7 @@ mod tests {
         assert!((3_000..8_000).contains(&rate.limit()), "{}", rate.limit());
         // No queue any more: it grows while all of it is used.
         let cut = rate.limit();
-        for ms in 0..1_000 {
+        for ms in 0..5_000 {
             rate.spend(at(20_000 + ms), 1_000);
             rate.round_trip(at(20_000 + ms), Span::from_ms(5));
         }

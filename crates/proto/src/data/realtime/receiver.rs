@@ -48,7 +48,8 @@ pub struct Arrival {
     pub born: LocalTime,
     /// When it came.
     pub received: LocalTime,
-    /// How old it was when the datagram left that brought it: nothing, unless it had to be repeated.
+    /// How old it was when the datagram left that brought it: nothing, unless it had to be repeated. If
+    /// a stream brought it, which may have held it up, how old it was when it came.
     pub age: Span,
 }
 
@@ -187,11 +188,15 @@ impl Receiver {
             None => (State::Void, Arrival::NOTHING),
         };
         self.window[Self::index(number)] = Some(Slot { number, state, arrival });
+        // While nothing waits there is nothing to be found before this one, however far that may be.
+        if self.waiting == 0 {
+            (self.scan, self.expiry) = (number, LocalTime::MAX);
+        }
+        self.scan = self.scan.min(number);
         match state {
             State::Waiting => self.waiting += 1,
             State::Void | State::Played => self.voids += 1,
         }
-        self.scan = self.scan.min(number);
         let repaired = number < self.highest;
         self.highest = self.highest.max(number);
         if number == self.contiguous.next() {
@@ -237,7 +242,7 @@ impl Receiver {
     ///
     /// Realtime-safe: yes
     pub fn handle_timeout(&mut self, now: LocalTime) {
-        if now >= self.expiry {
+        if now >= self.expiry && self.waiting > 0 {
             self.expiry = LocalTime::MAX;
             self.scan = self.scan.min(self.contiguous.next());
         }

@@ -77,7 +77,8 @@ impl Recovery {
     ///
     /// Realtime-safe: yes
     pub fn begin(&mut self, number: SeqNo, part: u8, parts: u8) -> bool {
-        if number <= self.done || self.sweeping.is_some() {
+        // One of the same moment may come again: the first may have left a difference.
+        if number < self.done || self.sweeping.is_some() {
             return false;
         }
         let taking = match &mut self.taking {

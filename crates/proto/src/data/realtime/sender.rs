@@ -33,6 +33,9 @@ const RIDERS: u64 = 256;
 /// likely on its way.
 const RIDE_PAUSE: Span = Span::from_us(500);
 
+/// Bytes of new events in a datagram that leaves for other reasons.
+const SOME: usize = 64;
+
 /// With no more than this under way, copies cost nothing that anybody would miss.
 const FEW: u64 = 16;
 
@@ -310,6 +313,27 @@ impl Sender {
         }
     }
 
+    /// Writes a few new events into a datagram that leaves at `sent` anyway, though there is no room for
+    /// more: at most [`SOME`] bytes.
+    ///
+    /// Realtime-safe: yes
+    pub fn fill_some(
+        &mut self,
+        sent: LocalTime,
+        plan: &Plan,
+        datagram: &mut DatagramBuilder<'_>,
+        counters: &LinkCounters,
+    ) {
+        if !self.has_unsent() {
+            return;
+        }
+        self.coalesce(self.unsent, sent);
+        let keep_free = datagram.room().saturating_sub(SOME);
+        let run = Run { plan, sent, due: false, ride: false, counters, keep_free };
+        let unsent = self.unsent;
+        self.unsent = self.write_run(unsent, self.history.next(), datagram, &run);
+    }
+
     /// How far before `number` the newest event of the strand is, as the wire says it.
     fn previous(&mut self, strand: Strand, number: SeqNo) -> u8 {
         let at = usize::try_from(strand.hash() % STRANDS as u64).unwrap_or(0);
@@ -325,16 +349,19 @@ impl Sender {
 
     /// Marks as void what is not acknowledged from `number` on and has been replaced by a newer value.
     fn coalesce(&mut self, mut number: SeqNo, now: LocalTime) {
-        while let Some(entry) = self.history.get_mut(number) {
+        while let Some(entry) = self.history.get(number).copied() {
+            let message = &entry.event.message;
             let stale = now - entry.event.at > RIDE_PAUSE;
-            if !entry.acked
-                && !entry.void
-                && stale
-                && state::coalesces(&entry.event.message, &entry.event.message)
-            {
-                let event = &entry.event;
-                let strand = Strand::of(event.from, event.to, &event.message);
-                entry.void = self.table.set_by(strand, &event.message).is_some_and(|n| n > number);
+            if !entry.acked && !entry.void && stale && state::coalesces(message, message) {
+                let strand = Strand::of(entry.event.from, entry.event.to, message);
+                // What set it last may be a reset of all controllers: that is no newer value.
+                let newer = self.table.set_by(strand, message).filter(|newer| *newer > number);
+                let newer = newer.and_then(|newer| self.history.get(newer));
+                if newer.is_some_and(|newer| state::coalesces(&newer.event.message, message))
+                    && let Some(entry) = self.history.get_mut(number)
+                {
+                    entry.void = true;
+                }
             }
             number = number.next();
         }
@@ -400,6 +427,10 @@ impl Sender {
             let mut full = false;
             while number < end && self.is_wanted(number, copies, run) {
                 let Some(entry) = self.history.get_mut(number) else { break };
+                if field.room() <= run.keep_free {
+                    full = true;
+                    break;
+                }
                 let written = if entry.void {
                     field.push_void(1)
                 } else {

@@ -3,7 +3,7 @@
 //! Two things call for it: events that the peer never acknowledged were dropped, because the history
 //! was full; or the peer's digest says that it holds something else. The table goes out at once, in as
 //! many parts as it takes, all of one moment. Whether it came is seen by the acknowledgements, or by the
-//! next digest; until then a new one follows, after a pause that grows.
+//! next digest; until then the same parts follow again.
 
 use super::sender::Sender;
 use crate::config::{SNAPSHOT_PART, SNAPSHOT_PAUSE_MAX, SNAPSHOT_PAUSE_MIN, STATE_KEYS};
@@ -115,14 +115,29 @@ impl Snapshots {
         if self.is_writing() || now < self.wake_at(sender, round_trip) {
             return;
         }
-        self.needed |= sender.in_flight() > 0;
-        self.number = sender.newest();
-        sender.replaced_by_snapshot(lost);
-        self.divide(sender.table());
+        let overflowed = sender.overflowed_since().is_some();
+        if !overflowed && !self.needed && sender.in_flight() > 0 {
+            // What is under way may be just what differs; the next digest will say.
+            self.wanted = false;
+            return;
+        }
+        let same = !overflowed && self.parts > 0 && (self.needed || self.number == sender.newest());
+        if same {
+            // The parts are as they were: of those that came the first time, none is needed twice.
+            self.next = 0;
+        } else {
+            self.needed |= sender.in_flight() > 0;
+            self.number = sender.newest();
+            sender.replaced_by_snapshot(lost);
+            self.divide(sender.table());
+            self.sent += 1;
+        }
         self.wanted = false;
         self.not_before = now + round_trip + self.pause;
-        self.pause = (self.pause * 2).min(SNAPSHOT_PAUSE_MAX);
-        self.sent += 1;
+        // Parts that are lost are sent again soon; tables that never agree are left alone for longer.
+        if !self.needed {
+            self.pause = (self.pause * 2).min(SNAPSHOT_PAUSE_MAX);
+        }
     }
 
     /// Divides the table into parts. A strand stays in one part where it can: the order of its entries

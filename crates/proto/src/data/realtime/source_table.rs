@@ -174,6 +174,13 @@ impl<const C: usize> Repair<C> {
         self.release = if full { 0 } else { CHANNELS };
     }
 
+    /// The walk begins anew, but for what it released.
+    ///
+    /// Realtime-safe: yes
+    pub const fn again(&mut self) {
+        (self.pass, self.cell) = (0, 0);
+    }
+
     /// Whether messages that belong together were begun: they go before what is in the ring.
     ///
     /// Realtime-safe: yes
