@@ -2,12 +2,17 @@
 //!
 //! Random loss says nothing about the rate: Wi-Fi may lose every second datagram and still carry
 //! everything. What says that too much is being sent is a *standing* queue: even the fastest of several
-//! exchanges takes longer than it could. Then the rate is cut to what the peer says that it gets, and
-//! grows again while there is no queue.
+//! exchanges takes longer than it could. What the peer gets then is what the path carries: half of it is
+//! sent until the queue is gone, then nearly all. From there the rate grows slowly while there is no
+//! queue, and fast where none stood before: the path has become better.
 //!
 //! ```text
 //! round trips    ▁▂▁▅▁▂ ▁▇▂▁ ▅▆▇▆▅▇ ▆▇▆        jitter touches the floor, a queue does not
 //! fastest of 16  ▁      ▁    ▅      ▆
+//!
+//! rate      ▇▇▇▇▇                      ▂▃▅▇
+//! carried ······└▃▃▃┐··┌▇▇████ ········
+//!        a queue    └▄▄┘       no queue, far above
 //! ```
 //!
 //! The bytes are those of a token bucket: what is sent takes from it, time fills it. Below zero the lane
@@ -19,8 +24,8 @@ use crate::wire::Report;
 
 /// Round trips of which the fastest says whether there is a queue.
 const WINDOW: u32 = 16;
-/// A window lasts this long, and a round trip, at the least.
-const WINDOW_LEAST: Span = Span::from_ms(200);
+/// A window lasts this long at the least.
+const WINDOW_LEAST: Span = Span::from_ms(100);
 /// A window is closed at the latest after this long.
 const WINDOW_SPAN: Span = Span::from_ms(400);
 /// The floor is the fastest of this time and the same before it: routes change.
@@ -29,6 +34,10 @@ const FLOOR_SPAN: Span = Span::from_s(20);
 const REPORT_SPAN: Span = Span::from_ms(100);
 /// Datagrams over which loss is measured, at the least.
 const LOSS_OVER: u64 = 50;
+/// How long half of what the path carries may take to let a queue drain: one of a second and a half.
+const DRAINS_WITHIN: Span = Span::from_s(3);
+/// When no queue stood for so long, what was learnt of the path is old.
+const CALM_AFTER: Span = Span::from_s(10);
 /// Until there is a measurement: one in ten, as on a Wi-Fi of which nothing is known.
 const LOSS_UNKNOWN: f64 = 0.1;
 /// Longer than any round trip.
@@ -53,10 +62,17 @@ pub struct Rate {
     fastest: Span,
     sum: Span,
     seen: u32,
+    /// The bytes of its longest datagram.
+    longest: i64,
     window_since: LocalTime,
     last_report: Option<(LocalTime, Report)>,
     /// Bytes a second that the peer got of late.
     delivered: i64,
+    /// What the path carried when a queue stood last.
+    carried: i64,
+    /// Since when a queue is left to drain; and when one stood last.
+    draining: Option<LocalTime>,
+    queued: LocalTime,
     loss: Option<f64>,
     lost_base: Option<(u64, u32)>,
 }
@@ -74,9 +90,13 @@ impl Default for Rate {
             fastest: NONE,
             sum: Span::ZERO,
             seen: 0,
+            longest: 0,
             window_since: LocalTime::ZERO,
             last_report: None,
             delivered: RATE_MAX,
+            carried: RATE_MAX,
+            draining: None,
+            queued: LocalTime::ZERO,
             loss: None,
             lost_base: None,
         }
@@ -102,13 +122,15 @@ impl Rate {
         self.seen += 1;
         let took = now - self.window_since;
         // One stall is not a standing queue, however many datagrams met it.
-        let long = took >= WINDOW_LEAST.max(self.usual_round_trip());
+        let long = took >= WINDOW_LEAST;
         if long && (self.seen >= WINDOW || took > WINDOW_SPAN && self.seen >= WINDOW / 2) {
             // Where the round trips of one window differ by much, its fastest may be late by chance.
             let spread = self.sum / i64::from(self.seen) - self.fastest;
             let queue = self.fastest - self.floor[0].min(self.floor[1]);
-            self.judge(now, queue, QUEUE_LIMIT.max(spread * 2));
-            (self.fastest, self.sum, self.seen) = (NONE, Span::ZERO, 0);
+            // On a narrow path a datagram and its answer take long without any queue.
+            let own = Span::from_us(2 * self.longest * 1_000_000 / self.carried.max(RATE_MIN));
+            self.judge(now, queue, QUEUE_LIMIT.max(spread * 2) + own);
+            (self.fastest, self.sum, self.seen, self.longest) = (NONE, Span::ZERO, 0, 0);
         }
     }
 
@@ -144,9 +166,10 @@ impl Rate {
     /// Realtime-safe: yes
     pub fn spend(&mut self, now: LocalTime, bytes: usize) {
         self.fill(now);
-        let after = self.tokens - i64::try_from(bytes + OVERHEAD).unwrap_or(0);
+        let bytes = i64::try_from(bytes + OVERHEAD).unwrap_or(0);
+        self.longest = self.longest.max(bytes);
         // What leaves without asking (acks, snapshots) must not lock out events for long.
-        self.tokens = after.max(-DEBT_MAX);
+        self.tokens = (self.tokens - bytes).max(-DEBT_MAX);
         if self.tokens < 0 {
             self.pressed = now;
         }
@@ -217,20 +240,35 @@ impl Rate {
     /// What the fastest of a window took beyond what the path takes at best.
     fn judge(&mut self, now: LocalTime, queue: Span, limit: Span) {
         if queue > limit {
-            let carried = self.limit.min(self.delivered);
-            self.limit = (carried - carried / 8).max(RATE_MIN);
+            self.queued = now;
+            // While it drains it says nothing new; a path that has become narrower still does.
+            if self.draining.is_some_and(|since| now - since < DRAINS_WITHIN) {
+                return;
+            }
+            self.draining = Some(now);
+            self.carried = self.limit.min(self.delivered);
+            self.limit = (self.carried / 2).max(RATE_MIN);
             self.tokens = self.tokens.min(0);
-        } else if queue < limit / 2 && self.limit < RATE_MAX && now - self.pressed < Span::from_s(1)
-        {
-            self.limit = (self.limit + self.limit / 16).min(RATE_MAX);
+        } else if queue < limit / 2 && self.limit < RATE_MAX {
+            if self.draining.take().is_some() {
+                self.limit = (self.carried - self.carried / 8).max(RATE_MIN);
+                return;
+            }
+            let pressed = now - self.pressed < Span::from_s(1);
+            let calm = now - self.queued > CALM_AFTER;
+            let near = self.carried / 4 * 3..self.carried / 2 * 3;
+            if pressed || calm {
+                let fast = calm || !near.contains(&self.limit);
+                self.limit = (self.limit + self.limit / if fast { 4 } else { 16 }).min(RATE_MAX);
+            }
         }
     }
 
     fn fill(&mut self, now: LocalTime) {
         let passed = (now - self.filled).min(Span::from_s(1)).as_us().max(0);
         self.filled = now;
-        // A tenth of a second's worth may be sent at once, but always a few datagrams.
-        let most = (self.limit / 10).clamp(RATE_MIN, RATE_BURST);
+        // A tenth of a second's worth may be sent at once; more would be a queue of its own.
+        let most = (self.limit / 10).min(RATE_BURST);
         self.tokens = (self.tokens + self.limit * passed / 1_000_000).min(most);
     }
 }
@@ -274,6 +312,51 @@ mod tests {
             rate.round_trip(at(20_000 + ms), Span::from_ms(5));
         }
         assert!(rate.limit() > cut * 2, "{}", rate.limit());
+    }
+
+    /// A path of so many bytes a second with a queue of a second, and 20,000 a second offered, as far as
+    /// the rate lets them leave: what came through in each second, and how long its queue was.
+    fn offered(rate: &mut Rate, seconds: std::ops::Range<i64>, path: i64) -> Vec<(i64, Span)> {
+        let (mut free_at, mut sent, mut came) = (LocalTime::ZERO, 0, 0);
+        let mut under_way = std::collections::VecDeque::new();
+        let mut found = vec![];
+        for second in seconds {
+            let (before, mut longest) = (came, Span::ZERO);
+            for now in (0..1_000).map(|ms| at(second * 1_000 + ms)) {
+                free_at = free_at.max(now);
+                if now.as_us() % 5_000 == 0 && rate.ready_at() <= now {
+                    sent += 1;
+                    rate.spend(now, 100 - OVERHEAD);
+                    if free_at - now < Span::from_s(1) {
+                        free_at = free_at + Span::from_us(100_000_000 / path);
+                        under_way.push_back((free_at, now));
+                    }
+                }
+                while let Some((_, left)) = under_way.pop_front_if(|(at, _)| *at <= now) {
+                    came += 1;
+                    rate.round_trip(now, now - left + Span::from_ms(4));
+                }
+                if now.as_us() % 50_000 == 0 {
+                    let bytes = came * u32::try_from(100 - OVERHEAD).unwrap();
+                    rate.report(now, &report(sent, came, bytes));
+                }
+                longest = longest.max(free_at - now);
+            }
+            found.push((i64::from(came - before) * 100, longest));
+        }
+        found
+    }
+
+    #[test]
+    fn a_narrow_path_is_filled_without_a_queue_and_a_better_one_is_found() {
+        let mut rate = Rate::default();
+        let narrow = offered(&mut rate, 0..30, 8_000);
+        for (second, (came, queue)) in narrow.iter().enumerate().skip(3) {
+            assert!(*came > 5_000, "{second}: {narrow:?}");
+            assert!(*queue < Span::from_ms(200), "{second}: {narrow:?}");
+        }
+        let wide = offered(&mut rate, 30..45, 1_000_000);
+        assert!(wide[10..].iter().all(|(came, _)| *came > 19_000), "{wide:?}");
     }
 
     #[test]

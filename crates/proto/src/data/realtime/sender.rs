@@ -4,7 +4,7 @@
 //! repeated: 2, 5, 10 and 20 ms after it first left, then every 10 ms for 2 s, then every 40 ms; and it
 //! rides along when another datagram leaves anyway. Before an acknowledgement can be there, it is sent
 //! at most in as many copies as the measured loss asks for ([`Plan::copies`]), unless so little is under
-//! way that copies cost nothing.
+//! way that copies cost nothing; then it rides along once in a round trip.
 //!
 //! ```text
 //! push ▸ table, history ▸ fill ▸ datagram          first sending, then copies
@@ -458,9 +458,10 @@ impl Sender {
         if run.due && self.due(entry, copies, run.plan) <= run.sent {
             return true;
         }
-        let may_ride =
-            entry.repeats + 1 < run.plan.copies && run.sent - first < run.plan.round_trip;
-        run.ride && may_ride && run.sent - entry.last_sent >= RIDE_PAUSE
+        let asked = entry.repeats + 1 < run.plan.copies && run.sent - first < run.plan.round_trip;
+        let since = run.sent - entry.last_sent;
+        // Nobody answered the last copy: it rides along with whatever leaves.
+        run.ride && (asked && since >= RIDE_PAUSE || since >= run.plan.round_trip)
     }
 }
 
