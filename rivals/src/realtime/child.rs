@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
+use super::place::can_fifo;
 use super::words::{Ask, Say};
 
 /// A process of this same program; it ends with its pipe.
@@ -19,13 +20,24 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+    /// `fifo`: whether its real-time thread may have real-time scheduling, if there is any. Not to be
+    /// taken away later: a node decides once, when it starts, who may send.
+    pub(crate) fn start(arguments: &[&str], fifo: bool) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = if fifo || !can_fifo() {
+            Command::new(program)
+        } else {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-sys_nice", "--inh-caps=-sys_nice"]).arg(program);
+            command
+        };
+        let mut child = command
             .arg("child")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .context("a process of the bench does not start (setpriv of util-linux is needed)")?;
         let (from, to) = (child.stdout.take(), child.stdin.take());
         let from = BufReader::new(from.context("a child without an output")?);
         let talk = Talk { from, to: to.context("a child without an input")? };

@@ -105,24 +105,30 @@ fn busy() -> Result<()> {
 struct Pair {
     sender: Process,
     receiver: Process,
+    fifo: bool,
     _state: tempfile::TempDir,
 }
 
 impl Pair {
-    fn start() -> Result<Self> {
+    /// With the scheduling that all that matters in them has.
+    fn start(fifo: bool) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let path = state.path().to_string_lossy().into_owned();
-        let mut receiver = Process::start(&["receiver", &path])?;
+        let mut receiver = Process::start(&["receiver", &path], fifo)?;
         let Say::Receiver { tcp, bare, flood, id } = receiver.hear()? else {
             bail!("the receiver did not say where it is")
         };
         let (peer, bare, flood) = (format!("127.0.0.1:{tcp}"), bare.to_string(), flood.to_string());
-        let mut sender = Process::start(&["sender", &path, &peer, &bare, &flood, &id])?;
+        let mut sender = Process::start(&["sender", &path, &peer, &bare, &flood, &id], fifo)?;
         let Say::Sender = sender.hear()? else { bail!("the sender is not linked") };
-        Ok(Self { sender, receiver, _state: state })
+        let mut pair = Self { sender, receiver, fifo, _state: state };
+        // Before the first note: who may send is decided then.
+        pair.place(false)?;
+        Ok(pair)
     }
 
-    fn place(&mut self, fifo: bool, pinned: bool) -> Result<()> {
+    fn place(&mut self, pinned: bool) -> Result<()> {
+        let fifo = self.fifo;
         // The sender on the first CPU, the receiver on another, if there is one.
         let (first, second) = (0, 1 % cpu_count());
         self.sender.ask(&Ask::Place(Place { fifo, cpu: pinned.then_some(first) }))?;
@@ -186,19 +192,24 @@ pub(crate) fn latency(effort: &Effort, wanted: impl Fn(&str) -> bool) -> Result<
     if cases.is_empty() {
         return Ok(rows);
     }
-    let mut pair = Pair::start()?;
-    let mut next = (0, 0);
-    for (n, case) in cases.iter().enumerate() {
-        rows.push(one_way(&mut pair, case, n as u64, &mut next)?);
+    for fifo in [true, false] {
+        let cases: Vec<_> = cases.iter().filter(|case| case.fifo == fifo).collect();
+        if cases.is_empty() {
+            continue;
+        }
+        let (mut pair, mut next) = (Pair::start(fifo)?, (0, 0));
+        for (n, case) in cases.into_iter().enumerate() {
+            rows.push(one_way(&mut pair, case, n as u64, &mut next)?);
+        }
     }
     Ok(rows)
 }
 
 /// One case. `next`: the numbers of the next event and the next bare datagram.
 fn one_way(pair: &mut Pair, case: &Case, seed: u64, next: &mut (u64, u64)) -> Result<Row> {
-    pair.place(case.fifo, case.pinned)?;
+    pair.place(case.pinned)?;
     let others = if case.busy { 2 } else { 0 };
-    let busy: Result<Vec<_>> = (0..others).map(|_| Process::start(&["busy"])).collect();
+    let busy: Result<Vec<_>> = (0..others).map(|_| Process::start(&["busy"], false)).collect();
     let busy = busy?;
     pair.take()?;
     // Ten a second are so far apart that each can follow the other; at a thousand, what one leaves
@@ -245,7 +256,7 @@ fn latencies(given: &[i64], came: &[(u64, i64)], first: u64) -> Result<Vec<f64>>
 
 /// Throughput of one link.
 pub(crate) fn throughput(effort: &Effort) -> Result<Row> {
-    let mut pair = Pair::start()?;
+    let mut pair = Pair::start(can_fifo())?;
     let (rounds, ms) = effort.floods;
     let (mut ours, mut bare, mut datagram, mut per_datagram) = (vec![], vec![], 0, 0.0);
     for round in 0..rounds {
@@ -296,7 +307,7 @@ pub(crate) fn throughput(effort: &Effort) -> Result<Row> {
 
 /// What a thousand events a second cost, and what an idle node does.
 pub(crate) fn cpu(effort: &Effort) -> Result<Vec<Row>> {
-    let mut pair = Pair::start()?;
+    let mut pair = Pair::start(can_fifo())?;
     let (rate, seconds) = (1_000, effort.cpu_s);
     let share = |before: [f64; 4], after: [f64; 4], seconds: f64| -> [f64; 4] {
         std::array::from_fn(|n| (after[n] - before[n]) / seconds / 1e4)

@@ -198,10 +198,9 @@ impl Player {
     fn send_one(&mut self) -> Result<LocalTime> {
         let message = piece::event(self.next);
         let at = clock::now();
-        if !self.source.push(at, message) {
-            bail!("there was no room in the source");
+        if !self.source.send(at, message) {
+            bail!("the node does not take what is played");
         }
-        self.source.flush();
         self.next += 1;
         Ok(at)
     }

@@ -129,10 +129,9 @@ impl Stage {
     pub(super) fn play_one(&mut self) -> anyhow::Result<LocalTime> {
         let message = event(self.played);
         let at = clock::now();
-        if !self.ends.source.push(at, message) {
+        if !self.ends.source.send(at, message) {
             bail!("the node does not take what is played");
         }
-        self.ends.source.flush();
         self.played += 1;
         Ok(at)
     }
