@@ -75,12 +75,14 @@ impl MessageType {
 
     /// The type of the packet that begins with `word`.
     #[must_use]
+    #[inline]
     pub const fn of_word(word: u32) -> Self {
         Self::ALL[(word >> 28) as usize]
     }
 
     /// How many 32-bit words a packet of this type has: 1 to 4.
     #[must_use]
+    #[inline]
     pub const fn word_count(self) -> usize {
         match self {
             Self::Utility | Self::System | Self::Midi1Voice | Self::Reserved6 | Self::Reserved7 => {
@@ -138,6 +140,7 @@ impl Ump {
     ///
     /// # Errors
     /// When `words` is empty or its length is not that of its message type.
+    #[inline]
     pub const fn from_words(words: &[u32]) -> Result<Self, UmpError> {
         let [first, ..] = words else { return Err(UmpError::Empty) };
         let expected = MessageType::of_word(*first).word_count();
@@ -217,24 +220,28 @@ impl Ump {
 
     /// The words of this packet, one to four.
     #[must_use]
+    #[inline]
     pub fn words(&self) -> &[u32] {
         &self.words[..self.word_count()]
     }
 
     /// How many words this packet has: 1 to 4.
     #[must_use]
+    #[inline]
     pub const fn word_count(&self) -> usize {
         self.message_type().word_count()
     }
 
     /// The message type, from the top four bits.
     #[must_use]
+    #[inline]
     pub const fn message_type(&self) -> MessageType {
         MessageType::of_word(self.words[0])
     }
 
     /// The group, 0–15 as on the wire; `None` for types that carry none.
     #[must_use]
+    #[inline]
     pub const fn group(&self) -> Option<u8> {
         if self.message_type().has_group() {
             Some(self.words[0].to_be_bytes()[0] & 0xF)
@@ -245,6 +252,7 @@ impl Ump {
 
     /// The same message in another group (0–15); types without a group are left as they are.
     #[must_use]
+    #[inline]
     pub const fn with_group(mut self, group: u8) -> Self {
         if self.message_type().has_group() {
             self.words[0] = (self.words[0] & 0xF0FF_FFFF) | (((group & 0xF) as u32) << 24);
@@ -254,6 +262,7 @@ impl Ump {
 
     /// The status byte: bits 16–23 of the first word (for voice messages opcode and channel).
     #[must_use]
+    #[inline]
     pub const fn status(&self) -> u8 {
         self.words[0].to_be_bytes()[1]
     }

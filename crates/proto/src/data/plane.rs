@@ -589,6 +589,9 @@ impl Plane {
         let Some(open) = self.open_bulk.get_mut(usize::from(from.0)) else { return };
         let cut = *open & mask;
         *open &= !mask;
+        if cut == 0 {
+            return;
+        }
         for group in (0..=16u8).filter(|g| cut >> g & 1 == 1) {
             // Without its end the rest of a message is forgotten when the next one begins; and there
             // is room unless nobody has taken pieces for long.

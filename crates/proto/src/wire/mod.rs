@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Truncated`] when fewer are left.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
-        let (taken, rest) = self.bytes.split_at_checked(n).ok_or(self.truncated(n))?;
+        let (taken, rest) = self.bytes.split_at_checked(n).ok_or_else(|| self.truncated(n))?;
         self.bytes = rest;
         Ok(taken)
     }
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Truncated`] when fewer are left.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (taken, rest) = self.bytes.split_first_chunk().ok_or(self.truncated(N))?;
+        let (taken, rest) = self.bytes.split_first_chunk().ok_or_else(|| self.truncated(N))?;
         self.bytes = rest;
         Ok(*taken)
     }

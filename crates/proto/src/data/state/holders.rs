@@ -32,6 +32,8 @@ pub enum Verdict {
 /// What all sources together hold on one output.
 #[derive(Debug)]
 pub struct Holders {
+    /// One that holds nothing keeps its place until another source needs it: most notes are alone, and
+    /// their source comes back.
     slots: Vec<Slot>,
     /// Whether several sources are merged as one device needs it; if not, all is passed on.
     merge: bool,
@@ -45,6 +47,8 @@ struct Slot {
     notes: [u128; 16],
     pedals: [u8; 16],
     bent: u16,
+    /// The channels with a note or a pedal, one bit each: whether there is any is asked of every event.
+    held: u16,
 }
 
 /// What a message means for who holds what, on its channel.
@@ -57,6 +61,21 @@ enum Held {
     AllOff(usize),
     ResetControllers(usize),
     Nothing,
+}
+
+impl Held {
+    /// The channel that it is about.
+    const fn channel(self) -> Option<usize> {
+        match self {
+            Self::NoteOn(channel, _)
+            | Self::NoteOff(channel, _)
+            | Self::Pedal(channel, ..)
+            | Self::Bend(channel, _)
+            | Self::AllOff(channel)
+            | Self::ResetControllers(channel) => Some(channel),
+            Self::Nothing => None,
+        }
+    }
 }
 
 impl Holders {
@@ -84,6 +103,10 @@ impl Holders {
         let at = match found {
             Some(at) => at,
             None if !begins => return self.without_slot(source, group, held),
+            None if let Some(at) = self.slots.iter().position(Slot::is_empty) => {
+                (self.slots[at].source, self.slots[at].group) = (source, group);
+                at
+            }
             None if self.slots.len() < HOLDERS_MAX => {
                 self.slots.push(Slot::new(source, group));
                 self.slots.len() - 1
@@ -97,9 +120,6 @@ impl Holders {
             slot.midi2 = is_midi2(message);
         }
         slot.apply(held);
-        if slot.is_empty() {
-            self.slots.swap_remove(at);
-        }
         self.without_slot(source, group, held)
     }
 
@@ -122,7 +142,7 @@ impl Holders {
     ///
     /// Realtime-safe: yes
     pub fn sources(&self) -> impl Iterator<Item = Endpoint> + '_ {
-        self.slots.iter().map(|s| s.source)
+        self.slots.iter().filter(|s| !s.is_empty()).map(|s| s.source)
     }
 
     /// How many notes are held by all sources together.
@@ -133,16 +153,9 @@ impl Holders {
 
     fn release_where(&mut self, which: impl Fn(&Slot) -> bool) -> Option<Ump> {
         loop {
-            let at = self.slots.iter().position(&which)?;
-            let slot = &mut self.slots[at];
+            let slot = self.slots.iter_mut().find(|s| !s.is_empty() && which(s))?;
             let (source, group, midi2) = (slot.source, slot.group, slot.midi2);
-            let Some(released) = slot.next_release() else {
-                self.slots.swap_remove(at);
-                continue;
-            };
-            if slot.is_empty() {
-                self.slots.swap_remove(at);
-            }
+            let released = slot.next_release()?;
             if self.without_slot(source, group, released) == Verdict::Write {
                 return Some(message_for(released, group, midi2));
             }
@@ -168,7 +181,7 @@ impl Holders {
 
 impl Slot {
     const fn new(source: Endpoint, group: u8) -> Self {
-        Self { source, group, midi2: false, notes: [0; 16], pedals: [0; 16], bent: 0 }
+        Self { source, group, midi2: false, notes: [0; 16], pedals: [0; 16], bent: 0, held: 0 }
     }
 
     fn apply(&mut self, held: Held) {
@@ -186,10 +199,20 @@ impl Slot {
             }
             Held::Nothing => {}
         }
+        if let Some(channel) = held.channel() {
+            self.look_at(channel);
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.bent == 0 && self.pedals == [0; 16] && self.notes == [0; 16]
+    /// A channel's notes or pedals have changed.
+    fn look_at(&mut self, channel: usize) {
+        let bit = 1 << channel;
+        let held = self.notes[channel] != 0 || self.pedals[channel] != 0;
+        self.held = if held { self.held | bit } else { self.held & !bit };
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.bent == 0 && self.held == 0
     }
 
     /// Takes out one thing that is held: pedals, then notes, then bends.
@@ -198,12 +221,14 @@ impl Slot {
             if *pedals != 0 {
                 let lowest = *pedals & pedals.wrapping_neg();
                 *pedals &= !lowest;
+                self.look_at(channel);
                 return Some(Held::Pedal(channel, lowest, false));
             }
         }
         for (channel, notes) in self.notes.iter_mut().enumerate() {
             if let Ok(note @ 0..128) = u8::try_from(notes.trailing_zeros()) {
                 *notes &= !(1 << note);
+                self.look_at(channel);
                 return Some(Held::NoteOff(channel, note));
             }
         }
@@ -332,7 +357,11 @@ mod tests {
             }
             while let Some(m) = holders.release_any() { device(&mut sounding, &m); }
             prop_assert!(sounding.iter().all(|(_, n, note)| !note && *n == 65));
-            prop_assert_eq!(holders.slots.len(), 0);
+            prop_assert_eq!(holders.sources().count(), 0);
+            // What is kept for the next source is as new.
+            for slot in &holders.slots {
+                prop_assert!(slot.notes == [0; 16] && slot.pedals == [0; 16] && slot.bent == 0);
+            }
         }
     }
 
