@@ -9,14 +9,14 @@
 //! ```
 //!
 //! Taking the two minima apart needs two fast datagrams in some seconds, not one exchange that was fast
-//! both ways, which is much rarer. The minima are kept for [`WINDOWS`] windows of [`WINDOW`], with the
-//! moment they are of. An old one counts as worse by [`AGING_PPM`] for its age, because the clocks may have
+//! both ways, which is much rarer. The minima are kept for `WINDOWS` windows of `WINDOW`, with the
+//! moment they are of. An old one counts as worse by `AGING_PPM` for its age, because the clocks may have
 //! drifted apart by so much since; a drift estimate would allow older ones, and does not pay here: what is
 //! played at a constant latency needs a map that does not *change* quickly, and 200 ppm change 20 µs in
 //! 100 ms.
 //!
 //! So what is answered is not the newest estimate but a line towards it: once there were samples for a
-//! second ([`LOCKED_AFTER`]), the offset moves by [`SLEW_PPM`] at most, and the distance of two events is
+//! second (`LOCKED_AFTER`), the offset moves by `SLEW_PPM` at most, and the distance of two events is
 //! preserved. Only when the fastest datagrams of two windows in a row say that the offset *cannot* be
 //! (a machine slept, its clock stood still) the map steps and begins anew.
 

@@ -1,7 +1,7 @@
 //! One local output: what waits for it, what is held on it, and who may come between the bytes of a
 //! SysEx.
 //!
-//! Messages leave by the moment they are due ([`schedule`](super::schedule)): with `immediate` playout as
+//! Messages leave by the moment they are due (`schedule`): with `immediate` playout as
 //! they came, with `scheduled` playout a constant time after their source gave them. While a bulk message
 //! is being written, only system real-time may overtake it; while the device or its line is behind, system
 //! real-time overtakes what waits; and before a bulk message begins, messages of other sources go first.
@@ -312,7 +312,7 @@ impl Output {
         self.behind = true;
     }
 
-    /// When [`Output::pop`] may have something; never when nothing waits.
+    /// When `Output::pop` may have something; never when nothing waits.
     ///
     /// Realtime-safe: yes
     #[must_use]

@@ -5,7 +5,7 @@
 //! a note-on after its note-off. Those passed over were superseded, or dropped.
 //!
 //! Within a strand (a channel) items of different classes are in order too, unless the older one was so
-//! late that it was given up. The event right behind it in its strand waits for it, for [`WAIT`] at most;
+//! late that it was given up. The event right behind it in its strand waits for it, for `WAIT` at most;
 //! so nothing behind it may be heard sooner than that after this one was sent. The same holds between a
 //! SysEx and the messages of its source, whatever their channel.
 

@@ -7,7 +7,7 @@
 //! stream   ▸ apart: held back ▸ each lost segment waits for TCP's retransmission ▸ rate ▸ delay + jitter
 //! ```
 //!
-//! A stream suffers the same loss as TCP would: a lost segment comes 200 ms later ([`RETRANSMIT`], the
+//! A stream suffers the same loss as TCP would: a lost segment comes 200 ms later (`RETRANSMIT`, the
 //! least that Linux waits), 400 ms after that when it is lost again, and so on, and all behind it wait.
 //! Making a connection is not slowed down so, and streams take no place in the queue of a bottleneck:
 //! they have a half of it for themselves, so that a sample dump slows no note down here.

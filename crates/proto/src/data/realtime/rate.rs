@@ -328,7 +328,7 @@ mod tests {
                     sent += 1;
                     rate.spend(now, 100 - OVERHEAD);
                     if free_at - now < Span::from_s(1) {
-                        free_at = free_at + Span::from_us(100_000_000 / path);
+                        free_at += Span::from_us(100_000_000 / path);
                         under_way.push_back((free_at, now));
                     }
                 }

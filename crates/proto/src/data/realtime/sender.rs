@@ -15,7 +15,7 @@
 //!
 //! When there is less room than events ([`Plan::tight`]), copies wait for a round trip, and values of
 //! controllers that a newer value has replaced are left out: their numbers are sent as void. When the
-//! history overflows, the table is what is left: [`Sender::snapshot`] says so.
+//! history overflows, the table is what is left: `Sender::snapshot` says so.
 
 use super::history::{Entry, History, Sent};
 use crate::config::{REPEAT_EVERY, REPEAT_FAST_FOR, REPEAT_OFFSETS, REPEAT_SLOW_EVERY, STRANDS};
@@ -314,7 +314,7 @@ impl Sender {
     }
 
     /// Writes a few new events into a datagram that leaves at `sent` anyway, though there is no room for
-    /// more: at most [`SOME`] bytes.
+    /// more: at most `SOME` bytes.
     ///
     /// Realtime-safe: yes
     pub fn fill_some(

@@ -15,17 +15,17 @@ use crate::time::LocalTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// The program and the bank it was chosen from. Index 0, value: program × 65536 + [`Halves`].
+    /// The program and the bank it was chosen from. Index 0, value: program × 65536 + `Halves`.
     Program = 1,
     /// The bank of the next program change. Index 0: CC 0, index 32: CC 32; 7 bits.
     Bank = 2,
     /// A controller by its number; a controller's coarse half before its fine one (n + 32).
     Controller = 3,
-    /// A registered parameter by its 14-bit number. MIDI 1.0: [`Halves`] of data entry.
+    /// A registered parameter by its 14-bit number. MIDI 1.0: `Halves` of data entry.
     Registered = 4,
     /// An assignable (non-registered) parameter, as [`Kind::Registered`].
     Assignable = 5,
-    /// The parameter that data entry is for. Index 0, value: assignable × 65536 + [`Halves`].
+    /// The parameter that data entry is for. Index 0, value: assignable × 65536 + `Halves`.
     Selection = 6,
     /// Channel pressure. Index 0.
     ChannelPressure = 7,
