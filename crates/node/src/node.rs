@@ -29,6 +29,7 @@ use crate::bulk::{self, Bulk};
 use crate::http::{self, Http};
 use crate::metrics::TunnelCounters;
 use crate::options::Options;
+use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Entry, Registered};
 use crate::os::state::{State, StateError, entropy};
@@ -95,6 +96,8 @@ pub struct NodeInfo {
     pub backends: Vec<BackendInfo>,
     /// Whether the real-time thread has real-time priority.
     pub realtime: bool,
+    /// Whether its memory is never swapped out.
+    pub memory_locked: bool,
 }
 
 /// What the HTTP interface and the library share with a node.
@@ -176,7 +179,7 @@ impl Node {
             ..Config::default()
         };
         let started = start_planes(&options, &state, &name, config, transport, backends)?;
-        let Started { shared, backends, udp_port, tcp_port, realtime, acceptor } = started;
+        let Started { shared, backends, udp_port, tcp_port, granted, acceptor } = started;
         let mut tasks = vec![tokio::spawn(accept(acceptor, shared.control.clone()))];
         let mut info = NodeInfo {
             id: state.id,
@@ -185,7 +188,8 @@ impl Node {
             tcp_port,
             http: SocketAddr::new(options.http_address, 0),
             backends,
-            realtime,
+            realtime: granted.0 == Priority::Realtime,
+            memory_locked: granted.1 == Memory::Locked,
         };
         let http = http::start(&options, &mut info, Arc::clone(&shared)).await?;
         let registered = options.listed.then(|| enter_registry(&info, addresses.first())).flatten();
@@ -304,7 +308,7 @@ struct Started {
     backends: Vec<BackendInfo>,
     udp_port: u16,
     tcp_port: u16,
-    realtime: bool,
+    granted: (Priority, Memory),
     acceptor: Box<dyn Acceptor>,
 }
 
@@ -342,7 +346,7 @@ fn start_planes(
     let Transport { datagrams, dialer, acceptor, udp_port, tcp_port } = transport;
     let plane = Plane::new(config.clone());
     let (counters, port_counters) = plane.counters();
-    let (handle, bulk_handle, priority) =
+    let realtime::Started { handle, bulk: bulk_handle, priority, memory } =
         realtime::start(plane, datagrams, drivers, claim, host_bell)?;
     let host = HostWake::spawn(hearing)?;
 
@@ -383,7 +387,7 @@ fn start_planes(
         backends,
         udp_port,
         tcp_port,
-        realtime: priority == Priority::Realtime,
+        granted: (priority, memory),
         acceptor,
     })
 }

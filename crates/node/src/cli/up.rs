@@ -291,6 +291,7 @@ fn ready_line(node: &Node) -> Value {
         "ports": { "udp": info.udp_port, "tcp": info.tcp_port, "http": info.http.port() },
         "pid": process::id(),
         "realtime": info.realtime,
+        "memory_locked": info.memory_locked,
         "midi": ports,
         "backends": backends,
     })
@@ -338,6 +339,10 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
     lines.extend(replaced(info, args));
     if !info.realtime {
         lines.push("No real-time priority: under load notes may come late.".to_owned());
+    }
+    if info.realtime && !info.memory_locked {
+        // Without either, the line above says what there is to say.
+        lines.push("Memory is not locked: what was swapped out comes back late.".to_owned());
     }
     if args.no_discovery && args.peer.is_empty() {
         lines.push(

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod host;
 pub mod interfaces;
+pub mod memory;
 pub mod priority;
 mod private;
 pub mod registry;

@@ -159,6 +159,7 @@ impl Lane {
     /// Takes what came and does what the plane wants done; whether there may be more.
     ///
     /// Realtime-safe: yes
+    #[cfg_attr(midip2p_rtsan, sanitize(realtime = "nonblocking"))]
     pub fn turn(&mut self, seen: &Seen) -> bool {
         if seen.timer {
             self.timer.expired();
@@ -186,6 +187,7 @@ impl Lane {
     /// `false`, with nothing done, when that would take long.
     ///
     /// Realtime-safe: yes
+    #[cfg_attr(midip2p_rtsan, sanitize(realtime = "nonblocking"))]
     pub fn send_from(&mut self, port: PortId) -> bool {
         if !self.plane.is_quickly_sent(port) {
             return false;

@@ -29,6 +29,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use self::claim::LaneClaim;
 use self::lane::{Lane, Rings};
 use self::thread::Thread;
+use crate::os::memory::{self, Memory};
 use crate::os::priority::{self, Priority};
 use crate::os::wake::{Bell, Signal};
 use crate::ports::Driver;
@@ -143,8 +144,17 @@ impl Handle {
     }
 }
 
-/// Which scheduling the thread got; said once by whoever started it.
-pub type Started = (Handle, BulkHandle, Priority);
+/// What came of [`start`]; what the system granted is said once by whoever asked.
+pub struct Started {
+    /// The control side's end.
+    pub handle: Handle,
+    /// The bulk task's end.
+    pub bulk: BulkHandle,
+    /// Which scheduling the thread got.
+    pub priority: Priority,
+    /// Whether its memory stays where it is.
+    pub memory: Memory,
+}
 
 /// Starts the thread. `claim` is where the lane will lie; `host` rings whenever other threads should look
 /// at their rings.
@@ -179,15 +189,16 @@ pub fn start(
     let wake = claim.signal().clone();
     let lane = Box::new(Lane::new(plane, datagrams, drivers, rings, host)?);
     let thread = Thread::new(&lane, Arc::clone(&claim))?;
-    let (said, priority) = std::sync::mpsc::sync_channel(1);
+    let (said, granted) = std::sync::mpsc::sync_channel(1);
     let join = std::thread::Builder::new().name("midip2p-rt".into()).spawn(move || {
-        let priority = priority::raise();
+        let granted = (priority::raise(), memory::lock());
         // From here on others may send as well, who are no less urgent than this thread.
         claim.open(lane, priority::rank());
-        let _ = said.send(priority);
+        let _ = said.send(granted);
         thread.run();
     })?;
-    let priority = priority.recv().unwrap_or(Priority::Normal);
+    let (priority, memory) = granted.recv().unwrap_or((Priority::Normal, Memory::Swappable));
     let handle = Handle { commands, words, discards, wake: wake.clone(), thread: Some(join) };
-    Ok((handle, BulkHandle { deliveries, pieces, to_carry, carried, wake }, priority))
+    let bulk = BulkHandle { deliveries, pieces, to_carry, carried, wake };
+    Ok(Started { handle, bulk, priority, memory })
 }
