@@ -2,8 +2,9 @@
 //!
 //! With `immediate` playout that is the moment it came; with `scheduled` playout it is when its source
 //! gave it, plus the output's latency, so that messages of several sources come out as they were played,
-//! whichever of them came first. One rule stands above it: what one source gave keeps its order. So a
-//! message is never due before one of the same source that waits already.
+//! whichever of them came first. One rule stands above it: what one source gave on one channel keeps its
+//! order. So a message is never due before one of the same source and channel that waits already. On
+//! other channels it may be: a network that reorders lets strands arrive in any order.
 //!
 //! ```text
 //!  due   10.0  10.4      10.9         11.2
@@ -16,7 +17,7 @@
 use std::collections::VecDeque;
 
 use super::output::{BulkSlot, Play};
-use super::state::is_ending;
+use super::state::{Strand, is_ending};
 use crate::bridge::Endpoint;
 use crate::id::{LinkNo, PortId};
 use crate::midi::MessageType;
@@ -66,6 +67,14 @@ pub(super) enum Item {
 impl Item {
     /// Whether this, if it waits already, must be written before `later`.
     fn goes_before(&self, later: &Self) -> bool {
+        if let (Self::Message(ours), Self::Message(theirs)) = (self, later)
+            && ours.source == theirs.source
+            && !is_own(ours.source)
+        {
+            // The same source and output: what is left of the path is group and channel.
+            let strand = |play: &Play| Strand::of(PortId::NONE, PortId::NONE, &play.message);
+            return strand(ours) == strand(theirs);
+        }
         match (self.source(), later.source()) {
             (Some(ours), Some(theirs)) => ours == theirs || is_own(ours),
             (Some(source), None) => later.covers(source),

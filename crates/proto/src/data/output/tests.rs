@@ -161,6 +161,24 @@ fn a_source_keeps_its_order_whatever_is_known_of_its_births() {
 }
 
 #[test]
+fn channels_do_not_wait_for_each_other() {
+    let mut s = Scheduled::new(PlayoutMode::Fixed(Span::from_ms(20)));
+    let on_channel = |channel: u8, born| Play {
+        message: Ump::midi1(1, 0x90 | channel, 60, 1),
+        source: from(1),
+        born: Some(at(born)),
+    };
+    // The network reordered them: what was played first came last.
+    let (newest, older, oldest) =
+        (on_channel(0, 11_000), on_channel(1, 6_000), on_channel(0, 1_000));
+    s.comes(15_000, newest);
+    s.comes(15_000, older);
+    s.comes(15_000, oldest);
+    let want = [(26_000, older), (31_000, newest), (31_000, oldest)];
+    assert_eq!(s.messages(50_000), want);
+}
+
+#[test]
 fn a_release_comes_behind_what_it_releases_and_spares_what_others_hold() {
     let mut s = Scheduled::new(PlayoutMode::Fixed(Span::from_ms(20)));
     let same =
