@@ -28,7 +28,7 @@ import jsonmidi
 
 
 def match(sent, played):
-    """Pairs the times of like events: (delays in µs, how many of `sent` were not played, how many of
+    """Pairs the times of like events: ((when sent, delay) in µs, how many of `sent` were not played, how many of
     `played` nobody sent). Backwards: a play belongs to the newest sending before it that no later play
     has, which is exact when nothing is missing and kind to the network when something is."""
     delays, missing, extra, sent = [], 0, 0, list(sent)
@@ -37,7 +37,7 @@ def match(sent, played):
             missing += 1
             sent.pop()
         if sent:
-            delays.append(at - sent.pop())
+            delays.append((sent[-1], at - sent.pop()))
         else:
             extra += 1
     return delays, missing + len(sent), extra
@@ -60,7 +60,7 @@ def quantile(ordered, share):
 
 
 def report(network_ms, near, far):
-    """What is printed, and all delays beyond the network's, in µs."""
+    """What is printed, and all delays beyond the network's as (when sent, delay) in µs."""
     sent, played = by_message(near), by_message(far)
     result = collections.Counter()
     delays = []
@@ -75,11 +75,12 @@ def report(network_ms, near, far):
     result["extra"] += sum(len(t) for d, t in played.items() if is_note_on(d) and d not in sent)
     ours, theirs = device.after(near), device.after(far)
     differs = device.differences(ours, theirs, excused=ours.notes)
-    delays = sorted(d - network_ms * 1000 for d in delays)
+    delays = [(at, delay - network_ms * 1000) for at, delay in delays]
+    ordered = sorted(delay for _, delay in delays)
     seconds = (near[-1][0] - near[0][0]) / 1e6 if len(near) > 1 else 0
     whole = {
         "sent": len(near), "played": len(delays), "rate": round(len(near) / seconds, 1) if seconds else 0,
-        "p50": quantile(delays, 0.5), "p99": quantile(delays, 0.99), "max": quantile(delays, 1),
+        "p50": quantile(ordered, 0.5), "p99": quantile(ordered, 0.99), "max": quantile(ordered, 1),
         "missing": result["missing"], "note_ons": result["note_ons"],
         "note_ons_missing": result["note_ons_missing"], "extra": result["extra"],
         "stuck": len(theirs.notes - ours.notes), "differs": "; ".join(d for d in differs if "hangs" not in d),
