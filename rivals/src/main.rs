@@ -7,6 +7,7 @@ mod jsonmidi;
 mod measure;
 mod realtime;
 mod row;
+mod simulated;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -24,7 +25,8 @@ usage: midip2p-rivals [--quick | --once] [--json] [--compare FILE] [ROW…]
   --once          seconds: shows that each bench runs, and gets the right answers
   --json          a JSON object for each row instead of the table
   --compare FILE  marks what became more than 10 % worse since FILE, the --json of an earlier run
-  ROW             only rows whose name holds all these words, of: one way, throughput, CPU, JSONMIDI";
+  ROW             only rows whose name holds all these words, of: one way,
+                  spacing, throughput, CPU, JSONMIDI, loss";
 
 #[derive(Debug, Default)]
 struct Options {
@@ -117,6 +119,9 @@ fn run(options: &Options) -> Result<()> {
     for row in realtime::latency(&effort, |name| options.wants(name))? {
         sheet.print(&row);
     }
+    for row in realtime::spacing(&effort, |name| options.wants(name))? {
+        sheet.print(&row);
+    }
     if options.wants("throughput, one link") {
         sheet.print(&realtime::throughput(&effort)?);
     }
@@ -127,6 +132,11 @@ fn run(options: &Options) -> Result<()> {
     }
     if options.wants("jsonmidi decode encode") {
         for row in jsonmidi::run(rounds) {
+            sheet.print(&row);
+        }
+    }
+    for row in simulated::rows()? {
+        if options.wants(&row.name) {
             sheet.print(&row);
         }
     }

@@ -11,6 +11,7 @@
 //! one thread. The monotonic clock is one for all processes.
 
 mod child;
+mod jitter;
 mod piece;
 mod place;
 mod receiver;
@@ -36,18 +37,20 @@ pub(crate) struct Effort {
     pub(crate) floods: (u32, u64),
     /// Seconds of the measurements of CPU time.
     pub(crate) cpu_s: u64,
+    /// Events in each of four rounds of the measurement of spacing.
+    pub(crate) spaced: u64,
 }
 
 impl Effort {
     /// What the figures of architecture.md are read from: five minutes.
     pub(crate) const FULL: Self =
-        Self { events: [(10, 200), (1_000, 4_000)], floods: (5, 1_500), cpu_s: 10 };
+        Self { events: [(10, 200), (1_000, 4_000)], floods: (5, 1_500), cpu_s: 10, spaced: 300 };
     /// Enough to see that all works: some seconds. The figures are worth nothing.
     pub(crate) const ONCE: Self =
-        Self { events: [(10, 1), (1_000, 10)], floods: (1, 50), cpu_s: 1 };
+        Self { events: [(10, 1), (1_000, 10)], floods: (1, 50), cpu_s: 1, spaced: 5 };
     /// Enough to see how things stand: less than a minute.
     pub(crate) const QUICK: Self =
-        Self { events: [(10, 15), (1_000, 500)], floods: (2, 500), cpu_s: 2 };
+        Self { events: [(10, 15), (1_000, 500)], floods: (2, 500), cpu_s: 2, spaced: 50 };
 }
 
 /// One of the ways in which latency is measured.
@@ -76,8 +79,13 @@ impl Case {
 pub(crate) fn child(arguments: &[String]) -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["receiver", state] => receiver::run(state),
-        ["sender", state, peer, bare, flood, id] => sender::run(state, peer, [bare, flood], id),
+        ["receiver", state, latency_ms] => {
+            latency_ms.parse().map_err(Into::into).and_then(|ms| receiver::run(state, ms))
+        }
+        ["sender", state, peer, bare, flood, id, jitter_ms] => jitter_ms
+            .parse()
+            .map_err(Into::into)
+            .and_then(|ms| sender::run(state, peer, [bare, flood], id, ms)),
         ["busy"] => busy(),
         _ => Err(anyhow::anyhow!("no such child: {arguments:?}")),
     };
@@ -112,14 +120,21 @@ struct Pair {
 impl Pair {
     /// With the scheduling that all that matters in them has.
     fn start(fifo: bool) -> Result<Self> {
+        Self::start_with(fifo, 0, 0)
+    }
+
+    /// The receiver plays so long after the source, or at once; the path there varies by so much.
+    fn start_with(fifo: bool, latency_ms: u64, jitter_ms: u64) -> Result<Self> {
+        let (latency, jitter) = (latency_ms.to_string(), jitter_ms.to_string());
         let state = tempfile::tempdir()?;
         let path = state.path().to_string_lossy().into_owned();
-        let mut receiver = Process::start(&["receiver", &path], fifo)?;
+        let mut receiver = Process::start(&["receiver", &path, &latency], fifo)?;
         let Say::Receiver { tcp, bare, flood, id } = receiver.hear()? else {
             bail!("the receiver did not say where it is")
         };
         let (peer, bare, flood) = (format!("127.0.0.1:{tcp}"), bare.to_string(), flood.to_string());
-        let mut sender = Process::start(&["sender", &path, &peer, &bare, &flood, &id], fifo)?;
+        let mut sender =
+            Process::start(&["sender", &path, &peer, &bare, &flood, &id, &jitter], fifo)?;
         let Say::Sender = sender.hear()? else { bail!("the sender is not linked") };
         let mut pair = Self { sender, receiver, fifo, _state: state };
         // Before the first note: who may send is decided then.
@@ -304,6 +319,58 @@ pub(crate) fn throughput(effort: &Effort) -> Result<Row> {
         ),
     })
 }
+
+/// How well scheduled playout keeps the distances of events on a path whose delay varies.
+pub(crate) fn spacing(effort: &Effort, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for fifo in [true, false] {
+        let scheduling = if fifo { "FIFO" } else { "normal" };
+        let name = format!("spacing under ±{JITTER_MS} ms jitter, scheduled playout, {scheduling}");
+        if !wanted(&name) || (fifo && !can_fifo()) {
+            continue;
+        }
+        let mut pairs = [
+            (Pair::start_with(fifo, LATENCY_MS, JITTER_MS)?, 0, Vec::new()),
+            (Pair::start_with(fifo, 0, JITTER_MS)?, 0, Vec::new()),
+        ];
+        // The clocks of both ends are compared anew in each; the estimate is good after seconds.
+        std::thread::sleep(Duration::from_secs(effort.cpu_s.min(4)));
+        for round in 0..4 {
+            for (pair, next, errors) in &mut pairs {
+                pair.take()?;
+                let play = Play { rate: 100, ours: effort.spaced, bare: 0, block: 50, seed: round };
+                let Say::Played { ours, .. } = pair.sender.ask(&Ask::Play(play))? else {
+                    bail!("the sender did not say when it played")
+                };
+                std::thread::sleep(Duration::from_millis(200));
+                let taken = pair.take()?;
+                let took = latencies(&ours, &taken.ours, *next + 2)?;
+                *next += 2 + effort.spaced;
+                // What one took more than the one before is the error of their distance.
+                errors.extend(took.windows(2).map(|pair| (pair[1] - pair[0]).abs()));
+            }
+        }
+        let [(_, _, scheduled), (_, _, immediate)] = pairs;
+        rows.push(Row {
+            name,
+            unit: "µs",
+            ours: quantiles(scheduled),
+            yardstick: Some(("immediate", quantiles(immediate))),
+            checks: vec![Check::AtMost("p99", if fifo { 200.0 } else { 500.0 })],
+            remark: format!(
+                "100 events/s, {} of each, delays of 0 to {} ms, latency {LATENCY_MS} ms",
+                4 * effort.spaced,
+                2 * JITTER_MS
+            ),
+        });
+    }
+    Ok(rows)
+}
+
+/// The path's delay varies by so much around its middle…
+const JITTER_MS: u64 = 8;
+/// …and scheduled playout takes so long: the longest delay, and the repeat of one that was overtaken.
+const LATENCY_MS: u64 = 30;
 
 /// What a thousand events a second cost, and what an idle node does.
 pub(crate) fn cpu(effort: &Effort) -> Result<Vec<Row>> {

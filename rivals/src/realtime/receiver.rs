@@ -12,7 +12,8 @@ use midip2p::node::Node;
 use midip2p::os::clock;
 use midip2p::ports::stamp;
 use midip2p::transport::lan;
-use midip2p_proto::time::LocalTime;
+use midip2p_proto::bridge::PlayoutMode;
+use midip2p_proto::time::{LocalTime, Span};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg};
 use rtrb::{Consumer, RingBuffer};
 
@@ -100,12 +101,15 @@ fn flood() -> Result<Bare> {
 }
 
 /// Runs until the pipe is closed.
-pub(crate) fn run(state: &str) -> Result<()> {
+pub(crate) fn run(state: &str, latency_ms: i64) -> Result<()> {
     let mut talk = Talk::with_parent();
     let mut listener = Listener::default();
     let (mut stamps, open) = stamp::port(Box::new(move |message| listener.take(message)));
     let runtime = child::runtime()?;
-    let options = child::options(state, "bench-b");
+    let mut options = child::options(state, "bench-b");
+    if latency_ms > 0 {
+        options.playout.mode = PlayoutMode::Fixed(Span::from_ms(latency_ms));
+    }
     let listen = lan::Listen { udp: Some(0), tcp: Some(0), addresses: vec![] };
     let network = || Ok(lan::open(&listen)?);
     let node = runtime.block_on(Node::start_on(

@@ -22,6 +22,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
 use tokio::sync::oneshot;
 
 use super::child::{self, Talk};
+use super::jitter::Jitter;
 use super::piece;
 use super::place::{this_thread, thread_named};
 use super::receiver::{cpu, place_all};
@@ -39,6 +40,7 @@ const UNDER_WAY: u64 = 1_024;
 /// Where the datagrams of a node go through, so that their sizes are known.
 struct Sizes {
     inner: Box<dyn Datagrams>,
+    jitter: Option<Jitter>,
     seen: Arc<Seen>,
 }
 
@@ -67,7 +69,10 @@ impl Datagrams for Sizes {
         if length > seen.longest.load(Relaxed) {
             seen.longest.store(length, Relaxed);
         }
-        self.inner.send(to, datagram)
+        match &mut self.jitter {
+            Some(jitter) => jitter.send(to, datagram),
+            None => self.inner.send(to, datagram),
+        }
     }
 }
 
@@ -85,10 +90,16 @@ struct Player {
 }
 
 /// Runs until the pipe is closed.
-pub(crate) fn run(state: &str, peer: &str, ports: [&str; 2], id: &str) -> Result<()> {
+pub(crate) fn run(
+    state: &str,
+    peer: &str,
+    ports: [&str; 2],
+    id: &str,
+    jitter_ms: i64,
+) -> Result<()> {
     let mut talk = Talk::with_parent();
     let runtime = child::runtime()?;
-    let mut player = runtime.block_on(start(state, peer, ports, id))?;
+    let mut player = runtime.block_on(start(state, peer, ports, id, Span::from_ms(jitter_ms)))?;
     let realtime = thread_named("midip2p-rt")?;
     talk.say(&Say::Sender)?;
     while let Some(ask) = talk.hear::<Ask>()? {
@@ -107,7 +118,13 @@ pub(crate) fn run(state: &str, peer: &str, ports: [&str; 2], id: &str) -> Result
     Ok(())
 }
 
-async fn start(state: &str, peer: &str, ports: [&str; 2], id: &str) -> Result<Player> {
+async fn start(
+    state: &str,
+    peer: &str,
+    ports: [&str; 2],
+    id: &str,
+    jitter: Span,
+) -> Result<Player> {
     let seen = Arc::<Seen>::default();
     let mut options = child::options(state, "bench-a");
     options.peers = vec![peer.to_owned()];
@@ -115,7 +132,11 @@ async fn start(state: &str, peer: &str, ports: [&str; 2], id: &str) -> Result<Pl
     let counting = Arc::clone(&seen);
     let network = move || {
         let mut transport = lan::open(&listen)?;
-        transport.datagrams = Box::new(Sizes { inner: transport.datagrams, seen: counting });
+        let inner = transport.datagrams;
+        let on = jitter > Span::ZERO;
+        let fd = inner.descriptors().first().copied().filter(|_| on);
+        let jitter = fd.and_then(|fd| Jitter::start(fd, Span::ZERO, jitter * 2).ok());
+        transport.datagrams = Box::new(Sizes { inner, jitter, seen: counting });
         Ok(transport)
     };
     let node = Node::start_on(options, vec![], network, vec![]).await?;
