@@ -258,8 +258,10 @@ impl Rate {
             let calm = now - self.queued > CALM_AFTER;
             let near = self.carried / 4 * 3..self.carried / 2 * 3;
             if pressed || calm {
+                // Near what it carried, a step is smaller than what a window shows: a queue that is noticed
+                // late costs the notes that wait in it, and halves what follows.
                 let fast = calm || !near.contains(&self.limit);
-                self.limit = (self.limit + self.limit / if fast { 4 } else { 16 }).min(RATE_MAX);
+                self.limit = (self.limit + self.limit / if fast { 4 } else { 64 }).min(RATE_MAX);
             }
         }
     }
