@@ -113,7 +113,7 @@ fn a_line_of_64_kbit_with_a_thousand_events_a_second_plays_its_notes() -> Result
         // Until the sender has found out how narrow the line is, notes are caught in its queue.
         let learned = began.after(Span::from_ms(1_500));
         for (item, at, heard) in w.checkers.items(&far, 1) {
-            let in_time = heard.is_some_and(|heard| heard.since(at) < Span::from_ms(500));
+            let in_time = heard.is_some_and(|heard| heard.since(at) < Span::from_ms(155));
             let matters = Class::of(item).is_note() && at > learned;
             let took = heard.map(|heard| heard.since(at));
             expect(in_time || !matters, &format!("{} took {took:?}", item.brief()))?;

@@ -27,7 +27,7 @@ pub mod values;
 pub use self::sent::Item;
 
 use self::order::{Order, Repaired};
-use self::sent::Source;
+use self::sent::{Class, Source};
 use self::sysex::Whole;
 use self::values::Values;
 use crate::clock::TrueTime;
@@ -182,6 +182,22 @@ impl Checkers {
         let missing: Vec<String> = missing.take(4).map(|(item, ..)| item.brief()).collect();
         let missing = missing.join(", ");
         Err(format!("{place:?} played {heard} of {sent} messages of source {group}, not {missing}"))
+    }
+
+    /// Every item of the source arrived at the output, but for so many note-ons at the most: in a burst of
+    /// loss longer than the limit for notes that come late, they do not.
+    ///
+    /// # Errors
+    /// Says what else is missing, or that more are.
+    pub fn arrived_but_for(&self, most: usize, place: &Place, group: u8) -> Result<(), String> {
+        let missing = self.items(place, group).filter(|(.., heard)| heard.is_none());
+        let missing: Vec<&Item> = missing.map(|(item, ..)| item).collect();
+        let begins = |item: &&Item| matches!(item, Item::Message(m) if Class::of(item).is_note() && m.status() >> 4 == 9);
+        if missing.len() <= most && missing.iter().all(begins) {
+            return Ok(());
+        }
+        let missing: Vec<String> = missing.into_iter().map(Item::brief).collect();
+        Err(format!("{place:?} did not play {}", missing.join(", ")))
     }
 
     /// What the source in `group` sent, with the moments at which it did and was heard at the output.
