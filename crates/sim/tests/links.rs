@@ -178,16 +178,32 @@ fn a_monitor_hears_all_whether_it_came_before_or_after() -> Result<(), String> {
 #[test]
 fn a_stopped_node_says_farewell() -> Result<(), String> {
     seeds::each(|seed| {
-        let (mut w, mac, pc) = pair(Path::wifi_lossy(), seed)?;
-        w.send(mac, "Keys", note(1, 1, true));
-        w.run(Span::from_ms(500))?;
-        w.stop(mac);
-        w.run(Span::from_ms(500))?;
-        expect(w.hosts[pc].mirrors.is_empty(), "its mirrors go at once")?;
-        w.checkers.all_silent()?;
-        let said = w.hosts[pc].notes.iter().any(|n| matches!(n, Note::Down(_, _, "it stopped")));
-        expect(said, "and it is said why")
+        let path = Path { loss_ppm: 0, bursts: None, ..Path::wifi() };
+        let w = stopped(path, seed, Span::from_ms(100))?;
+        let said = w.hosts[PEER].notes.iter().any(|n| matches!(n, Note::Down(_, _, "it stopped")));
+        expect(said, "it is said why")
     })
+}
+
+#[test]
+fn a_node_whose_farewell_is_lost_is_gone_all_the_same() -> Result<(), String> {
+    // The stream repeats a farewell after 200, 400, 800 ms…; a peer of whom nothing is heard is given up
+    // after three seconds, and its mirrors five later.
+    seeds::each(|seed| stopped(Path::wifi_lossy(), seed, Span::from_s(10)).map(drop))
+}
+
+/// The host that stays when the other one stops.
+const PEER: usize = 1;
+
+/// A world in which a node stopped that held a note, and its mirrors went within so long.
+fn stopped(path: Path, seed: u64, within: Span) -> Result<World, String> {
+    let (mut w, mac, pc) = pair(path, seed)?;
+    w.send(mac, "Keys", note(1, 1, true));
+    w.run(Span::from_ms(500))?;
+    w.stop(mac);
+    w.run_until(within, "its mirrors go", |w| w.hosts[pc].mirrors.is_empty())?;
+    w.checkers.all_silent()?;
+    expect(pc == PEER, "the second host stays").map(|()| w)
 }
 
 #[test]
