@@ -128,6 +128,11 @@ pub const REPEAT_FAST_FOR: Span = Span::from_s(2);
 /// See [`REPEAT_OFFSETS`].
 pub const REPEAT_SLOW_EVERY: Span = Span::from_ms(40);
 
+/// Where much is lost, each of the first milliseconds of an event has a copy…
+pub const EARLY_EVERY: Span = Span::from_ms(1);
+/// …until there are so many with the first; the one at 5 ms follows.
+pub const EARLY_COPIES_MAX: u32 = 5;
+
 /// Places for strands in a sender, by hash. Two that share a place wait for each other: with 64 strands
 /// on a link, one in sixteen does.
 pub const STRANDS: usize = 1024;
@@ -175,8 +180,12 @@ pub const RATE_BURST: i64 = 1 << 20;
 /// Reports of what came go out at most this often.
 pub const REPORT_EVERY: Span = Span::from_ms(50);
 
-/// An acknowledgement goes out at most this long after an event came, unless it can ride along.
-pub const ACK_WITHIN: Span = Span::from_ms(1);
+/// An acknowledgement waits at most this long for what it could cover or ride along with. It goes out at
+/// once when, to judge by the last two datagrams with events, the next one comes later than that: to wait
+/// for nothing costs a wake-up. A millisecond, and as much as a thread that plays a thousand events a
+/// second is late by: so one wake-up takes an event and acknowledges two. The first repeat, after 2 ms, is
+/// still to come.
+pub const ACK_WITHIN: Span = Span::from_us(1_250);
 
 /// Events after which an acknowledgement goes out at once, so that a fast sender is not held up.
 pub const ACK_EVENTS: u32 = 64;

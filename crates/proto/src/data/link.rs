@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::clock_map::ClockMap;
 use super::counters::LinkCounters;
 use super::playout::Playout;
+use super::realtime::came::Came;
 use super::realtime::history::Sent;
 use super::realtime::path::Path;
 use super::realtime::ping::{Pinger, Probed};
@@ -20,7 +21,7 @@ use super::state::Holders;
 use crate::bridge::Endpoint;
 use crate::config::{
     ACK_EVENTS, ACK_WITHIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY, PROBE_FAST,
-    PROBE_FIRST, QUIET_AFTER, REPORT_EVERY,
+    PROBE_FIRST, QUIET_AFTER,
 };
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
@@ -28,8 +29,8 @@ use crate::seal::{Seal, Unsealed};
 use crate::seq::SeqNo;
 use crate::time::{LocalTime, Span};
 use crate::wire::{
-    Ack, DATAGRAM_MAX, DatagramBuilder, Digest, Echo, Events, Field, HEADER_LEN, Header, Report,
-    Snapshot, TAG_LEN, Times, WireItem, fields,
+    Ack, DATAGRAM_MAX, DatagramBuilder, Digest, Echo, Events, Field, HEADER_LEN, Header, Snapshot,
+    TAG_LEN, Times, WireItem, fields,
 };
 
 /// One link. Made where memory may be allocated, then handed to the data plane.
@@ -65,12 +66,12 @@ pub struct Link {
     heard: LocalTime,
     /// When the peer last acknowledged something new.
     acked: LocalTime,
-    came: Report,
-    reported: Report,
-    report_at: LocalTime,
+    came: Came,
     digest_due: bool,
     ack_at: LocalTime,
     events_to_ack: u32,
+    /// When the last events came.
+    events_at: LocalTime,
     probe_at: LocalTime,
     probes: u32,
     alive_at: LocalTime,
@@ -138,12 +139,11 @@ impl Link {
             echo: None,
             heard: LocalTime::ZERO,
             acked: LocalTime::ZERO,
-            came: Report::default(),
-            reported: Report::default(),
-            report_at: LocalTime::ZERO,
+            came: Came::default(),
             digest_due: false,
             ack_at: LocalTime::MAX,
             events_to_ack: 0,
+            events_at: LocalTime::ZERO,
             probe_at: LocalTime::ZERO,
             probes: 0,
             alive_at: LocalTime::ZERO,
@@ -289,13 +289,14 @@ impl Link {
         }
         let newest = self.replay.mark(header.counter);
         self.counters.datagrams_received.add_one();
-        if let Some(from) = from {
-            self.came = counted(self.came, header.counter, HEADER_LEN + body.len() + TAG_LEN);
-            if newest && from != self.address {
-                // It is the peer: where its newest comes from is where it is to be found.
-                self.address = from;
-                self.counters.address_moves.add_one();
-            }
+        self.came.add(header.counter, HEADER_LEN + body.len() + TAG_LEN);
+        if let Some(from) = from
+            && newest
+            && from != self.address
+        {
+            // It is the peer: where its newest comes from is where it is to be found.
+            self.address = from;
+            self.counters.address_moves.add_one();
         }
         self.hear(now);
         let mut sent = None;
@@ -315,7 +316,7 @@ impl Link {
                 Ok(Field::Digest(digest)) => self.snapshots.compare(&digest, &mut self.sender),
                 Ok(Field::Report(report)) => {
                     self.rate.report(sent.unwrap_or(now), &report);
-                    self.counters.loss_out.set(self.rate.loss());
+                    self.counters.loss_out.set(self.rate.loss().share());
                 }
                 Ok(Field::Probe(probe)) => {
                     if self.pinger.take(now, &probe, stated, &self.clock) {
@@ -448,17 +449,15 @@ impl Link {
             datagram.digest(&Digest { number, hash: self.recovery.table.digest() }).ok()?;
             self.digest_due = false;
         }
-        if now >= self.report_at && self.came != self.reported {
-            datagram.report(&self.came).ok()?;
-            self.reported = self.came;
-            self.report_at = now + REPORT_EVERY;
+        if let Some(report) = self.came.report(now, &self.replay) {
+            datagram.report(&report).ok()?;
         }
         Some(())
     }
 
     fn plan(&self, now: LocalTime) -> Plan {
         Plan {
-            copies: self.rate.copies(),
+            copies: self.rate.loss().copies(),
             round_trip: self.rate.usual_round_trip() + ACK_WITHIN,
             tight: self.rate.is_tight(now),
             quiet: self.is_quiet(now),
@@ -568,12 +567,13 @@ impl Link {
 
     fn owe_ack(&mut self, now: LocalTime, events: u32) {
         self.events_to_ack = self.events_to_ack.saturating_add(events);
-        let within = match self.events_to_ack {
-            ACK_EVENTS.. => Span::ZERO,
-            _ if self.rate.is_tight(now) => ACK_WITHIN_TIGHT,
-            _ => ACK_WITHIN,
-        };
-        self.ack_at = self.ack_at.min(now + within);
+        let pause = now - core::mem::replace(&mut self.events_at, now);
+        let tight = self.rate.is_tight(now);
+        let at_the_latest =
+            self.ack_at.min(now + if tight { ACK_WITHIN_TIGHT } else { ACK_WITHIN });
+        let in_time = tight || now + pause <= at_the_latest;
+        let waits = self.events_to_ack < ACK_EVENTS && in_time;
+        self.ack_at = if waits { at_the_latest } else { now };
     }
 
     /// What the receiver would acknowledge now.
@@ -586,15 +586,6 @@ impl Link {
 /// A source is held up for the sake of a link's full history only while its peer acknowledged something
 /// so lately.
 const FULL_WHILE_ACKED: Span = Span::from_ms(200);
-
-/// What came, with one datagram more.
-fn counted(came: Report, counter: u64, bytes: usize) -> Report {
-    Report {
-        highest: came.highest.max(counter),
-        datagrams: came.datagrams.wrapping_add(1),
-        bytes: came.bytes.wrapping_add(u32::try_from(bytes).unwrap_or(0)),
-    }
-}
 
 const fn held_key(from: PortId, to: PortId) -> Endpoint {
     Endpoint { link: LinkNo(to.0), port: from }

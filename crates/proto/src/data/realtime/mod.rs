@@ -15,9 +15,12 @@ pub mod ring;
 pub mod source_table;
 
 pub mod history;
+mod repeats;
 pub mod sender;
 pub mod snapshot;
 
+pub mod came;
+pub mod loss;
 pub mod path;
 pub mod ping;
 pub mod rate;

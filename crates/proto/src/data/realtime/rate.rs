@@ -1,4 +1,4 @@
-//! How much a link carries: loss, round trip, and the bytes a second that do not make it slower.
+//! How much a link carries: round trip, loss (`loss`), and the bytes a second that do not make it slower.
 //!
 //! Random loss says nothing about the rate: Wi-Fi may lose every second datagram and still carry
 //! everything. What says that too much is being sent is a *standing* queue: even the fastest of several
@@ -18,6 +18,7 @@
 //! The bytes are those of a token bucket: what is sent takes from it, time fills it. Below zero the lane
 //! leaves out redundancy and coalesces controllers until there is something again.
 
+use super::loss::Loss;
 use crate::config::{QUEUE_LIMIT, RATE_BURST, RATE_MAX, RATE_MIN, RTT_UNKNOWN};
 use crate::time::{LocalTime, Span};
 use crate::wire::Report;
@@ -32,14 +33,10 @@ const WINDOW_SPAN: Span = Span::from_ms(400);
 const FLOOR_SPAN: Span = Span::from_s(20);
 /// The least time over which the peer's reports are compared.
 const REPORT_SPAN: Span = Span::from_ms(100);
-/// Datagrams over which loss is measured, at the least.
-const LOSS_OVER: u64 = 50;
 /// How long half of what the path carries may take to let a queue drain: one of a second and a half.
 const DRAINS_WITHIN: Span = Span::from_s(3);
 /// When no queue stood for so long, what was learnt of the path is old.
 const CALM_AFTER: Span = Span::from_s(10);
-/// Until there is a measurement: one in ten, as on a Wi-Fi of which nothing is known.
-const LOSS_UNKNOWN: f64 = 0.1;
 /// Longer than any round trip.
 const NONE: Span = Span::from_s(3600);
 /// As far below zero as the bucket goes: the longest datagram and a little.
@@ -73,8 +70,7 @@ pub struct Rate {
     /// Since when a queue is left to drain; and when one stood last.
     draining: Option<LocalTime>,
     queued: LocalTime,
-    loss: Option<f64>,
-    lost_base: Option<(u64, u32)>,
+    loss: Loss,
 }
 
 impl Default for Rate {
@@ -97,8 +93,7 @@ impl Default for Rate {
             carried: RATE_MAX,
             draining: None,
             queued: LocalTime::ZERO,
-            loss: None,
-            lost_base: None,
+            loss: Loss::default(),
         }
     }
 }
@@ -138,15 +133,7 @@ impl Rate {
     ///
     /// Realtime-safe: yes
     pub fn report(&mut self, sent: LocalTime, report: &Report) {
-        let (base_highest, base_count) =
-            *self.lost_base.get_or_insert((report.highest, report.datagrams));
-        let all = report.highest.saturating_sub(base_highest);
-        if all >= LOSS_OVER {
-            let came = u64::from(report.datagrams.wrapping_sub(base_count)).min(all);
-            let lost = (all - came) as f64 / all as f64;
-            self.loss = Some(self.loss.map_or(lost, |loss| loss + (lost - loss) / 4.0));
-            self.lost_base = Some((report.highest, report.datagrams));
-        }
+        self.loss.report(report);
         let Some((since, before)) = self.last_report else {
             self.last_report = Some((sent, *report));
             return;
@@ -204,12 +191,12 @@ impl Rate {
         self.smooth.unwrap_or(RTT_UNKNOWN)
     }
 
-    /// The part of our datagrams that the peer did not get, 0 to 1.
+    /// What is lost.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub fn loss(&self) -> Option<f64> {
-        self.loss
+    pub const fn loss(&self) -> &Loss {
+        &self.loss
     }
 
     /// Bytes a second that may be sent.
@@ -218,23 +205,6 @@ impl Rate {
     #[must_use]
     pub const fn limit(&self) -> i64 {
         self.limit
-    }
-
-    /// In how many datagrams an event rides before its acknowledgement can be there: so many that less
-    /// than one in a thousand is lost with all of them, as far as losses are independent.
-    ///
-    /// Realtime-safe: yes
-    #[must_use]
-    pub fn copies(&self) -> u32 {
-        match self.loss.unwrap_or(LOSS_UNKNOWN) {
-            loss if loss < 0.001 => 1,
-            loss if loss < 0.02 => 2,
-            loss if loss < 0.1 => 3,
-            loss if loss < 0.25 => 5,
-            loss if loss < 0.4 => 7,
-            loss if loss < 0.55 => 10,
-            _ => 14,
-        }
     }
 
     /// What the fastest of a window took beyond what the path takes at best.
@@ -373,23 +343,5 @@ mod tests {
         rate.fill(at(10_000));
         assert_eq!(rate.ready_at(), LocalTime::ZERO);
         assert!(!rate.is_tight(at(10_000)));
-    }
-
-    #[test]
-    fn loss_is_what_the_counters_say() {
-        let mut rate = Rate::default();
-        assert_eq!((rate.loss(), rate.copies()), (None, 5));
-        for n in 0..40 {
-            rate.report(
-                at(n * 100),
-                &report(u64::try_from(n).unwrap() * 100, u32::try_from(n).unwrap() * 80, 0),
-            );
-        }
-        assert!((0.19..0.21).contains(&rate.loss().unwrap()));
-        for n in 40..120u32 {
-            rate.report(at(i64::from(n) * 100), &report(u64::from(n) * 100, n * 100, 0));
-        }
-        assert!(rate.loss().unwrap() < 0.001);
-        assert_eq!(rate.copies(), 1);
     }
 }

@@ -47,6 +47,22 @@ impl ReplayWindow {
         }
         newest
     }
+
+    /// How many of the counters from the one after `after` to `last` have come; `None` when that is
+    /// further behind than the ring reaches.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn count(&self, after: u64, last: u64) -> Option<u32> {
+        if last <= after {
+            return Some(0);
+        }
+        if self.newest < last || self.newest - after > REPLAY_WINDOW as u64 {
+            return None;
+        }
+        let come = (after + 1..=last).map(place).filter(|(word, bit)| self.seen[*word] & bit != 0);
+        u32::try_from(come.count()).ok()
+    }
 }
 
 /// Which word, and which bit of it.
@@ -91,6 +107,12 @@ mod tests {
                 prop_assert_eq!(window.mark(counter), counter > newest);
                 all.insert(counter);
                 newest = newest.max(counter);
+                let after = counter.saturating_sub(step);
+                let come = all.iter().filter(|n| (after + 1..=counter).contains(*n)).count();
+                match window.count(after, counter) {
+                    Some(count) => prop_assert_eq!(usize::try_from(count).unwrap(), come),
+                    None => prop_assert!(newest - after > REPLAY_WINDOW as u64),
+                }
             }
         }
     }

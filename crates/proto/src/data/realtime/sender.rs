@@ -1,7 +1,7 @@
 //! Sends events and repeats them until they are acknowledged.
 //!
 //! A new event leaves with the next datagram, at once. As long as it is not acknowledged it is
-//! repeated: 2, 5, 10 and 20 ms after it first left, then every 10 ms for 2 s, then every 40 ms; and it
+//! repeated by a schedule (`repeats`): 2, 5, 10 and 20 ms after it first left, and so on; and it
 //! rides along when another datagram leaves anyway. Before an acknowledgement can be there, it is sent
 //! at most in as many copies as the measured loss asks for ([`Plan::copies`]), unless so little is under
 //! way that copies cost nothing; then it rides along once in a round trip.
@@ -18,6 +18,7 @@
 //! history overflows, the table is what is left: `Sender::snapshot` says so.
 
 use super::history::{Entry, History, Sent};
+use super::repeats;
 use crate::config::{REPEAT_EVERY, REPEAT_FAST_FOR, REPEAT_OFFSETS, REPEAT_SLOW_EVERY, STRANDS};
 use crate::data::counters::LinkCounters;
 use crate::data::state::{self, StateTable, Strand};
@@ -28,10 +29,6 @@ use crate::wire::{Ack, DatagramBuilder, WireEvent};
 
 /// How many events before the first unsent one may ride along in a datagram: more than it holds.
 const RIDERS: u64 = 256;
-
-/// An event that went out rides along again only after this long: one that left a moment ago is most
-/// likely on its way.
-const RIDE_PAUSE: Span = Span::from_us(500);
 
 /// Bytes of new events in a datagram that leaves for other reasons.
 const SOME: usize = 64;
@@ -68,6 +65,8 @@ pub struct Sender {
     strands: Vec<SeqNo>,
     /// Not before then is anything to be repeated.
     next_due: LocalTime,
+    /// How long after its first sending an event is repeated, as things are.
+    first_repeat: Span,
     /// In a quiet time, no repeat before then.
     quiet_until: LocalTime,
     /// Copies that left before then are sent again at once.
@@ -86,6 +85,7 @@ impl Default for Sender {
             table: StateTable::new(),
             strands: vec![SeqNo::NONE; STRANDS],
             next_due: LocalTime::MAX,
+            first_repeat: REPEAT_OFFSETS[0],
             quiet_until: LocalTime::ZERO,
             resend_before: LocalTime::ZERO,
             overflow: None,
@@ -208,7 +208,7 @@ impl Sender {
         self.next_due = match self.history.get(self.history.oldest()) {
             None => LocalTime::MAX,
             Some(oldest) => match oldest.first_sent {
-                Some(first) => self.next_due.max(first + REPEAT_OFFSETS[0]),
+                Some(first) => self.next_due.max(first + self.first_repeat),
                 None => LocalTime::MAX,
             },
         };
@@ -301,6 +301,7 @@ impl Sender {
             self.write_run(from, self.unsent, datagram, &run);
         }
         run.keep_free = 0;
+        self.first_repeat = repeats::next(Span::ZERO, repeats::early(plan.copies));
         let unsent = self.unsent;
         self.unsent = self.write_run(unsent, self.history.next(), datagram, &run);
         if repeat && plan.quiet {
@@ -351,7 +352,7 @@ impl Sender {
     fn coalesce(&mut self, mut number: SeqNo, now: LocalTime) {
         while let Some(entry) = self.history.get(number).copied() {
             let message = &entry.event.message;
-            let stale = now - entry.event.at > RIDE_PAUSE;
+            let stale = now - entry.event.at > repeats::APART;
             if !entry.acked && !entry.void && stale && state::coalesces(message, message) {
                 let strand = Strand::of(entry.event.from, entry.event.to, message);
                 // What set it last may be a reset of all controllers: that is no newer value.
@@ -394,7 +395,7 @@ impl Sender {
         if entry.last_sent < self.resend_before {
             return LocalTime::ZERO;
         }
-        let scheduled = first + repeat_offset(entry.repeats);
+        let scheduled = first + repeats::next(entry.last_sent - first, repeats::early(plan.copies));
         if plan.tight {
             return scheduled.max(entry.last_sent + plan.round_trip + REPEAT_OFFSETS[3]);
         }
@@ -441,7 +442,7 @@ impl Sender {
                     break;
                 }
                 entry.was_sent(run.sent, run.counters);
-                self.next_due = self.next_due.min(run.sent + REPEAT_OFFSETS[0]);
+                self.next_due = self.next_due.min(run.sent + self.first_repeat);
                 number = number.next();
             }
             if full || number == before {
@@ -461,7 +462,7 @@ impl Sender {
         let asked = entry.repeats + 1 < run.plan.copies && run.sent - first < run.plan.round_trip;
         let since = run.sent - entry.last_sent;
         // Nobody answered the last copy: it rides along with whatever leaves.
-        run.ride && (asked && since >= RIDE_PAUSE || since >= run.plan.round_trip)
+        run.ride && (asked && since >= repeats::APART || since >= run.plan.round_trip)
     }
 }
 
@@ -478,9 +479,8 @@ struct Run<'a> {
 impl Entry {
     fn was_sent(&mut self, sent: LocalTime, counters: &LinkCounters) {
         match self.first_sent {
-            Some(first) => {
-                // A node that slept does not make up for the repeats it missed.
-                self.repeats = repeats_until(sent - first).max(self.repeats + 1);
+            Some(_) => {
+                self.repeats = self.repeats.saturating_add(1);
                 counters.events_repeated.add_one();
             }
             None => {
@@ -490,34 +490,6 @@ impl Entry {
         }
         self.last_sent = sent;
     }
-}
-
-/// When the repeat after `repeats` earlier ones is due, from the first sending.
-fn repeat_offset(repeats: u32) -> Span {
-    let n = repeats as usize;
-    if let Some(offset) = REPEAT_OFFSETS.get(n) {
-        return *offset;
-    }
-    let last = REPEAT_OFFSETS[REPEAT_OFFSETS.len() - 1];
-    let beyond = i64::try_from(n - REPEAT_OFFSETS.len()).unwrap_or(i64::MAX).saturating_add(1);
-    let fast = (REPEAT_FAST_FOR - last).as_ns() / REPEAT_EVERY.as_ns();
-    if beyond <= fast {
-        last + REPEAT_EVERY * beyond
-    } else {
-        REPEAT_FAST_FOR + REPEAT_SLOW_EVERY * (beyond - fast)
-    }
-}
-
-/// How many repeats were due in the time since the first sending: the next one is still to come.
-fn repeats_until(age: Span) -> u32 {
-    let last = REPEAT_OFFSETS[REPEAT_OFFSETS.len() - 1];
-    if age < last {
-        return REPEAT_OFFSETS.iter().map(|offset| u32::from(*offset <= age)).sum();
-    }
-    let fast = (age.min(REPEAT_FAST_FOR) - last).as_ns() / REPEAT_EVERY.as_ns();
-    let slow = (age - age.min(REPEAT_FAST_FOR)).as_ns() / REPEAT_SLOW_EVERY.as_ns();
-    let offsets = u32::try_from(REPEAT_OFFSETS.len()).unwrap_or(0);
-    u32::try_from(fast + slow).map_or(u32::MAX / 2, |n| n.saturating_add(offsets))
 }
 
 fn wire_event(entry: &Entry, sent: LocalTime) -> WireEvent {
@@ -642,17 +614,6 @@ mod tests {
         let alone = filled(&mut sender, at(10_000), &plan);
         assert!(!alone.contains(&1), "{alone:?}");
         assert!(filled(&mut sender, at(50_000), &plan).contains(&1));
-    }
-
-    #[test]
-    fn the_next_repeat_is_the_first_that_is_not_due_yet() {
-        let mut ages: Vec<i64> = (0..3_000).map(|n| n * 500).collect();
-        ages.extend([1_999_999, 2_000_000, 2_039_999, 2_040_000, 60_000_000, 86_400_000_000]);
-        for age in ages.into_iter().map(Span::from_us) {
-            let repeats = repeats_until(age);
-            assert!(repeat_offset(repeats) > age, "{age:?}");
-            assert!(repeats == 0 || repeat_offset(repeats - 1) <= age, "{age:?}");
-        }
     }
 
     #[test]
