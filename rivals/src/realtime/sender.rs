@@ -273,7 +273,7 @@ impl Player {
             let room = UNDER_WAY.saturating_sub(self.under_way());
             let room = room.min(self.source.room() as u64);
             if room == 0 {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_micros(30));
             } else {
                 for _ in 0..room {
                     if !self.source.push(now, piece::event(self.next)) {

@@ -7,6 +7,7 @@ pub mod memory;
 pub mod priority;
 mod private;
 pub mod registry;
+pub mod slice;
 pub mod state;
 pub mod timer;
 pub mod wake;
