@@ -1,11 +1,14 @@
 //! Every kind of music over every kind of bad network: all checkers hold, and at rest the far device is
 //! what the source's is. How late it came is the matter of `table.rs`.
 
+use midip2p_proto::midi::Ump;
 use midip2p_proto::time::Span;
 use midip2p_sim::measure;
 use midip2p_sim::network::{Jitter, Path};
+use midip2p_sim::scenario::{calm_pair, expect, place, quiet};
 use midip2p_sim::seeds;
 use midip2p_sim::traffic::Traffic;
+use midip2p_sim::world::World;
 
 /// Plays a second and a half of each kind of music over a path, two seeds each where nothing is said.
 fn all_kinds(path: Path) -> Result<(), String> {
@@ -54,4 +57,38 @@ fn whatever_is_doubled_overtaken_and_damaged() -> Result<(), String> {
         ..Path::losing(10)
     };
     all_kinds(wild)
+}
+
+/// All notes off (CC 123) that comes after a note it was sent before is not played any more: what it should
+/// have ended is found by comparing, which a clock that never pauses must not prevent.
+#[test]
+fn what_differs_is_mended_while_a_clock_runs() -> Result<(), String> {
+    const CLOCK: Ump = Ump::midi1(1, 0xF8, 0, 0);
+    seeds::each(|seed| {
+        let path = Path { held_up: (700_000, Span::from_ms(80)), ..Path::losing(0) };
+        let (mut w, mac, pc) = calm_pair(path, seed)?;
+        let clock_for = |w: &mut World, ms: i64| {
+            (0..ms / 20).try_for_each(|_| {
+                w.send(mac, "Keys", CLOCK);
+                w.run(Span::from_ms(20))
+            })
+        };
+        let far = place(pc, "Keys @ mac");
+        for channel in 0..16 {
+            w.send(mac, "Keys", Ump::midi1(1, 0x90 | channel, 40 + channel, 100));
+        }
+        clock_for(&mut w, 300)?;
+        for channel in 0..16 {
+            w.send(mac, "Keys", Ump::midi1(1, 0xB0 | channel, 123, 0));
+            w.send(mac, "Keys", Ump::midi1(1, 0x90 | channel, 70 + channel, 90));
+        }
+        clock_for(&mut w, 100)?;
+        for channel in 0..16 {
+            w.send(mac, "Keys", Ump::midi1(1, 0x80 | channel, 70 + channel, 50));
+        }
+        clock_for(&mut w, 3_000)?;
+        let left = w.checkers.sounding(&far);
+        expect(left.is_empty(), &format!("the clock runs and {left:?} sound"))?;
+        quiet(&mut w)
+    })
 }

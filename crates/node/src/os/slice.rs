@@ -41,9 +41,7 @@ pub fn shorten() -> io::Result<()> {
     };
     // SAFETY: `attributes` is as long as `size` says, may be written, and outlives the call; 0 is the
     // calling thread.
-    done(unsafe {
-        libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0)
-    })?;
+    done(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) })?;
     if attributes.sched_policy != libc::SCHED_OTHER.cast_unsigned() {
         return Ok(());
     }

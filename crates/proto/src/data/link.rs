@@ -68,6 +68,7 @@ pub struct Link {
     acked: LocalTime,
     came: Came,
     digest_due: bool,
+    digest_at: LocalTime,
     ack_at: LocalTime,
     events_to_ack: u32,
     /// When the last events came.
@@ -108,6 +109,10 @@ const CARRY_EVERY: Span = Span::from_ms(100);
 /// While a link is narrow, acknowledgements leave room for notes.
 const ACK_WITHIN_TIGHT: Span = Span::from_ms(10);
 
+/// What is held is compared at least this often while datagrams leave, whatever they leave for. A little
+/// less than an idle link's pause, so that each of its probes has a digest.
+const DIGEST_EVERY: Span = Span::from_ms(480);
+
 /// How often a link says that its peer lives.
 const ALIVE_EVERY: Span = Span::from_ms(100);
 
@@ -141,6 +146,7 @@ impl Link {
             acked: LocalTime::ZERO,
             came: Came::default(),
             digest_due: false,
+            digest_at: LocalTime::ZERO,
             ack_at: LocalTime::MAX,
             events_to_ack: 0,
             events_at: LocalTime::ZERO,
@@ -313,7 +319,7 @@ impl Link {
                     self.take_events(now, &events, sent, from.is_some());
                 }
                 Ok(Field::Snapshot(snapshot)) => self.take_snapshot(now, &snapshot, sent),
-                Ok(Field::Digest(digest)) => self.snapshots.compare(&digest, &mut self.sender),
+                Ok(Field::Digest(digest)) => self.snapshots.compare(&digest, &self.sender),
                 Ok(Field::Report(report)) => {
                     self.rate.report(sent.unwrap_or(now), &report);
                     self.counters.loss_out.set(self.rate.loss().share());
@@ -353,13 +359,15 @@ impl Link {
     #[must_use]
     pub fn send_at(&self, now: LocalTime) -> LocalTime {
         let rtt = self.rate.usual_round_trip();
-        let snapshot = self.snapshots.wake_at(&self.sender, rtt);
-        // While the peer is silent a snapshot would be lost: what hears it again asks for it.
-        let snapshot = if self.is_quiet(now) { LocalTime::MAX } else { snapshot };
-        let events = self.sender.wake_at();
-        let events =
-            if events == LocalTime::MAX { events } else { events.max(self.rate.ready_at()) };
-        events.min(snapshot).min(self.ack_at).min(self.probe_at)
+        // While the peer is silent a snapshot would be lost: what hears it again asks for it. One that takes
+        // the place of events is what asks whether it is there.
+        let is_asked = !self.is_quiet(now) || self.snapshots.unanswered_since().is_some();
+        let snapshot =
+            if is_asked { self.snapshots.wake_at(&self.sender, rtt) } else { LocalTime::MAX };
+        let content = self.sender.wake_at().min(snapshot);
+        let content =
+            if content == LocalTime::MAX { content } else { content.max(self.rate.ready_at()) };
+        content.min(self.ack_at).min(self.probe_at)
     }
 
     /// Writes the next datagram that is due, if one is. `settled` is called with the source of each
@@ -376,13 +384,17 @@ impl Link {
             return None;
         }
         let plan = self.plan(now);
-        if !plan.quiet {
+        if !plan.quiet || self.snapshots.unanswered_since().is_some() {
             let round_trip = self.rate.usual_round_trip();
             self.snapshots.begin(now, round_trip, &mut self.sender, settled);
         }
         let has_room = self.rate.ready_at() <= now;
         let events = has_room && self.sender.has_something(now, &plan);
-        if !events && !self.snapshots.is_writing() && self.ack_at.min(self.probe_at) > now {
+        let part = has_room
+            && self.snapshots.is_writing()
+            && (!plan.quiet || self.snapshots.unanswered_since().is_some())
+            && self.snapshots.wake_at(&self.sender, self.rate.usual_round_trip()) <= now;
+        if !events && !part && self.ack_at.min(self.probe_at) > now {
             return None;
         }
         let carried = self.path.is_degraded() && self.is_worth_carrying(now);
@@ -390,8 +402,8 @@ impl Link {
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
         self.pinger.write(now, &mut datagram);
-        if self.snapshots.is_writing() {
-            self.snapshots.write(now, self.sender.table(), &mut datagram);
+        if part {
+            self.snapshots.write(now, plan.quiet, self.sender.table(), &mut datagram);
             self.counters.snapshots_sent.add_one();
         } else if events {
             self.sender.fill(now, &plan, &mut datagram, &self.counters);
@@ -440,14 +452,12 @@ impl Link {
     fn write_head(&mut self, now: LocalTime, datagram: &mut DatagramBuilder<'_>) -> Option<()> {
         datagram.times(&Times { sent: now, echo: self.echo }).ok()?;
         datagram.ack(&self.receiver.ack()).ok()?;
-        let idle = now >= self.probe_at;
-        if (idle || self.digest_due)
-            && self.receiver.is_complete()
-            && self.receiver.contiguous() != SeqNo::NONE
-        {
+        let due = self.digest_due || now >= self.digest_at;
+        if due && self.receiver.is_complete() && self.receiver.contiguous() != SeqNo::NONE {
             let number = self.receiver.contiguous().to_wire();
             datagram.digest(&Digest { number, hash: self.recovery.table.digest() }).ok()?;
             self.digest_due = false;
+            self.digest_at = now + DIGEST_EVERY;
         }
         if let Some(report) = self.came.report(now, &self.replay) {
             datagram.report(&report).ok()?;
@@ -466,9 +476,8 @@ impl Link {
 
     /// Whether the peer has owed an answer for long.
     fn is_quiet(&self, now: LocalTime) -> bool {
-        self.sender
-            .unanswered_since()
-            .is_some_and(|since| now - self.heard.max(since) > QUIET_AFTER)
+        let since = self.sender.unanswered_since().or(self.snapshots.unanswered_since());
+        since.is_some_and(|since| now - self.heard.max(since) > QUIET_AFTER)
     }
 
     fn hear(&mut self, now: LocalTime) {
@@ -476,7 +485,7 @@ impl Link {
             self.sender.revive(now);
             self.snapshots.revive(now);
         }
-        self.digest_due |= now - self.heard > PROBE_EVERY * 2;
+        self.digest_due |= now - self.heard > QUIET_AFTER;
         self.heard = now;
     }
 

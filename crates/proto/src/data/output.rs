@@ -19,7 +19,7 @@ use super::counters::{PlaneCounters, PortCounters};
 use super::pace::Pace;
 use super::realtime::jitter::{Delays, Latency};
 use super::schedule::{AT_ONCE, Item, Queue, Whose};
-use super::state::{Holders, Verdict};
+use super::state::{Holders, Verdict, is_ending};
 use super::ticks::{Tick, Ticks};
 use crate::bridge::{Endpoint, PlayoutMode};
 use crate::config::{BULK_YIELDS, CLOSE_WITHIN, LATENCY_MAX, LATENCY_MIN, OUTPUT_QUEUE};
@@ -170,7 +170,9 @@ impl Output {
         if let Some(port) = port {
             port.latency.set(latency);
         }
-        let due = born + latency;
+        // Nothing is born after it came, whatever a peer or a clock map that is not settled yet may say:
+        // what waits long holds up what comes behind it.
+        let due = born.min(now) + latency;
         if due < now {
             plane.schedule_late.add_one();
         }
@@ -343,11 +345,12 @@ impl Output {
     }
 
     /// Forgets everything that waits, one bulk slot at a time; `None` when nothing is left. A bulk
-    /// message that is being written is cut off: the next status byte ends it on the device.
+    /// message that is being written is cut off: the next status byte ends it on the device. What ends
+    /// something and was refused by the driver stays: nobody remembers any more that it sounds.
     ///
     /// Realtime-safe: yes
     pub fn clear(&mut self) -> Option<BulkSlot> {
-        self.refused = None;
+        self.refused = self.refused.filter(|play| is_ending(&play.message));
         self.releasing = None;
         self.ticks.forget(|_| true);
         while self.urgent.pop().is_some() {}

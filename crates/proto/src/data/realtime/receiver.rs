@@ -269,11 +269,23 @@ impl Receiver {
         let mut missing = 0;
         // Beyond the window nothing is kept that would have to be looked at.
         let known = number.min(self.highest);
-        let mut at = self.contiguous.next();
+        let oldest = self.highest.get().saturating_sub(HISTORY_EVENTS as u64);
+        let mut at = self.scan.max(SeqNo::new(oldest));
         while at <= known {
-            missing += u64::from(self.slot(at).is_none());
+            match &mut self.window[Self::index(at)] {
+                Some(slot) if slot.number == at => {
+                    // Nothing may wait behind the search, or it would go on from there for ever.
+                    if slot.state == State::Waiting {
+                        slot.state = State::Void;
+                        self.waiting -= 1;
+                        self.voids += 1;
+                    }
+                }
+                _ => missing += u64::from(at > self.contiguous),
+            }
             at = at.next();
         }
+        self.scan = number.next();
         missing += self.highest.max(self.contiguous).until(number);
         self.contiguous = number;
         self.highest = self.highest.max(number);
@@ -508,6 +520,20 @@ mod tests {
         r.insert(1, arrival(at(30), event(0, note(0, 60))), at(30));
         assert_eq!(drain(&mut r, &mut table, at(30)), [(1, false)]);
         assert_eq!(r.contiguous(), SeqNo::new(3));
+    }
+
+    #[test]
+    fn a_snapshot_of_a_far_moment_leaves_nothing_behind_it_to_be_searched_for() {
+        let (mut r, table) = (receiver(0), StateTable::new());
+        // All in one datagram, so that nothing is given out in between.
+        r.insert(2, arrival(at(0), event(1, note(0, 60))), at(0));
+        let far = (1 << 31) - 10;
+        r.skip_to(SeqNo::new(far), at(0));
+        r.insert(u32::try_from(far + 2).unwrap(), arrival(at(0), event(1, note(0, 61))), at(0));
+        assert!(r.scan.get() > far, "{:?}", r.scan);
+        assert_eq!(r.next(at(0), &table), Some(Delivered::Superseded));
+        assert_eq!(r.next(at(0), &table), None);
+        assert_eq!((r.waiting, r.contiguous()), (1, SeqNo::new(far)));
     }
 
     #[test]

@@ -19,7 +19,9 @@
 
 use super::history::{Entry, History, Sent};
 use super::repeats;
-use crate::config::{REPEAT_EVERY, REPEAT_FAST_FOR, REPEAT_OFFSETS, REPEAT_SLOW_EVERY, STRANDS};
+use crate::config::{
+    HISTORY_EVENTS, REPEAT_EVERY, REPEAT_FAST_FOR, REPEAT_OFFSETS, REPEAT_SLOW_EVERY, STRANDS,
+};
 use crate::data::counters::LinkCounters;
 use crate::data::state::{self, StateTable, Strand};
 use crate::id::PortId;
@@ -60,6 +62,11 @@ pub struct Sender {
     unsent: SeqNo,
     /// What the peer holds when all has come.
     table: StateTable,
+    /// The table's digest after each of the newest events.
+    digests: Vec<u64>,
+    /// From here on every value in the table was sent: a digest of an older number may lack one that was
+    /// left out for the sake of a newer.
+    whole_from: SeqNo,
     /// The newest event of each strand, by the strand's hash: two strands that share a place wait for
     /// each other, which is never wrong.
     strands: Vec<SeqNo>,
@@ -83,6 +90,8 @@ impl Default for Sender {
             unsent: history.next(),
             history,
             table: StateTable::new(),
+            digests: vec![0; HISTORY_EVENTS],
+            whole_from: SeqNo::NONE,
             strands: vec![SeqNo::NONE; STRANDS],
             next_due: LocalTime::MAX,
             first_repeat: REPEAT_OFFSETS[0],
@@ -97,7 +106,7 @@ impl Sender {
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        self.history.capacities()
+        [self.history.capacities(), vec![self.digests.capacity()]].concat()
     }
 
     /// Takes an event; it leaves with the next datagram. When the history is full, its oldest event
@@ -109,6 +118,7 @@ impl Sender {
         let number = self.history.next();
         let previous = self.previous(strand, number);
         self.table.apply(strand, number, event.at, &event.message);
+        self.digests[digest_index(number)] = self.table.digest();
         let (number, dropped) = self.history.push(event, previous);
         let dropped = dropped.filter(|e| !e.acked);
         if dropped.is_some() {
@@ -149,6 +159,19 @@ impl Sender {
     /// Realtime-safe: yes
     pub const fn table(&mut self) -> &mut StateTable {
         &mut self.table
+    }
+
+    /// The digest of the table as it was after an event; `None` when that is too long ago, still to come,
+    /// or lacks a value that was never sent.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn digest_at(&self, number: SeqNo) -> Option<u64> {
+        let newest = self.newest();
+        let known = number != SeqNo::NONE
+            && (self.whole_from..=newest).contains(&number)
+            && number.until(newest) < HISTORY_EVENTS as u64;
+        known.then(|| self.digests[digest_index(number)])
     }
 
     /// Since when events are gone that the peer has not acknowledged.
@@ -357,11 +380,12 @@ impl Sender {
                 let strand = Strand::of(entry.event.from, entry.event.to, message);
                 // What set it last may be a reset of all controllers: that is no newer value.
                 let newer = self.table.set_by(strand, message).filter(|newer| *newer > number);
-                let newer = newer.and_then(|newer| self.history.get(newer));
-                if newer.is_some_and(|newer| state::coalesces(&newer.event.message, message))
+                let by = newer.and_then(|newer| self.history.get(newer));
+                if by.is_some_and(|by| state::coalesces(&by.event.message, message))
                     && let Some(entry) = self.history.get_mut(number)
                 {
                     entry.void = true;
+                    self.whole_from = self.whole_from.max(newer.unwrap_or(number));
                 }
             }
             number = number.next();
@@ -490,6 +514,11 @@ impl Entry {
         }
         self.last_sent = sent;
     }
+}
+
+fn digest_index(number: SeqNo) -> usize {
+    // Below the number of places, hence fits.
+    usize::try_from(number.get() % HISTORY_EVENTS as u64).unwrap_or(0)
 }
 
 fn wire_event(entry: &Entry, sent: LocalTime) -> WireEvent {

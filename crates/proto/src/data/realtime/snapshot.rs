@@ -2,8 +2,9 @@
 //!
 //! Two things call for it: events that the peer never acknowledged were dropped, because the history
 //! was full; or the peer's digest says that it holds something else. The table goes out at once, in as
-//! many parts as it takes, all of one moment. Whether it came is seen by the acknowledgements, or by the
-//! next digest; until then the same parts follow again.
+//! many parts as it takes, all of one moment, as fast as the path carries them. Whether it came is seen by
+//! the acknowledgements, or by the next digest; until then the same parts follow again. While nothing is
+//! heard of the peer, one part now and then asks whether it is there.
 
 use super::sender::Sender;
 use crate::config::{SNAPSHOT_PART, SNAPSHOT_PAUSE_MAX, SNAPSHOT_PAUSE_MIN, STATE_KEYS};
@@ -29,12 +30,22 @@ pub struct Snapshots {
     next: u8,
     /// What called for it was said again, or not answered.
     wanted: bool,
-    /// The last one replaces events that the peer will not get otherwise.
-    needed: bool,
+    /// Digests in a row that differed while events were under way.
+    differed: u32,
+    /// The last one replaces events that the peer will not get otherwise; since when.
+    needed: Option<LocalTime>,
     pause: Span,
+    /// How long after its last part another may follow.
+    patience: Span,
     not_before: LocalTime,
     sent: u64,
 }
+
+/// While events are under way, so many digests have to differ: a snapshot takes the place of those events.
+const DIFFERED_ENOUGH: u32 = 2;
+
+/// A peer that is silent is asked with a part this often: it must not wait long when it is back.
+const ASK_EVERY: Span = Span::from_ms(20);
 
 impl Default for Snapshots {
     fn default() -> Self {
@@ -44,8 +55,10 @@ impl Default for Snapshots {
             starts: [0; PARTS_MAX + 1],
             next: 0,
             wanted: false,
-            needed: false,
+            differed: 0,
+            needed: None,
             pause: SNAPSHOT_PAUSE_MIN,
+            patience: SNAPSHOT_PAUSE_MIN,
             not_before: LocalTime::ZERO,
             sent: 0,
         }
@@ -56,16 +69,16 @@ impl Snapshots {
     /// The peer says what it holds.
     ///
     /// Realtime-safe: yes
-    pub fn compare(&mut self, digest: &Digest, sender: &mut Sender) {
-        let newest = sender.newest();
-        if digest.number != newest.to_wire() || newest == SeqNo::NONE {
-            return;
-        }
-        if digest.hash == sender.table().digest() {
-            (self.wanted, self.needed) = (false, false);
+    pub fn compare(&mut self, digest: &Digest, sender: &Sender) {
+        let number = SeqNo::widen(digest.number, sender.newest());
+        // What the peer held before a snapshot says nothing of what it holds after it.
+        let Some(ours) = sender.digest_at(number).filter(|_| number >= self.number) else { return };
+        if digest.hash == ours {
+            (self.wanted, self.needed, self.differed) = (false, None, 0);
             self.pause = SNAPSHOT_PAUSE_MIN;
         } else {
             self.wanted = true;
+            self.differed = self.differed.saturating_add(1);
         }
     }
 
@@ -73,18 +86,30 @@ impl Snapshots {
     ///
     /// Realtime-safe: yes
     pub fn acked(&mut self, contiguous: SeqNo) {
-        if self.needed && contiguous >= self.number {
-            self.needed = false;
+        if self.needed.is_some() && contiguous >= self.number {
+            self.needed = None;
             self.pause = SNAPSHOT_PAUSE_MIN;
         }
+    }
+
+    /// Since when one is under way that replaces events.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn unanswered_since(&self) -> Option<LocalTime> {
+        self.needed
     }
 
     /// The peer is heard again after a silence: nothing is to be waited for any more.
     ///
     /// Realtime-safe: yes
-    pub const fn revive(&mut self, now: LocalTime) {
+    pub fn revive(&mut self, now: LocalTime) {
         self.not_before = now;
         self.pause = SNAPSHOT_PAUSE_MIN;
+        if self.needed.is_some() {
+            // Of what was sent into the silence nothing may have come.
+            self.next = 0;
+        }
     }
 
     /// When there is something to write; [`LocalTime::MAX`] when there is not.
@@ -93,11 +118,11 @@ impl Snapshots {
     #[must_use]
     pub fn wake_at(&self, sender: &Sender, round_trip: Span) -> LocalTime {
         if self.is_writing() {
-            return LocalTime::ZERO;
+            return self.not_before;
         }
         let overflow =
             sender.overflowed_since().map(|since| since + round_trip + SNAPSHOT_PAUSE_MIN);
-        let called = (self.wanted || self.needed).then_some(LocalTime::ZERO);
+        let called = (self.wanted || self.needed.is_some()).then_some(LocalTime::ZERO);
         called.or(overflow).map_or(LocalTime::MAX, |at| at.max(self.not_before))
     }
 
@@ -116,26 +141,29 @@ impl Snapshots {
             return;
         }
         let overflowed = sender.overflowed_since().is_some();
-        if !overflowed && !self.needed && sender.in_flight() > 0 {
-            // What is under way may be just what differs; the next digest will say.
+        let needed = self.needed.is_some();
+        if !overflowed && !needed && sender.in_flight() > 0 && self.differed < DIFFERED_ENOUGH {
+            // What is under way may mend it; the next digest will say.
             self.wanted = false;
             return;
         }
-        let same = !overflowed && self.parts > 0 && (self.needed || self.number == sender.newest());
+        let same = !overflowed && self.parts > 0 && (needed || self.number == sender.newest());
         if same {
             // The parts are as they were: of those that came the first time, none is needed twice.
             self.next = 0;
         } else {
-            self.needed |= sender.in_flight() > 0;
+            if sender.in_flight() > 0 || overflowed {
+                self.needed = self.needed.or(Some(now));
+            }
             self.number = sender.newest();
             sender.replaced_by_snapshot(lost);
             self.divide(sender.table());
             self.sent += 1;
         }
-        self.wanted = false;
-        self.not_before = now + round_trip + self.pause;
+        (self.wanted, self.differed) = (false, 0);
+        (self.not_before, self.patience) = (now, round_trip + self.pause);
         // Parts that are lost are sent again soon; tables that never agree are left alone for longer.
-        if !self.needed {
+        if self.needed.is_none() {
             self.pause = (self.pause * 2).min(SNAPSHOT_PAUSE_MAX);
         }
     }
@@ -177,17 +205,24 @@ impl Snapshots {
         self.sent
     }
 
-    /// Writes the next part into a datagram that leaves at `sent`.
+    /// Writes the next part into a datagram that leaves at `sent`. `quiet`: nobody has answered for long,
+    /// so the part after it has time.
     ///
     /// Realtime-safe: yes
     pub fn write(
         &mut self,
         sent: LocalTime,
+        quiet: bool,
         table: &StateTable,
         datagram: &mut DatagramBuilder<'_>,
     ) {
         let (part, parts) = (self.next, self.parts);
         self.next += 1;
+        if quiet {
+            self.not_before = sent + ASK_EVERY;
+        } else if self.next == parts {
+            self.not_before = sent + self.patience;
+        }
         let Ok(mut field) = datagram.snapshot(self.number, part, parts) else { return };
         for at in self.starts[usize::from(part)]..self.starts[usize::from(part) + 1] {
             let Some(entry) = table.sorted(at) else { break };
