@@ -5,6 +5,8 @@
     compare.py lanes MONITOR FILE...     the same for each kind of message by itself (SysEx; real-time
                                          bytes; all others), and how many SysEx and real-time bytes
                                          are not at their place among the others
+    compare.py strands MONITOR FILE...   as lanes, but each channel by itself: on a bad network no channel
+                                         waits for another
     compare.py timing MONITOR FILE       how far each event was from its time, in ms
 
 MONITOR holds the lines of `midip2p monitor --json`. After a file's last event its player may release
@@ -118,11 +120,28 @@ def before(sequence, chosen, releases=()):
     return counts
 
 
-def lanes(monitor, paths):
+def strand(data):
+    """What stays in order: a channel, or what is for none."""
+    return data[0] & 15 if data[0] < 0xF0 else None
+
+
+def match_strands(paths, got, chosen):
+    """As match(), for each strand of the chosen messages by itself."""
+    total, releases = 0, []
+    for one in (*range(16), None):
+        places = [at for at, data in enumerate(got) if strand(data) == one]
+        of_it = lambda data, one=one: chosen(data) and strand(data) == one
+        count, released = match(paths, [got[at] for at in places], of_it)
+        total += count
+        releases += [places[at] for at in released]
+    return total, releases
+
+
+def lanes(monitor, paths, match_others=match):
     quiet(monitor)
     got = [data for _, data in jsonmidi.messages(monitor)]
     wanted = [event.data for path in paths for event in smf.messages(path)]
-    total, releases = match(paths, [data for data in got if is_other(data)], is_other)
+    total, releases = match_others(paths, [data for data in got if is_other(data)], is_other)
     moved = []
     for kind in (is_sysex, is_clock):
         total += match(paths, [data for data in got if kind(data)], kind)[0]
@@ -152,6 +171,8 @@ def main(arguments):
             events(monitor, paths)
         case ["lanes", monitor, *paths] if paths:
             lanes(monitor, paths)
+        case ["strands", monitor, *paths] if paths:
+            lanes(monitor, paths, match_strands)
         case ["timing", monitor, path]:
             timing(monitor, path)
         case _:
