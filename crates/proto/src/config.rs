@@ -101,6 +101,10 @@ pub const TICKS_OWED_MAX: u32 = 384;
 /// Sources whose notes one output keeps apart. A note-on from one more source is refused.
 pub const HOLDERS_MAX: usize = 32;
 
+/// How many of them may be sources of one link: nobody takes all the places of an output. A peer's port that
+/// plays on all sixteen groups has its own.
+pub const HOLDERS_OF_LINK: usize = 16;
+
 /// Outputs (local destinations, mirrors of remote sources, app ports) at the same time.
 pub const OUTPUTS_MAX: usize = 256;
 

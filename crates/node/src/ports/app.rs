@@ -20,7 +20,7 @@ use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Driver, OutputFull, Torn};
+use super::{Driver, OutputFull, Torn, Wanted};
 use crate::os::wake::Signal;
 use crate::realtime::claim::LaneClaim;
 
@@ -317,24 +317,27 @@ impl AppDriver {
     fn serve(
         &mut self,
         now: LocalTime,
-        only: Option<PortId>,
+        wanted: &dyn Fn(PortId) -> Wanted,
         received: &mut dyn FnMut(PortId, LocalTime, Ump),
-    ) {
+    ) -> bool {
         self.come_and_go();
-        let mut more = false;
+        let (mut more, mut passed_over) = (false, false);
         // Fewer each when there are many, so that one call gives no more than a link's history takes
         // besides what is under way: then the rest waits, and nothing is lost.
         let turn = TURN.min(HISTORY_EVENTS / 2 / self.clients.len().max(1));
         for client in &mut self.clients {
-            if let Client::Source(source) = client
-                && only.is_none_or(|port| port == source.port)
-            {
-                more |= source.serve(now, turn, received);
+            if let Client::Source(source) = client {
+                match wanted(source.port) {
+                    Wanted::Now => more |= source.serve(now, turn, received),
+                    Wanted::Later => passed_over |= !source.intake.is_empty(),
+                    Wanted::No => {}
+                }
             }
         }
         if more {
             self.wake.set();
         }
+        passed_over
     }
 }
 
@@ -348,16 +351,16 @@ impl Driver for AppDriver {
     }
 
     fn service(&mut self, now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump)) {
-        self.serve(now, None, received);
+        self.serve(now, &|_| Wanted::Now, received);
     }
 
-    fn service_port(
+    fn service_wanted(
         &mut self,
         now: LocalTime,
-        only: PortId,
+        wanted: &dyn Fn(PortId) -> Wanted,
         received: &mut dyn FnMut(PortId, LocalTime, Ump),
-    ) {
-        self.serve(now, Some(only), received);
+    ) -> bool {
+        self.serve(now, wanted, received)
     }
 
     fn torn(&mut self) -> Option<Torn> {

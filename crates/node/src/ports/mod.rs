@@ -226,6 +226,17 @@ pub struct Torn {
 /// many. A driver that has more wakes the real-time thread again.
 pub const MESSAGES_AT_ONCE: usize = 4_096;
 
+/// What is to become now of what a source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is taken.
+    Now,
+    /// It waits: there is no room.
+    Later,
+    /// Nobody asks for it.
+    No,
+}
+
 /// The half of a backend on the real-time thread. Nothing here allocates, locks, logs or waits.
 pub trait Driver: Send {
     /// Descriptors that become readable when there is something to `service`; asked once.
@@ -257,17 +268,19 @@ pub trait Driver: Send {
     /// Realtime-safe: yes
     fn service(&mut self, now: LocalTime, received: &mut dyn FnMut(PortId, LocalTime, Ump));
 
-    /// As [`Driver::service`], for one port alone where that is less to do.
+    /// As [`Driver::service`], of those sources only that `wanted` names: those that may play now, of a
+    /// driver whose sources can wait. Whether one was passed over that has something.
     ///
     /// Realtime-safe: yes
-    fn service_port(
+    fn service_wanted(
         &mut self,
         now: LocalTime,
-        only: PortId,
+        wanted: &dyn Fn(PortId) -> Wanted,
         received: &mut dyn FnMut(PortId, LocalTime, Ump),
-    ) {
-        let _ = only;
+    ) -> bool {
+        let _ = wanted;
         self.service(now, received);
+        false
     }
 
     /// A source whose messages came faster than they were taken, so that some are lost behind what the

@@ -24,7 +24,7 @@ use super::{Carried, Command};
 use crate::os::clock;
 use crate::os::timer::Timer;
 use crate::os::wake::Bell;
-use crate::ports::{Driver, MESSAGES_AT_ONCE};
+use crate::ports::{Driver, MESSAGES_AT_ONCE, Wanted};
 use crate::stages::control::APP_DRIVER;
 use crate::transport::Datagrams;
 
@@ -260,18 +260,20 @@ impl Lane {
     fn service(&mut self, driver: usize, only: Option<PortId>, now: LocalTime) {
         let Some(half) = self.drivers.get_mut(driver) else { return };
         let can_wait = half.can_wait();
-        if can_wait && !self.plane.has_room(now) {
-            self.waiting = true;
-            return;
-        }
-        let received = &mut self.received;
+        let (plane, received) = (&self.plane, &mut self.received);
         let mut take = |port, at, message| {
             // The buffer's capacity bounds what one call takes; drivers give less than that.
             received.push((port, at, message));
         };
-        match only {
-            Some(port) => half.service_port(now, port, &mut take),
-            None => half.service(now, &mut take),
+        if can_wait {
+            let wanted = |port| match only {
+                Some(other) if port != other => Wanted::No,
+                _ if plane.has_room(now, port) => Wanted::Now,
+                _ => Wanted::Later,
+            };
+            self.waiting |= half.service_wanted(now, &wanted, &mut take);
+        } else {
+            half.service(now, &mut take);
         }
         for n in 0..self.received.len() {
             let (port, at, message) = self.received[n];

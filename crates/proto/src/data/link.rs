@@ -17,8 +17,7 @@ use super::realtime::replay::ReplayWindow;
 use super::realtime::sender::{Plan, Sender};
 use super::realtime::snapshot::{self, Snapshots};
 use super::realtime::transit::Transit;
-use super::state::Holders;
-use crate::bridge::Endpoint;
+use super::state::LettingGo;
 use crate::config::{
     ACK_EVENTS, ACK_WITHIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY, PROBE_FAST,
     PROBE_FIRST, QUIET_AFTER,
@@ -64,8 +63,6 @@ pub struct Link {
     transit: Transit,
     echo: Option<Echo>,
     heard: LocalTime,
-    /// When the peer last acknowledged something new.
-    acked: LocalTime,
     came: Came,
     digest_due: bool,
     digest_at: LocalTime,
@@ -77,8 +74,6 @@ pub struct Link {
     probes: u32,
     alive_at: LocalTime,
     bulk_numbers: Vec<u32>,
-    /// What each of our sources holds at the peer; the key's link is the peer's port it is held on.
-    held: Holders,
 }
 
 /// A datagram as it came.
@@ -143,7 +138,6 @@ impl Link {
             transit: Transit::default(),
             echo: None,
             heard: LocalTime::ZERO,
-            acked: LocalTime::ZERO,
             came: Came::default(),
             digest_due: false,
             digest_at: LocalTime::ZERO,
@@ -154,7 +148,6 @@ impl Link {
             probes: 0,
             alive_at: LocalTime::ZERO,
             bulk_numbers: vec![0; PORTS_MAX],
-            held: Holders::new(false),
         }
     }
 
@@ -162,7 +155,7 @@ impl Link {
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
         let lanes = [self.playout.capacities(), self.sender.capacities()].concat();
-        [lanes, self.recovery.capacities(), self.held.capacities()].concat()
+        [lanes, self.recovery.capacities()].concat()
     }
 
     /// Takes the link into use.
@@ -182,7 +175,6 @@ impl Link {
         self.playout.set_link(link);
         self.path.open(now);
         self.heard = now;
-        self.acked = now;
         self.probe_at = now;
         self.alive_at = now;
     }
@@ -200,7 +192,6 @@ impl Link {
     ///
     /// Realtime-safe: yes
     pub fn send(&mut self, event: Sent) -> Option<PortId> {
-        let _ = self.held.take(held_key(event.from, event.to), &event.message);
         let (_, dropped) = self.sender.push(event);
         if dropped.is_some() {
             self.counters.events_lost.add_one();
@@ -216,13 +207,15 @@ impl Link {
         self.sender.newest()
     }
 
-    /// Whether a source that can wait should: half of the history waits for acknowledgements, and some
-    /// came a moment ago. A peer that acknowledges nothing holds up nobody.
+    /// Whether a source that can wait should: half of the history waits for acknowledgements, and the oldest
+    /// of it not for long. A peer that takes longer holds up nobody: what it misses is repaired.
     ///
     /// Realtime-safe: yes
     #[must_use]
     pub fn is_full(&self, now: LocalTime) -> bool {
-        self.sender.in_flight() > HISTORY_EVENTS as u64 / 2 && now - self.acked < FULL_WHILE_ACKED
+        let since = self.sender.unanswered_since();
+        self.sender.in_flight() > HISTORY_EVENTS as u64 / 2
+            && since.is_none_or(|since| now - since < WORTH_WAITING)
     }
 
     /// The last bulk message of a source on this link.
@@ -250,14 +243,18 @@ impl Link {
         self.sender.forget_unacked(lost);
     }
 
-    /// Lets go of something that a local source holds at the peer: the message for it, and the
-    /// peer's port. `to` narrows it to one.
+    /// The next thing that a local source holds at the peer: the message that lets go of it, and the peer's
+    /// port. `to` narrows it to one. To be sent before the next call.
     ///
     /// Realtime-safe: yes
-    pub fn release_held(&mut self, from: PortId, to: Option<PortId>) -> Option<(Ump, PortId)> {
-        let key =
-            self.held.sources().find(|k| k.port == from && to.is_none_or(|to| k.link.0 == to.0))?;
-        self.held.release(key).map(|message| (message, PortId(key.link.0)))
+    pub fn next_held(
+        &mut self,
+        from: PortId,
+        to: Option<PortId>,
+        walk: &mut LettingGo,
+    ) -> Option<(Ump, PortId)> {
+        let (strand, message) = self.sender.table().let_go(from, to, walk)?;
+        Some((message, strand.to))
     }
 
     /// Asks the peer for an answer with a datagram that leaves now.
@@ -305,6 +302,7 @@ impl Link {
             self.counters.address_moves.add_one();
         }
         self.hear(now);
+        self.receiver.begin();
         let mut sent = None;
         let mut stated = None;
         for field in fields(body) {
@@ -314,7 +312,7 @@ impl Link {
                     stated = Some(times);
                     self.take_times(now, times, from.is_some());
                 }
-                Ok(Field::Ack(ack)) => self.take_ack(now, &ack, &mut settled),
+                Ok(Field::Ack(ack)) => self.take_ack(&ack, &mut settled),
                 Ok(Field::Events(events)) => {
                     self.take_events(now, &events, sent, from.is_some());
                 }
@@ -509,11 +507,10 @@ impl Link {
         }
     }
 
-    fn take_ack(&mut self, now: LocalTime, ack: &Ack, mut settled: impl FnMut(PortId)) {
-        let (counters, acked) = (&self.counters, &mut self.acked);
+    fn take_ack(&mut self, ack: &Ack, mut settled: impl FnMut(PortId)) {
+        let counters = &self.counters;
         self.sender.handle_ack(ack, |from| {
             counters.events_acked.add_one();
-            *acked = now;
             settled(from);
         });
         self.snapshots.acked(SeqNo::widen(ack.contiguous, self.sender.newest()));
@@ -592,10 +589,6 @@ impl Link {
     }
 }
 
-/// A source is held up for the sake of a link's full history only while its peer acknowledged something
-/// so lately.
-const FULL_WHILE_ACKED: Span = Span::from_ms(200);
-
-const fn held_key(from: PortId, to: PortId) -> Endpoint {
-    Endpoint { link: LinkNo(to.0), port: from }
-}
+/// A source is held up for the sake of a link's full history only while its oldest event was sent so lately:
+/// a peer that plays along acknowledges within a round trip.
+const WORTH_WAITING: Span = Span::from_ms(200);

@@ -35,7 +35,7 @@ use super::playout::{self, Playout, Ready};
 use super::realtime::history::Sent;
 use super::realtime::receiver::{Arrival, Delivered};
 use super::routes::Routes;
-use super::state::{self, Strand};
+use super::state::{self, LettingGo, Strand};
 use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
 use crate::config::{BULK_PIECES, Config, DIRECT_SINKS_MAX, LINKS_MAX, PORTS_MAX};
 use crate::id::{LinkId, LinkNo, PortId};
@@ -169,13 +169,20 @@ impl Plane {
         self.pieces.len() < BULK_PIECES / 2
     }
 
-    /// Whether sources that can wait should, for there is enough under way: see [`Plane::has_bulk_room`]
-    /// and [`Link::is_full`].
+    /// Whether a local source that can wait should play on: there is room for long messages
+    /// ([`Plane::has_bulk_room`]), and not all it plays to are links that have enough under way
+    /// ([`Link::is_full`]). Whoever plays to several is not held up by the slowest of them.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub fn has_room(&self, now: LocalTime) -> bool {
-        self.has_bulk_room() && !self.links.iter().flatten().any(|link| link.is_full(now))
+    pub fn has_room(&self, now: LocalTime, port: PortId) -> bool {
+        let mut sinks = self.routes.sinks(Endpoint::local(port)).iter().peekable();
+        let is_full = |sink: Endpoint| {
+            let link = self.links.get(usize::from(sink.link.0)).and_then(Option::as_ref);
+            link.is_some_and(|link| link.is_full(now))
+        };
+        let alone = sinks.peek().is_none();
+        self.has_bulk_room() && (alone || sinks.any(|route| !is_full(route.sink)))
     }
 
     /// Whether what a local source plays now goes out after few system calls: it has few peers to go to,
@@ -509,7 +516,8 @@ impl Plane {
             if only.is_some_and(|o| usize::from(o.link.0) != n) {
                 continue;
             }
-            while let Some((message, to)) = link.release_held(from, only.map(|o| o.port)) {
+            let mut walk = LettingGo::default();
+            while let Some((message, to)) = link.next_held(from, only.map(|o| o.port), &mut walk) {
                 send(link, &self.ports, Sent { from, to, after_bulk: 0, at: now, message });
             }
         }

@@ -21,7 +21,7 @@ use super::receiver::{Received, Receiver};
 use super::sender::Sender;
 use super::window::Window;
 use crate::bridge::{BulkPiece, Endpoint};
-use crate::config::{BULK_QUEUED_MAX, BULK_QUEUED_WORDS, PORTS_MAX};
+use crate::config::{BULK_QUEUED_MAX, BULK_QUEUED_WORDS, BULK_WINDOW, PORTS_MAX};
 use crate::data::counters::PortCounters;
 use crate::id::{LinkNo, PortId};
 use crate::wire::{BulkAck, BulkState, Fragment};
@@ -144,8 +144,10 @@ impl Lanes {
     pub fn fragment(&mut self, link: LinkNo, fragment: &Fragment<'_>) -> Option<Delivery> {
         let lane = self.links.get_mut(&link)?;
         let (from, number) = (fragment.from, fragment.number);
-        // Nobody has a port of such a number: not worth a place in any table.
-        let possible = (1..PORTS_MAX).contains(&usize::from(from.0));
+        // Nobody has a port of such a number: not worth a place in any table. And who keeps to its window has
+        // no more under way than that; the places of the node that plays are for all.
+        let possible = (1..PORTS_MAX).contains(&usize::from(from.0))
+            && (lane.playing.len() < BULK_WINDOW || lane.playing.contains(&(from, number)));
         match if possible { lane.receiver.fragment(fragment) } else { Received::Dropped } {
             Received::More => None,
             Received::Whole(delivery) => {
@@ -239,7 +241,6 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::BULK_WINDOW;
     use crate::midi::Ump;
     use crate::seq::SeqNo;
     use crate::wire::FragmentFlags;
@@ -373,5 +374,13 @@ mod tests {
         let want = [(1, whole), (1, done), (4, whole), (4, refused), (2, refused), (3, refused)];
         assert_eq!(said, want);
         assert_eq!(lanes.refused, 2);
+        // One message more than a peer may have under way, until one of them is played.
+        let window = u32::try_from(BULK_WINDOW).unwrap();
+        for number in 10..10 + window {
+            assert!(lanes.fragment(PEER, &fragment(FROM, 0, number)).is_some());
+        }
+        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 99)).is_none());
+        lanes.played(Endpoint::remote(PEER, FROM), 10, true);
+        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 100)).is_some());
     }
 }

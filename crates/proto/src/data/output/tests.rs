@@ -314,3 +314,76 @@ fn clocks_in_a_bunch_are_spread_and_all_written() {
     assert_eq!(left.len(), 20);
     assert!(left.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 10_000), "{left:?}");
 }
+
+#[test]
+fn what_is_born_in_the_future_is_not_waited_for() {
+    let mut s = Scheduled::new(PlayoutMode::Fixed(Span::from_ms(30)));
+    let born = |hours: i64| note(1, 60, Some(hours * 3_600_000_000));
+    s.comes(1_000, born(1));
+    let left = s.messages(40_000);
+    assert_eq!(left.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [31_000]);
+}
+
+#[test]
+fn a_note_off_that_the_driver_refused_outlives_what_is_cleared() {
+    let mut out = Output::new(true, true);
+    let (on, off) = (play(Ump::midi1(0, 0x90, 60, 1)), play(Ump::midi1(0, 0x80, 60, 1)));
+    for refused in [off, on] {
+        for message in [on, off] {
+            out.push(NOW, message).unwrap();
+            assert_eq!(out.next(), Next::Message(message));
+        }
+        out.put_back(refused);
+        assert_eq!(out.clear(), None);
+        let left = if refused == off { Next::Message(off) } else { Next::Nothing };
+        assert_eq!(out.next(), left);
+    }
+}
+
+#[test]
+fn whose_endings_found_no_room_is_let_go_of_in_the_end() {
+    let mut out = Output::new(true, true);
+    let (on, off) = (note(1, 60, None), end(1, 60, None));
+    out.push(NOW, on).unwrap();
+    assert_eq!(out.next(), Next::Message(on));
+    out.push(NOW, off).unwrap();
+    // Nothing but endings waits, so one of them goes: the oldest.
+    for n in 0..OUTPUT_QUEUE {
+        let [.., key] = (n % 128).to_be_bytes();
+        let other = end(2, key, None);
+        assert_eq!(out.push(NOW, other).is_err(), n == OUTPUT_QUEUE - 1);
+    }
+    let left: Vec<_> =
+        core::iter::from_fn(|| Some(out.next()).filter(|n| *n != Next::Nothing)).collect();
+    assert_eq!(left.len(), OUTPUT_QUEUE + 1);
+    assert_eq!(left.last(), Some(&Next::Message(own(Ump::midi1(1, 0x80, 60, 64)))));
+    assert!(!out.has_work());
+}
+
+#[test]
+fn all_notes_off_of_one_source_leaves_the_other_its_notes_and_its_pedal() {
+    let mut out = Output::new(true, true);
+    let says = |source, data: [u8; 3]| Play {
+        message: Ump::midi1(0, data[0], data[1], data[2]),
+        ..note(source, 60, None)
+    };
+    let mut heard = vec![];
+    for (source, data) in [
+        (1, [0x90, 60, 9]),
+        (1, [0x90, 62, 9]),
+        (2, [0x90, 60, 9]),
+        (2, [0xB0, 64, 127]),
+        (1, [0xB0, 123, 0]),
+        (1, [0xB0, 121, 0]),
+        (2, [0xB0, 123, 0]),
+    ] {
+        out.push(NOW, says(source, data)).unwrap();
+        heard.extend(core::iter::from_fn(|| match out.next() {
+            Next::Message(play) => Some(play.message),
+            _ => None,
+        }));
+    }
+    let m = |data: [u8; 3]| Ump::midi1(0, data[0], data[1], data[2]);
+    let want = [[0x80, 62, 64], [0xB0, 121, 0], [0xB0, 64, 127], [0xB0, 123, 0]].map(m);
+    assert_eq!(heard[4..], want);
+}

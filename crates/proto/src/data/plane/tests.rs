@@ -156,3 +156,23 @@ fn nothing_grows() {
     let (counters, _) = pair.planes[0].counters();
     assert!(counters.output_overflow.read() > 0 && counters.played.read() > 1_000);
 }
+
+/// Who plays to several peers is not held up by the one that does not keep up; who plays to that one alone
+/// is, as long as it may be a matter of a round trip.
+#[test]
+fn a_slow_peer_holds_up_only_who_plays_to_it_alone() {
+    let mut pair = Pair::new();
+    let (here, start) = (&mut pair.planes[0], LocalTime::ZERO);
+    for (port, link) in [(1, 1), (1, 2), (2, 2), (3, 0)] {
+        let sink = Endpoint::remote(LinkNo(link), PortId::NONE);
+        let source = Endpoint::local(PortId(port));
+        here.command(start, ToData::RouteAdd(Route { source, sink }));
+    }
+    let note = Ump::midi1(0, 0x90, 60, 1);
+    (0..1_100).for_each(|_| here.handle_midi(start, PortId(2), start, note));
+    let mut buf = [0; DATAGRAM_MAX];
+    while !matches!(here.poll(start, &mut buf), Output::WakeAt(_)) {}
+    let room = |here: &Plane, now| [1, 2, 3, 4].map(|port| here.has_room(now, PortId(port)));
+    assert_eq!(room(here, start + Span::from_ms(199)), [true, false, true, true]);
+    assert_eq!(room(here, start + Span::from_ms(201)), [true; 4]);
+}

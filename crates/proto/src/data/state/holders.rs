@@ -4,6 +4,9 @@
 //! it; it ends on the device when the last holder lets go. Pedals (64, 66, 67, 69) are down while any
 //! source has them down. So one source's note-off, or its death, never silences another's note, and
 //! whatever a dead source held is let go: pedals first, then notes, then the bend goes to its centre.
+//! Commands for a whole channel (CC 121, 123 and their like) are one source's too: while another source holds
+//! notes there, what the first holds is ended note by note; and after a reset the pedals that others hold
+//! are pressed again.
 //!
 //! ```text
 //! output ─┬ source A, group 0 ─ notes 16 × 128 bits · pedals 16 × 4 bits · bent 16 bits
@@ -12,7 +15,8 @@
 
 use super::meaning::{Meaning, is_midi2, meaning};
 use crate::bridge::Endpoint;
-use crate::config::HOLDERS_MAX;
+use crate::config::{HOLDERS_MAX, HOLDERS_OF_LINK};
+use crate::id::LinkNo;
 use crate::midi::Ump;
 
 /// The pedals that are merged: sustain, sostenuto, soft, hold 2.
@@ -37,6 +41,20 @@ pub struct Holders {
     slots: Vec<Slot>,
     /// Whether several sources are merged as one device needs it; if not, all is passed on.
     merge: bool,
+    /// What is to be said before anything else, in place of a command for a channel or after it.
+    owed: Option<Owed>,
+}
+
+/// What a device must be told for the sake of those who did not give a command.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    group: u8,
+    channel: usize,
+    midi2: bool,
+    /// Notes to end.
+    notes: u128,
+    /// Pedals to press again.
+    pedals: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +100,7 @@ impl Holders {
     /// Nothing held. With `merge`, note-offs and pedal-ups are kept back while another source holds.
     #[must_use]
     pub fn new(merge: bool) -> Self {
-        Self { slots: Vec::with_capacity(HOLDERS_MAX), merge }
+        Self { slots: Vec::with_capacity(HOLDERS_MAX), merge, owed: None }
     }
 
     /// Places there is memory for, in all that could grow.
@@ -100,9 +118,20 @@ impl Holders {
         let found = self.slots.iter().position(|s| s.source == source && s.group == group);
         let begins =
             matches!(held, Held::NoteOn(..) | Held::Pedal(_, _, true) | Held::Bend(_, true));
+        if let Held::AllOff(channel) | Held::ResetControllers(channel) = held
+            && self.merge
+            && self.command(source, group, channel, held)
+        {
+            return Verdict::Held;
+        }
         let at = match found {
             Some(at) => at,
             None if !begins => return self.without_slot(source, group, held),
+            // A bend that is not centred in the end is heard; what hangs is worse.
+            None if self.has_its_share(source) && matches!(held, Held::Bend(..)) => {
+                return Verdict::Write;
+            }
+            None if self.has_its_share(source) => return Verdict::Refuse,
             None if let Some(at) = self.slots.iter().position(Slot::is_empty) => {
                 (self.slots[at].source, self.slots[at].group) = (source, group);
                 at
@@ -111,7 +140,6 @@ impl Holders {
                 self.slots.push(Slot::new(source, group));
                 self.slots.len() - 1
             }
-            // A bend that is not centred in the end is heard; what hangs is worse.
             None if matches!(held, Held::Bend(..)) => return Verdict::Write,
             None => return Verdict::Refuse,
         };
@@ -121,6 +149,57 @@ impl Holders {
         }
         slot.apply(held);
         self.without_slot(source, group, held)
+    }
+
+    /// The next message that is owed to a device after [`Holders::take`], before anything else is taken.
+    ///
+    /// Realtime-safe: yes
+    pub fn next_owed(&mut self) -> Option<Ump> {
+        let Owed { group, channel, midi2, notes, pedals } = self.owed.as_mut()?;
+        let (group, midi2, channel) = (*group, *midi2, *channel);
+        let held = if let Ok(note @ 0..128) = u8::try_from(notes.trailing_zeros()) {
+            *notes &= !(1 << note);
+            Held::NoteOff(channel, note)
+        } else if *pedals != 0 {
+            let lowest = *pedals & pedals.wrapping_neg();
+            *pedals &= !lowest;
+            Held::Pedal(channel, lowest, true)
+        } else {
+            self.owed = None;
+            return None;
+        };
+        Some(message_for(held, group, midi2))
+    }
+
+    /// Whether something is owed.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.owed.is_some_and(|owed| owed.notes != 0 || owed.pedals != 0)
+    }
+
+    /// Sees to it that a command for a channel is not one to those who did not give it; whether something
+    /// else is said in its place.
+    fn command(&mut self, source: Endpoint, group: u8, channel: usize, held: Held) -> bool {
+        let (mut own, mut notes, mut pedals, mut midi2) = (0, 0, 0, false);
+        for slot in self.slots.iter_mut().filter(|s| s.group == group) {
+            if slot.source == source {
+                own |= slot.notes[channel];
+                midi2 = slot.midi2;
+                slot.apply(held);
+            } else {
+                notes |= slot.notes[channel];
+                pedals |= slot.pedals[channel];
+            }
+        }
+        let owed = Owed { group, channel, midi2, notes: 0, pedals: 0 };
+        if held == Held::AllOff(channel) {
+            self.owed = Some(Owed { notes: own & !notes, ..owed }).filter(|_| notes != 0);
+            return notes != 0;
+        }
+        self.owed = Some(Owed { pedals, ..owed }).filter(|_| pedals != 0);
+        false
     }
 
     /// Lets go of something `source` holds and gives the message for it; `None` when it holds nothing
@@ -149,6 +228,12 @@ impl Holders {
     #[must_use]
     pub fn notes_held(&self) -> u32 {
         self.slots.iter().flat_map(|s| s.notes).map(u128::count_ones).sum()
+    }
+
+    /// Whether the link of a source that is not here yet has all the places it may have.
+    fn has_its_share(&self, source: Endpoint) -> bool {
+        let of_link = self.slots.iter().filter(|s| s.source.link == source.link && !s.is_empty());
+        source.link != LinkNo::LOCAL && of_link.count() >= HOLDERS_OF_LINK
     }
 
     fn release_where(&mut self, which: impl Fn(&Slot) -> bool) -> Option<Ump> {
@@ -261,13 +346,17 @@ fn held(message: &Ump) -> Held {
     }
 }
 
-/// The message that tells a device what was let go.
+/// The message that tells a device what was let go, or pressed again.
 fn message_for(released: Held, group: u8, midi2: bool) -> Ump {
     let (status, data1, data2, value) = match released {
         Held::NoteOff(channel, note) => (0x80 | channel, note, 64, 0x8000_0000u32),
-        Held::Pedal(channel, pedal, _) => {
+        Held::Pedal(channel, pedal, down) => {
             let which = PEDALS.get(pedal.trailing_zeros() as usize).copied().unwrap_or(PEDALS[0]);
-            (0xB0 | channel, which, 0, 0)
+            if down {
+                (0xB0 | channel, which, 127, u32::MAX)
+            } else {
+                (0xB0 | channel, which, 0, 0)
+            }
         }
         Held::Bend(channel, _) => (0xE0 | channel, 0, 64, 0x8000_0000),
         // Nothing else is ever released; all-notes-off is the harmless answer.
@@ -289,7 +378,7 @@ fn message_for(released: Held, group: u8, midi2: bool) -> Ump {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{LinkNo, PortId};
+    use crate::id::PortId;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -300,6 +389,7 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Op {
         Play(u16, Ump),
+        Command(u16, u8, u8),
         Die(u16),
     }
 
@@ -312,6 +402,8 @@ mod tests {
             });
         prop_oneof![
             20 => (0u16..3, message).prop_map(|(s, m)| Op::Play(s, m)),
+            2 => (0u16..3, 0u8..2, prop::sample::select(vec![120u8, 121, 123]))
+                .prop_map(|(s, channel, controller)| Op::Command(s, channel, controller)),
             1 => (0u16..3).prop_map(Op::Die),
         ]
     }
@@ -319,6 +411,10 @@ mod tests {
     /// What a device does with what it is sent: the notes and pedals it has on.
     fn device(on: &mut BTreeSet<(u8, u8, bool)>, m: &Ump) {
         let [_, status, d1, d2] = m.words()[0].to_be_bytes();
+        if status >> 4 == 0xB && d1 >= 120 {
+            // 121 lifts the pedals, the others end the notes.
+            return on.retain(|(ch, _, note)| *ch != status & 15 || *note == (d1 == 121));
+        }
         let (note, down) = match status >> 4 {
             9 => (true, d2 > 0),
             8 => (true, false),
@@ -342,6 +438,13 @@ mod tests {
                     Op::Play(s, m) => {
                         device(&mut wanted[usize::from(s)], &m);
                         if holders.take(source(s), &m) == Verdict::Write { device(&mut sounding, &m); }
+                    }
+                    Op::Command(s, channel, controller) => {
+                        let m = Ump::midi1(0, 0xB0 | channel, controller, 0);
+                        device(&mut wanted[usize::from(s)], &m);
+                        if holders.take(source(s), &m) == Verdict::Write { device(&mut sounding, &m); }
+                        while let Some(m) = holders.next_owed() { device(&mut sounding, &m); }
+                        prop_assert!(!holders.owes());
                     }
                     Op::Die(s) => {
                         wanted[usize::from(s)].clear();
@@ -390,6 +493,22 @@ mod tests {
         holders.take(source(1), &Ump::system(0, 0xF8, 0, 0));
         let off = Ump::from_words(&[0x4082_3C00, 0x8000_0000]).unwrap();
         assert_eq!(holders.release(source(1)), Some(off));
+    }
+
+    #[test]
+    fn no_link_takes_all_places() {
+        let mut holders = Holders::new(true);
+        let (on, bend) = (Ump::midi1(0, 0x90, 60, 1), Ump::midi1(0, 0xE0, 0, 1));
+        let port = |n: usize| Endpoint::remote(LinkNo(1), PortId(u16::try_from(n).unwrap()));
+        for n in 0..HOLDERS_OF_LINK {
+            assert_eq!(holders.take(port(n), &on), Verdict::Write);
+        }
+        assert_eq!(holders.take(port(HOLDERS_OF_LINK), &on), Verdict::Refuse);
+        assert_eq!(holders.take(port(HOLDERS_OF_LINK), &bend), Verdict::Write);
+        assert_eq!(holders.take(source(2), &on), Verdict::Write);
+        // What ended makes room again.
+        assert_eq!(holders.take(port(0), &Ump::midi1(0, 0x80, 60, 0)), Verdict::Held);
+        assert_eq!(holders.take(port(HOLDERS_OF_LINK), &on), Verdict::Write);
     }
 
     #[test]

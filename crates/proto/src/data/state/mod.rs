@@ -51,6 +51,7 @@ mod strand;
 
 mod apply;
 mod ended;
+mod letting_go;
 mod repair;
 mod table;
 
@@ -62,6 +63,7 @@ mod tests;
 
 pub use entry::{Entry, Kind, UnknownKind};
 pub use holders::{Holders, Verdict};
+pub use letting_go::LettingGo;
 pub use order::{coalesces, conflicts, is_ending, is_note_off, is_note_on, is_part, note_of};
 pub use repair::Repair;
 pub use strand::Strand;

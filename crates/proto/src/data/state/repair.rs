@@ -278,7 +278,7 @@ impl StateTable {
     }
 
     /// What ends a value that the sender does not have.
-    fn ending(&self, entry: &Entry) -> Option<Ump> {
+    pub(super) fn ending(&self, entry: &Entry) -> Option<Ump> {
         let say = Say { strand: entry.strand, midi2: entry.midi2 };
         let note = entry.note();
         match entry.kind {
