@@ -41,15 +41,15 @@ for when in "before 0 $from" "meanwhile $from $to" "afterwards $to $(clock_us)";
   [ "$name" = meanwhile ] && p99=$(json p99 <<<"$row")
 done
 rate=$(sed -n 's/.* s, \([0-9]*\) a second/\1/p' "$OUT/flood.out")
-# On a machine that does other things the flood itself gets less of it.
-within "datagrams a second (of 100,000)" 50000 "$rate" 110000
+within "datagrams a second (of 100,000)" 90000 "$rate" 110000
 # A datagram that finds the socket full is lost and comes again: that is the worst that may be.
-within "p99 of the notes in the flood, in ms" 0 "$p99" 50
+within "p99 of the notes in the flood, in ms" 0 "$p99" 20
 equal "what differs" "the same" "$(agree)"
 for name in a b; do
   grown=memory_$name
   within "kB by which $name grew" -20000 $(($(memory $name) - ${!grown})) 4000
 done
-check "the flood was counted" test "$(($(counted) - before))" -gt 10000
+# What finds the socket full is dropped by the system.
+check "the flood was counted" test "$(($(counted) - before))" -gt 800000
 equal "b thinks that a moved so often" 0 "$(link_of b a address_moves)"
 check "a and b were linked all the time" sh -c "! grep -q 'ended' '$OUT/a.err' '$OUT/b.err'"

@@ -3,12 +3,13 @@
 
     smf.py count FILE...             events of each file, and seconds
     smf.py list FILE                 one line per message: seconds, bytes in hexadecimal
+    smf.py densest FILE              the most events that one of its ticks has
     smf.py cut SECONDS FILE NEW      the beginning as a file of its own, with nothing left sounding
 """
 
 import struct
 import sys
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 # What is on the wire, and when: `data` is one whole MIDI 1.0 message.
 Event = namedtuple("Event", "seconds tick data")
@@ -205,6 +206,9 @@ def main(arguments):
         case ["list", path]:
             for event in messages(path):
                 print(f"{event.seconds:.6f} {event.data.hex()}")
+        case ["densest", path]:
+            ticks = Counter(event.tick for event in messages(path))
+            print(max(ticks.values(), default=0))
         case ["cut", seconds, path, new]:
             cut(float(seconds), path, new)
         case _:

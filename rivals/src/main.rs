@@ -19,11 +19,12 @@ use realtime::Effort;
 use row::Row;
 
 const USAGE: &str = "\
-usage: midip2p-rivals [--quick | --once] [--json] [--compare FILE] [ROW…]
+usage: midip2p-rivals [--quick | --once] [--json] [--check] [--compare FILE] [ROW…]
 
   --quick         less than a minute instead of five; the figures are worth less
   --once          seconds: shows that each bench runs, and gets the right answers
   --json          a JSON object for each row instead of the table
+  --check         exit code 1 when a row misses its target
   --compare FILE  marks what became more than 10 % worse since FILE, the --json of an earlier run
   ROW             only rows whose name holds all these words, of: one way,
                   spacing, throughput, CPU, JSONMIDI, loss";
@@ -33,6 +34,7 @@ struct Options {
     quick: bool,
     once: bool,
     json: bool,
+    check: bool,
     compare: Option<String>,
     words: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--once" => options.once = true,
                 "--json" => options.json = true,
+                "--check" => options.check = true,
                 "--compare" => {
                     options.compare = Some(arguments.next().context("--compare needs a file")?);
                 }
@@ -98,18 +101,21 @@ impl Sheet {
         }
     }
 
-    fn end(&self) {
+    /// Whether all targets were met.
+    fn end(&self) -> bool {
         if self.json {
-            return;
+            return self.missed.is_empty();
         }
         println!("{} rows, {} of them missed their targets", self.rows, self.missed.len());
         for name in &self.missed {
             println!("    {name}");
         }
+        self.missed.is_empty()
     }
 }
 
-fn run(options: &Options) -> Result<()> {
+/// Whether that is what was asked for: with `--check`, that all targets were met.
+fn run(options: &Options) -> Result<bool> {
     let (effort, rounds) = match options {
         Options { once: true, .. } => (Effort::ONCE, 5),
         Options { quick: true, .. } => (Effort::QUICK, 200),
@@ -143,8 +149,7 @@ fn run(options: &Options) -> Result<()> {
     if sheet.rows == 0 {
         bail!("no row has all these words in its name: {}", options.words.join(" "));
     }
-    sheet.end();
-    Ok(())
+    Ok(sheet.end() || !options.check)
 }
 
 fn main() -> ExitCode {
@@ -160,7 +165,8 @@ fn main() -> ExitCode {
         }
     };
     match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -52,7 +52,7 @@ fn ends(halves: &[Half; 2]) -> (AppSource, AppSink) {
 
 #[test]
 fn notes_acknowledgements_and_repeats() {
-    let halves = pair(Rank::Normal);
+    let halves = pair(Rank::Normal(0));
     let (mut source, mut sink) = ends(&halves);
     let in_flight = || halves[0].ports[usize::from(KEYS.0)].in_flight.read();
     // By the program's own thread, and by the other.
@@ -74,7 +74,7 @@ fn notes_acknowledgements_and_repeats() {
 
 #[test]
 fn an_overflow_and_its_repair() {
-    let halves = pair(Rank::Normal);
+    let halves = pair(Rank::Normal(0));
     let (mut source, mut sink) = ends(&halves);
     assert_no_alloc(|| {
         source.push_now(clock::now(), Ump::midi1(0, 0xB0, 64, 127));
@@ -88,7 +88,7 @@ fn an_overflow_and_its_repair() {
 
 #[test]
 fn sysex_goes_out_in_pieces_and_comes_in_whole() {
-    let mut halves = pair(Rank::Normal);
+    let mut halves = pair(Rank::Normal(0));
     let (mut source, mut sink) = ends(&halves);
     let dump: Vec<Ump> = sysex7::packets(0, &[5; 600]).collect();
     assert_no_alloc(|| dump.iter().for_each(|p| assert!(source.push(clock::now(), *p))));
@@ -103,7 +103,7 @@ fn sysex_goes_out_in_pieces_and_comes_in_whole() {
 
 #[test]
 fn links_and_programs_that_come_and_go() {
-    let mut halves = pair(Rank::Normal);
+    let mut halves = pair(Rank::Normal(0));
     for _ in 0..4 {
         let (mut source, mut sink) = ends(&halves);
         assert_no_alloc(|| source.send(clock::now(), note(true, 60)));

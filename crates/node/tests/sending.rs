@@ -116,7 +116,7 @@ fn what_a_full_ring_dropped_is_repaired_and_an_open_sysex_cut() {
 
 #[test]
 fn a_thread_sends_by_itself_where_it_may_and_leaves_the_rest_to_the_other() {
-    let halves = pair(Rank::Normal);
+    let halves = pair(Rank::Normal(0));
     let mut source = halves[0].apps.source(KEYS).unwrap();
     let sent = || halves[0].link.events_sent.read();
     assert!(source.send(clock::now(), note(true, 60)));
@@ -149,7 +149,7 @@ fn a_thread_sends_by_itself_where_it_may_and_leaves_the_rest_to_the_other() {
 
 #[test]
 fn when_the_lane_is_gone_a_program_is_told() {
-    let mut halves = pair(Rank::Normal);
+    let mut halves = pair(Rank::Normal(0));
     let mut source = halves[0].apps.source(KEYS).unwrap();
     assert!(source.send(clock::now(), note(true, 60)));
     halves[0].tell(Command::Stop);
@@ -170,7 +170,7 @@ fn when_the_lane_is_gone_a_program_is_told() {
 fn threads_that_send_by_themselves_keep_their_order() {
     const EVENTS: u8 = 100;
     // On one node: no network that may lose or merge anything.
-    let [mut a, _] = pair(Rank::Normal);
+    let [mut a, _] = pair(Rank::Normal(0));
     let (from, to) = (Endpoint::local(KEYS), Endpoint::local(SYNTH));
     a.tell(Command::Data(ToData::RouteAdd(Route { source: from, sink: to })));
     let (stop, claim) = (AtomicBool::new(false), Arc::clone(&a.claim));

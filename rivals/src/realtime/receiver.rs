@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Result, anyhow};
 use midip2p::node::Node;
-use midip2p::os::clock;
+use midip2p::os::{clock, slice};
 use midip2p::ports::stamp;
 use midip2p::transport::lan;
 use midip2p_proto::bridge::PlayoutMode;
@@ -61,6 +61,8 @@ fn bare() -> Result<Bare> {
     let (counting, (said, thread)) = (Arc::clone(&counts), std::sync::mpsc::channel());
     std::thread::Builder::new().name("bare-recv".to_owned()).spawn(move || {
         let _ = said.send(this_thread());
+        // As the node's own thread does where it gets no real-time scheduling: the same policy for both.
+        let _ = slice::shorten();
         let mut buf = [0; 1500];
         while let Ok(length) = socket.recv(&mut buf) {
             let at = clock::now();
@@ -82,6 +84,8 @@ fn flood() -> Result<Bare> {
     let (counting, (said, thread)) = (Arc::clone(&counts), std::sync::mpsc::channel());
     std::thread::Builder::new().name("bare-flood".to_owned()).spawn(move || {
         let _ = said.send(this_thread());
+        // As the node's own thread does where it gets no real-time scheduling: the same policy for both.
+        let _ = slice::shorten();
         let mut buffers = vec![[0_u8; 1500]; BATCH];
         let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
         loop {

@@ -338,11 +338,19 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
     }
     lines.extend(replaced(info, args));
     if !info.realtime {
-        lines.push("No real-time priority: under load notes may come late.".to_owned());
+        lines.push(
+            "No real-time priority: under load notes may come late. \"@audio - rtprio 95\" and \
+             \"@audio - memlock unlimited\" in /etc/security/limits.conf grant it to the group audio."
+                .to_owned(),
+        );
     }
     if info.realtime && !info.memory_locked {
         // Without either, the line above says what there is to say.
-        lines.push("Memory is not locked: what was swapped out comes back late.".to_owned());
+        lines.push(
+            "Memory is not locked: what was swapped out comes back late. \"@audio - memlock unlimited\" \
+             in /etc/security/limits.conf lets it be."
+                .to_owned(),
+        );
     }
     if args.no_discovery && args.peer.is_empty() {
         lines.push(

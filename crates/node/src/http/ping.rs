@@ -74,7 +74,7 @@ fn body(peer: &PeerView, probed: &Probed) -> serde_json::Value {
         "peer": peer.name,
         "id": peer.node.map(|id| id.to_string()),
         "address": peer.address.to_string(),
-        "path": "udp",
+        "path": if probed.by_datagram { "udp" } else { "stream" },
         "rtt_us": us(probed.round_trip),
         "out_us": probed.ways.map(|(out, _)| us(out)),
         "back_us": probed.ways.map(|(_, back)| us(back)),

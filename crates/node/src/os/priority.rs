@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::slice;
 use thread_priority::unix::{
     RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id, thread_schedule_policy_param,
@@ -17,8 +18,8 @@ const FIFO: u8 = 50;
 pub enum Rank {
     /// Below the ordinary: batch and idle work.
     Background,
-    /// The ordinary scheduling.
-    Normal,
+    /// The ordinary scheduling: the less nice, the more urgent.
+    Normal(i32),
     /// First come or round robin, with this priority.
     Realtime(i32),
 }
@@ -47,7 +48,7 @@ fn ask_rank() -> Rank {
     use thread_priority::unix::NormalThreadSchedulePolicy as Normal;
     match thread_schedule_policy_param(thread_native_id()) {
         Ok((ThreadSchedulePolicy::Realtime(_), params)) => Rank::Realtime(params.sched_priority),
-        Ok((ThreadSchedulePolicy::Normal(Normal::Other), _)) => Rank::Normal,
+        Ok((ThreadSchedulePolicy::Normal(Normal::Other), _)) => Rank::Normal(-slice::niceness()),
         Ok(_) | Err(_) => Rank::Background,
     }
 }
@@ -59,6 +60,20 @@ pub enum Priority {
     Realtime,
     /// The ordinary one; the system refused the other.
     Normal,
+}
+
+/// Makes the calling thread as urgent as it may be: by real-time scheduling, or else by a short slice of the
+/// ordinary one.
+///
+/// Realtime-safe: no
+#[must_use]
+pub fn urge() -> Priority {
+    let priority = raise();
+    if priority == Priority::Normal {
+        // A nicety: without it the thread waits a little longer for its turn.
+        let _ = slice::shorten();
+    }
+    priority
 }
 
 /// Asks for real-time scheduling of the calling thread.

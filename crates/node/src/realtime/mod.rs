@@ -31,7 +31,6 @@ use self::lane::{Lane, Rings};
 use self::thread::Thread;
 use crate::os::memory::{self, Memory};
 use crate::os::priority::{self, Priority};
-use crate::os::slice;
 use crate::os::wake::{Bell, Signal};
 use crate::ports::Driver;
 use crate::transport::Datagrams;
@@ -192,11 +191,7 @@ pub fn start(
     let thread = Thread::new(&lane, Arc::clone(&claim))?;
     let (said, granted) = std::sync::mpsc::sync_channel(1);
     let join = std::thread::Builder::new().name("midip2p-rt".into()).spawn(move || {
-        let granted = (priority::raise(), memory::lock());
-        if granted.0 == Priority::Normal {
-            // A nicety: without it the thread waits a little longer for its turn.
-            let _ = slice::shorten();
-        }
+        let granted = (priority::urge(), memory::lock());
         // From here on others may send as well, who are no less urgent than this thread.
         claim.open(lane, priority::rank());
         let _ = said.send(granted);

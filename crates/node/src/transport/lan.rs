@@ -76,7 +76,7 @@ pub fn open(listen: &Listen) -> Result<Transport, LanError> {
     let (tcp, tcp_port) = bind_all("TCP", listen.tcp, TCP_PORT, &listen.addresses, bind_tcp)?;
     let sources = listen.addresses.clone();
     Ok(Transport {
-        datagrams: Box::new(Udp { sockets: udp }),
+        datagrams: Box::new(Udp { sockets: udp, next: 0 }),
         dialer: Arc::new(Dial { sources }),
         acceptor: Box::new(Accept { listeners: tcp }),
         udp_port,
@@ -153,6 +153,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, u16)> {
 
 struct Udp {
     sockets: Vec<Bound>,
+    /// Where the next look begins: a flood on one socket does not keep the others from being read.
+    next: usize,
 }
 
 /// A socket and the family that it was bound in: to ask it again costs a system call.
@@ -167,11 +169,15 @@ impl Datagrams for Udp {
     }
 
     fn receive(&mut self, buf: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        for Bound { socket, .. } in &self.sockets {
+        let (before, from) = self.sockets.split_at(self.next.min(self.sockets.len()));
+        for (n, Bound { socket, .. }) in from.iter().chain(before).enumerate() {
             // An error (port unreachable of an earlier send) is not the end: the next call goes on.
             for _ in 0..4 {
                 match socket.recv_from(buf) {
-                    Ok((length, from)) => return Some((length, unmapped(from))),
+                    Ok((length, from)) => {
+                        self.next = (self.next + n + 1) % self.sockets.len();
+                        return Some((length, unmapped(from)));
+                    }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) => {}
                 }

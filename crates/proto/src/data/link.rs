@@ -323,7 +323,7 @@ impl Link {
                     self.counters.loss_out.set(self.rate.loss().share());
                 }
                 Ok(Field::Probe(probe)) => {
-                    if self.pinger.take(now, &probe, stated, &self.clock) {
+                    if self.pinger.take(now, &probe, stated, from.is_some(), &self.clock) {
                         self.ack_at = now;
                     }
                 }

@@ -32,7 +32,7 @@ impl Bare {
         let (stamp, stamps) = sync_channel(STAMPS);
         thread::Builder::new().name("midip2p-bare".to_owned()).spawn(move || {
             // As urgent as the thread it is compared with.
-            let _ = priority::raise();
+            let _ = priority::urge();
             receive(&receiving, &stamp);
         })?;
         Ok(Self { socket, to, stamps })

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Figures {
     pub(super) p50: f64,
-    pub(super) p99: f64,
+    /// Of fewer than a hundred samples it would be their maximum.
+    pub(super) p99: Option<f64>,
     pub(super) max: f64,
 }
 
@@ -21,7 +22,8 @@ impl Figures {
             let rank = (samples.len() * percent).div_ceil(100).max(1);
             samples.get(rank - 1).copied().unwrap_or_default()
         };
-        Self { p50: at(50), p99: at(99), max: at(100) }
+        let p99 = (samples.len() >= 100).then(|| at(99));
+        Self { p50: at(50), p99, max: at(100) }
     }
 
     pub(super) fn json(self) -> Value {
@@ -60,8 +62,8 @@ mod tests {
     #[test]
     fn figures_are_ranks() {
         let samples = (1..=200).rev().map(f64::from).collect();
-        assert_eq!(Figures::of(samples), Figures { p50: 100.0, p99: 198.0, max: 200.0 });
-        assert_eq!(Figures::of(vec![3.0]), Figures { p50: 3.0, p99: 3.0, max: 3.0 });
+        assert_eq!(Figures::of(samples), Figures { p50: 100.0, p99: Some(198.0), max: 200.0 });
+        assert_eq!(Figures::of(vec![3.0]), Figures { p50: 3.0, p99: None, max: 3.0 });
         assert_eq!(Figures::of(vec![]), Figures::default());
     }
 

@@ -56,7 +56,28 @@ impl Nodes {
                 Err(exit) => return Ok(Err(exit)),
             }
         }
-        Ok(Ok(nodes))
+        Ok(nodes.wait_for_the_clocks(inbox)?.map(|()| nodes))
+    }
+
+    /// Waits until the two have compared their clocks, without which nobody knows how long a note took.
+    fn wait_for_the_clocks(&self, inbox: &mut Inbox) -> anyhow::Result<Result<(), Exit>> {
+        let deadline = clock::now() + READY_WITHIN;
+        let compared = |mesh: &Value| {
+            let peers = mesh.get("peers").and_then(Value::as_array);
+            peers.is_some_and(|all| all.iter().any(|peer| peer["rtt_us"].is_number()))
+        };
+        while !compared(&self.client(1).get("/network/mesh")?) {
+            match inbox.next_until((clock::now() + Span::from_ms(5)).min(deadline)) {
+                Some(Input::Child(which, None)) => return Err(self.ended(which)),
+                Some(Input::Signal) => return Ok(Err(signal_exit(inbox))),
+                Some(_) => {}
+                None if clock::now() < deadline => {}
+                None => {
+                    bail!("the demo's nodes were not linked in time; is the machine very busy?")
+                }
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// The HTTP interface of a node: 0 or 1.

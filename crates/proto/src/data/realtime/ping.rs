@@ -32,6 +32,8 @@ pub struct Probed {
     pub number: u32,
     /// How many had come to the peer when it answered: if none was lost on the way there, as many.
     pub heard: u32,
+    /// Whether the answer came by a datagram, not by a stream that carried it.
+    pub by_datagram: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,8 +97,8 @@ impl Pinger {
         }
     }
 
-    /// Takes a question or an answer that came with these times; whether it was a question, so that
-    /// the answer should leave now.
+    /// Takes a question or an answer that came with these times, by a datagram or by the stream that carried
+    /// one; whether it was a question, so that the answer should leave now.
     ///
     /// Realtime-safe: yes
     pub fn take(
@@ -104,6 +106,7 @@ impl Pinger {
         now: LocalTime,
         probe: &Probe,
         times: Option<Times>,
+        by_datagram: bool,
         clock: &ClockMap,
     ) -> bool {
         if !probe.answer {
@@ -133,6 +136,7 @@ impl Pinger {
             ways,
             number,
             heard: probe.asked,
+            by_datagram,
         });
         false
     }
@@ -177,16 +181,16 @@ mod tests {
         a.ask(77);
         let asks = written(&mut a, at(100));
         assert_eq!((asks.len(), written(&mut a, at(101)).len()), (1, 0));
-        assert!(b.take(at(9_000), &asks[0], None, &clock));
+        assert!(b.take(at(9_000), &asks[0], None, true, &clock));
         let answers = written(&mut b, at(9_300));
         let echo = Some(Echo { sent: at(100), received: at(9_000) });
-        a.take(at(900), &answers[0], Some(Times { sent: at(9_300), echo }), &clock);
+        a.take(at(900), &answers[0], Some(Times { sent: at(9_300), echo }), true, &clock);
         let probed = a.probed().unwrap();
         assert_eq!((probed.token, probed.round_trip), (77, Span::from_us(500)));
         assert_eq!((probed.number, probed.heard), (1, 1));
         assert_eq!(a.probed(), None);
         // The same answer again is none.
-        a.take(at(950), &answers[0], None, &clock);
+        a.take(at(950), &answers[0], None, true, &clock);
         assert_eq!(a.probed(), None);
     }
 
@@ -201,10 +205,10 @@ mod tests {
             if n == 2 || n == 3 {
                 continue;
             }
-            b.take(at(0), &asks[0], None, &clock);
+            b.take(at(0), &asks[0], None, true, &clock);
             let answers = written(&mut b, at(0));
             if n != 6 {
-                a.take(at(i64::from(n) * 1_000 + 80), &answers[0], None, &clock);
+                a.take(at(i64::from(n) * 1_000 + 80), &answers[0], None, true, &clock);
                 last = a.probed();
             }
         }
@@ -216,16 +220,16 @@ mod tests {
     #[test]
     fn an_answer_to_nothing_is_ignored() {
         let (mut a, clock) = (Pinger::default(), ClockMap::new(true));
-        a.take(at(1), &Probe { answer: true, token: 0, asked: 3 }, None, &clock);
+        a.take(at(1), &Probe { answer: true, token: 0, asked: 3 }, None, true, &clock);
         assert_eq!(a.probed(), None);
         // So is one that has been waited for too long.
         for n in 0..=u32::try_from(ASKED_MAX).unwrap() {
             a.ask(n);
             written(&mut a, at(i64::from(n)));
         }
-        a.take(at(9_999), &Probe { answer: true, token: 0, asked: 3 }, None, &clock);
+        a.take(at(9_999), &Probe { answer: true, token: 0, asked: 3 }, None, true, &clock);
         assert_eq!(a.probed(), None);
-        a.take(at(9_999), &Probe { answer: true, token: 1, asked: 3 }, None, &clock);
+        a.take(at(9_999), &Probe { answer: true, token: 1, asked: 3 }, None, true, &clock);
         assert_eq!(a.probed().map(|p| p.token), Some(1));
     }
 }
