@@ -208,7 +208,7 @@ impl Player {
                     } else {
                         break;
                     }
-                    at = at + pause;
+                    at += pause;
                 }
             }
         }
