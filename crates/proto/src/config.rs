@@ -198,6 +198,9 @@ pub const ACK_EVENTS: u32 = 64;
 /// path open. Two a second cost 200 byte/s.
 pub const PROBE_EVERY: Span = Span::from_ms(500);
 
+/// So many times as often where much is lost: half as often as an event would be sent.
+pub const PROBES_MOST: u32 = 5;
+
 /// Right after a link is made, probes follow each other this fast, [`PROBE_FIRST`] times, so that the
 /// round trip is known before the first note.
 pub const PROBE_FAST: Span = Span::from_ms(20);

@@ -36,7 +36,7 @@ fn without_a_bug_nothing_is_found() -> Result<(), String> {
 #[test]
 fn every_planted_bug_is_found() -> Result<(), String> {
     let (wired, losing) = (Path::wired(), Path::losing(20));
-    let bugs: [(Mutant, Path, &[&str]); 13] = [
+    let bugs: [(Mutant, Path, &[&str]); 14] = [
         (Mutant::DropNoteOff, wired, &["was left sounding"]),
         (Mutant::PlayTwice, wired, &["came twice"]),
         (Mutant::Swap, wired, &["out of order"]),
@@ -45,6 +45,7 @@ fn every_planted_bug_is_found() -> Result<(), String> {
         (Mutant::DropController, wired, &["values differ"]),
         (Mutant::ChangeController, wired, &["came twice"]),
         (Mutant::OldValue, wired, &["after a newer one"]),
+        (Mutant::CutShort, wired, &["cut short"]),
         (Mutant::DropSelection, wired, &["which it never was", "an old value"]),
         (Mutant::DropTune, wired, &["the books do not balance"]),
         (Mutant::ForgetAck, wired, &["in flight"]),

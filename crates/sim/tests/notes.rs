@@ -183,6 +183,7 @@ fn panic_is_silence_everywhere() -> Result<(), String> {
         w.sysex(mac, "Keys", 1, &dump(seed, 100));
         w.run(Span::from_ms(300))?;
         let input = midip2p_proto::control::Input::Panic;
+        w.checkers.panicked = true;
         w.tell(
             if seed % 2 == 0 { mac } else { pc },
             midip2p_proto::node::NodeInput::Control(input),

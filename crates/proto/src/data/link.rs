@@ -20,7 +20,7 @@ use super::realtime::transit::Transit;
 use super::state::LettingGo;
 use crate::config::{
     ACK_EVENTS, ACK_WITHIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY, PROBE_FAST,
-    PROBE_FIRST, QUIET_AFTER,
+    PROBE_FIRST, PROBES_MOST, QUIET_AFTER,
 };
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
@@ -423,7 +423,9 @@ impl Link {
         self.ack_at = LocalTime::MAX;
         self.events_to_ack = 0;
         self.probes = self.probes.saturating_add(1);
-        let pause = if self.probes < PROBE_FIRST { PROBE_FAST } else { PROBE_EVERY };
+        // Where every second probe is lost, three in a row are soon, and the link with them.
+        let often = i64::from((plan.copies / 2).clamp(1, PROBES_MOST));
+        let pause = if self.probes < PROBE_FIRST { PROBE_FAST } else { PROBE_EVERY / often };
         self.probe_at = now + pause;
         self.counters.datagrams_sent.add_one();
         Some(Outgoing { length, carried })

@@ -5,6 +5,7 @@
 //!        ▸ order   it was sent; not twice; no channel out of order
 //!        ▸ values  no device has a value that its source's never had
 //! at rest ▸ rest   nothing hangs; each device is what its source's is
+//!         ▸ short  no node ended what its source went on holding
 //!         ▸ accounts  each event of the real-time lane was played, superseded or dropped
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod accounts;
 pub mod order;
 pub mod rest;
 pub mod sent;
+pub mod short;
 pub mod sysex;
 pub mod values;
 
@@ -50,6 +52,8 @@ pub struct Checkers {
     pub repaired: BTreeMap<usize, (TrueTime, u64)>,
     /// Whether something happened after which a device need not be what its source's is.
     pub excused: bool,
+    /// Whether somebody pressed panic, which cuts short what sounds.
+    pub panicked: bool,
     /// The first thing that was wrong.
     pub violation: Option<String>,
 }
@@ -143,6 +147,10 @@ impl Checkers {
             let heard = output.heard.keys().filter(|group| !self.shared.contains(group));
             for group in heard {
                 self.agree(place, *group)?;
+                if let Some(source) = self.sources.get(group).filter(|_| !self.panicked) {
+                    short::nothing_cut(*group, &output.log, source)
+                        .map_err(|what| format!("{place:?}: {what}"))?;
+                }
             }
         }
         Ok(())

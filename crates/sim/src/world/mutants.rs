@@ -29,6 +29,8 @@ pub enum Mutant {
     ChangeController,
     /// A controller's value comes again after the next one.
     OldValue,
+    /// One note in ten ends by the node's own doing as soon as it begins.
+    CutShort,
     /// Half of what selects a parameter is not played, so that data go to another one.
     DropSelection,
     /// What changes nothing that could be compared at rest is not played: a request to tune.
@@ -53,7 +55,7 @@ impl Mutant {
         };
         match self {
             Self::DropNoteOff => voice && message.status() >> 4 == 8,
-            Self::PlayTwice | Self::Swap => voice && message.status() >> 4 == 9,
+            Self::PlayTwice | Self::Swap | Self::CutShort => voice && message.status() >> 4 == 9,
             Self::CutSysEx | Self::ChangeSysEx => is_last(message),
             Self::DropController => controller == Some(7),
             Self::ChangeController | Self::OldValue => controller == Some(7),
@@ -84,6 +86,12 @@ impl World {
             Some(Mutant::PlayTwice) => {
                 self.checkers.heard(now, &place, &message);
                 self.checkers.heard(now, &place, &message);
+            }
+            Some(Mutant::CutShort) => {
+                let [_, status, note, _] = message.words()[0].to_be_bytes();
+                let end = Ump::midi1(message.group().unwrap_or(0), 0x80 | status & 0xF, note, 64);
+                self.checkers.heard(now, &place, &message);
+                self.checkers.heard(now, &place, &end);
             }
             Some(Mutant::OldValue) => {
                 self.checkers.heard(now, &place, &message);
