@@ -122,6 +122,42 @@ fn a_line_of_64_kbit_with_a_thousand_events_a_second_plays_its_notes() -> Result
     })
 }
 
+/// A snapshot of several parts, each of which takes longer than a tenth of a second on its way.
+#[test]
+fn a_snapshot_gets_through_a_line_on_which_its_parts_take_long() -> Result<(), String> {
+    seeds::usually(5, |seed| {
+        let (mut w, mac, pc) = pair(Path::narrow(32_000), seed)?;
+        let value = |n: u32| {
+            let [.., channel] = (n % 16).to_be_bytes();
+            // 70 to 79 and 102 to 111: those that mean nothing but their value.
+            let [.., controller] = (n / 16 % 10 + [70, 102][(n / 160 % 2) as usize]).to_be_bytes();
+            let [.., value] = (n % 120).to_be_bytes();
+            Ump::midi1(1, 0xB0 | channel, controller, 1 + value)
+        };
+        w.send(mac, "Keys", note(1, 1, true));
+        for n in 0..320 {
+            w.send(mac, "Keys", value(n));
+            w.run(Span::from_ms(60))?;
+        }
+        // More than a history holds, while nothing passes: all of it is left to a snapshot.
+        w.part(mac, pc);
+        for n in 0..2_400 {
+            w.send(mac, "Keys", value(n * 7 + 1));
+        }
+        w.run(Span::from_s(2))?;
+        w.join(mac, pc);
+        w.run_until(Span::from_s(3), "both ends agree", |w| {
+            w.checkers.agree(&place(pc, "Keys @ mac"), 1).is_ok()
+        })?;
+        w.send(mac, "Keys", note(2, 1, true));
+        w.run(Span::from_ms(600))?;
+        w.send(mac, "Keys", note(2, 1, false));
+        w.send(mac, "Keys", note(1, 1, false));
+        expect(w.linked(mac, pc), "they are linked all the time")?;
+        quiet(&mut w)
+    })
+}
+
 #[test]
 fn of_two_who_hold_one_note_one_dies_and_it_sounds_on() -> Result<(), String> {
     seeds::each(|seed| {

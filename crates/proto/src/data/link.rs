@@ -63,6 +63,10 @@ pub struct Link {
     transit: Transit,
     echo: Option<Echo>,
     heard: LocalTime,
+    /// When the first thing left since then that the peer answers.
+    asked: Option<LocalTime>,
+    /// The last datagram had a part of a snapshot: events that wait come first now.
+    was_part: bool,
     came: Came,
     digest_due: bool,
     digest_at: LocalTime,
@@ -138,6 +142,8 @@ impl Link {
             transit: Transit::default(),
             echo: None,
             heard: LocalTime::ZERO,
+            asked: None,
+            was_part: false,
             came: Came::default(),
             digest_due: false,
             digest_at: LocalTime::ZERO,
@@ -215,7 +221,9 @@ impl Link {
     pub fn is_full(&self, now: LocalTime) -> bool {
         let since = self.sender.unanswered_since();
         self.sender.in_flight() > HISTORY_EVENTS as u64 / 2
-            && since.is_none_or(|since| now - since < WORTH_WAITING)
+            && since.is_none_or(|since| {
+                now - since < WORTH_WAITING.max(self.rate.usual_round_trip() * 3)
+            })
     }
 
     /// The last bulk message of a source on this link.
@@ -359,7 +367,7 @@ impl Link {
         let rtt = self.rate.usual_round_trip();
         // While the peer is silent a snapshot would be lost: what hears it again asks for it. One that takes
         // the place of events is what asks whether it is there.
-        let is_asked = !self.is_quiet(now) || self.snapshots.unanswered_since().is_some();
+        let is_asked = !self.is_quiet(now) || self.snapshots.is_needed();
         let snapshot =
             if is_asked { self.snapshots.wake_at(&self.sender, rtt) } else { LocalTime::MAX };
         let content = self.sender.wake_at().min(snapshot);
@@ -382,7 +390,7 @@ impl Link {
             return None;
         }
         let plan = self.plan(now);
-        if !plan.quiet || self.snapshots.unanswered_since().is_some() {
+        if !plan.quiet || self.snapshots.is_needed() {
             let round_trip = self.rate.usual_round_trip();
             self.snapshots.begin(now, round_trip, &mut self.sender, settled);
         }
@@ -390,7 +398,8 @@ impl Link {
         let events = has_room && self.sender.has_something(now, &plan);
         let part = has_room
             && self.snapshots.is_writing()
-            && (!plan.quiet || self.snapshots.unanswered_since().is_some())
+            && (!plan.quiet || self.snapshots.is_needed())
+            && !(self.was_part && self.sender.has_unsent())
             && self.snapshots.wake_at(&self.sender, self.rate.usual_round_trip()) <= now;
         if !events && !part && self.ack_at.min(self.probe_at) > now {
             return None;
@@ -403,12 +412,17 @@ impl Link {
         if part {
             self.snapshots.write(now, plan.quiet, self.sender.table(), &mut datagram);
             self.counters.snapshots_sent.add_one();
+            self.sender.fill_some(now, &plan, &mut datagram, &self.counters);
         } else if events {
             self.sender.fill(now, &plan, &mut datagram, &self.counters);
         } else {
             // It leaves anyway: a few notes more cost little, and acknowledgements must not starve them.
             self.sender.fill_some(now, &plan, &mut datagram, &self.counters);
         }
+        if part || events {
+            self.asked = self.asked.or(Some(now));
+        }
+        self.was_part = part;
         let length = datagram.finish(self.seal.as_mut());
         debug_assert!(length <= DATAGRAM_MAX);
         self.counter += 1;
@@ -476,8 +490,9 @@ impl Link {
 
     /// Whether the peer has owed an answer for long.
     fn is_quiet(&self, now: LocalTime) -> bool {
-        let since = self.sender.unanswered_since().or(self.snapshots.unanswered_since());
-        since.is_some_and(|since| now - self.heard.max(since) > QUIET_AFTER)
+        let asked = self.asked.filter(|_| self.snapshots.is_needed());
+        let events = self.sender.unanswered_since().map(|since| self.heard.max(since));
+        asked.into_iter().chain(events).any(|since| now - since > QUIET_AFTER)
     }
 
     fn hear(&mut self, now: LocalTime) {
@@ -487,6 +502,7 @@ impl Link {
         }
         self.digest_due |= now - self.heard > QUIET_AFTER;
         self.heard = now;
+        self.asked = None;
     }
 
     fn take_times(&mut self, now: LocalTime, times: Times, by_datagram: bool) {

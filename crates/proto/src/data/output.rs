@@ -81,8 +81,6 @@ pub struct Output {
     order: u64,
     writing: Option<(BulkSlot, usize)>,
     releasing: Option<Whose>,
-    /// Whose endings found no room: they let go when all that waited is written.
-    ends_lost: Option<Whose>,
     /// Refused by the driver; goes first.
     refused: Option<Play>,
     retry_at: LocalTime,
@@ -115,7 +113,6 @@ impl Output {
             order: 0,
             writing: None,
             releasing: None,
-            ends_lost: None,
             refused: None,
             retry_at: AT_ONCE,
             pace: None,
@@ -271,10 +268,6 @@ impl Output {
                         self.releasing = Some(whose);
                         continue;
                     }
-                    None if self.queue.is_empty() && self.ends_lost.is_some() => {
-                        self.releasing = self.ends_lost.take();
-                        continue;
-                    }
                     None => {
                         self.behind = false;
                         let at = self.next_at();
@@ -333,7 +326,6 @@ impl Output {
             || self.writing.is_some()
             || self.releasing.is_some()
             || self.holders.owes()
-            || (self.ends_lost.is_some() && self.queue.is_empty())
         {
             AT_ONCE
         } else {
@@ -354,7 +346,6 @@ impl Output {
             || self.writing.is_some()
             || self.releasing.is_some()
             || self.holders.owes()
-            || self.ends_lost.is_some()
             || !self.urgent.is_empty()
             || !self.queue.is_empty()
     }
@@ -367,7 +358,6 @@ impl Output {
     pub fn clear(&mut self) -> Option<BulkSlot> {
         self.refused = self.refused.filter(|play| is_ending(&play.message));
         self.releasing = None;
-        self.ends_lost = None;
         self.ticks.forget(|_| true);
         while self.urgent.pop().is_some() {}
         if let Some((slot, _)) = self.writing.take() {
@@ -490,27 +480,12 @@ impl Output {
         }
     }
 
-    /// Nothing that ends something goes but where nearly all that waits does.
-    fn lost_the_ends_of(&mut self, whose: Whose) {
-        let other = self.ends_lost.is_some_and(|lost| lost != whose);
-        self.ends_lost = Some(if other { Whose::All } else { whose });
-    }
-
     fn push_item(&mut self, due: LocalTime, item: Item) -> Result<(), Overflow> {
         self.order += 1;
         match self.queue.push(due, self.order, item) {
             None => Ok(()),
             Some(Item::Bulk(slot, _)) => Err(Overflow(Some(slot))),
-            Some(Item::Message(play)) => {
-                if is_ending(&play.message) {
-                    self.lost_the_ends_of(Whose::Source(play.source));
-                }
-                Err(Overflow(None))
-            }
-            Some(Item::Release(whose)) => {
-                self.lost_the_ends_of(whose);
-                Err(Overflow(None))
-            }
+            Some(Item::Message(_) | Item::Release(_)) => Err(Overflow(None)),
         }
     }
 }

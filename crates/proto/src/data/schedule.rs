@@ -247,12 +247,31 @@ impl Queue {
     }
 
     fn drop_oldest(&mut self) -> Option<Item> {
-        // Not one that ends something: it would sound for ever. The search is long only when nearly
-        // all that waits are endings.
-        let at = self.entries.iter().position(|e| !e.item.is_spared());
-        let message = || self.entries.iter().position(|e| e.item.source().is_some());
-        let at = at.or_else(message).unwrap_or(0);
-        self.remove(at).map(|e| e.item)
+        // Not one that ends something: it would sound for ever.
+        if let Some(at) = self.entries.iter().position(|e| !e.item.is_spared()) {
+            return self.remove(at).map(|e| e.item);
+        }
+        // Nothing but endings waits. Several of one source are as good as one that lets go of all it holds:
+        // nothing that begins is behind them.
+        let source_at = |at: usize| match self.entries.get(at)?.item {
+            Item::Message(play) => Some(play.source),
+            Item::Bulk(..) | Item::Release(_) => None,
+        };
+        for at in 0..self.entries.len().min(LOOK_BEHIND) {
+            let Some(source) = source_at(at) else { continue };
+            let lets_go =
+                |e: &Entry| matches!(e.item, Item::Release(whose) if whose.covers(source));
+            if self.entries.range(..at).any(lets_go) {
+                return self.remove(at).map(|e| e.item);
+            }
+            if let Some(again) =
+                (at + 1..self.entries.len()).find(|n| source_at(*n) == Some(source))
+            {
+                self.entries[at].item = Item::Release(Whose::Source(source));
+                return self.remove(again).map(|e| e.item);
+            }
+        }
+        self.remove(0).map(|e| e.item)
     }
 
     fn remove(&mut self, at: usize) -> Option<Entry> {

@@ -341,23 +341,25 @@ fn a_note_off_that_the_driver_refused_outlives_what_is_cleared() {
 }
 
 #[test]
-fn whose_endings_found_no_room_is_let_go_of_in_the_end() {
+fn where_only_endings_wait_those_of_one_source_become_one_that_lets_go_of_all() {
     let mut out = Output::new(true, true);
-    let (on, off) = (note(1, 60, None), end(1, 60, None));
-    out.push(NOW, on).unwrap();
-    assert_eq!(out.next(), Next::Message(on));
+    let (mine, other) = (note(1, 60, None), note(2, 61, None));
+    for on in [mine, other] {
+        out.push(NOW, on).unwrap();
+        assert_eq!(out.next(), Next::Message(on));
+    }
+    let off = end(1, 60, None);
     out.push(NOW, off).unwrap();
-    // Nothing but endings waits, so one of them goes: the oldest.
-    for n in 0..OUTPUT_QUEUE {
+    for n in 0..OUTPUT_QUEUE + 9 {
         let [.., key] = (n % 128).to_be_bytes();
-        let other = end(2, key, None);
-        assert_eq!(out.push(NOW, other).is_err(), n == OUTPUT_QUEUE - 1);
+        assert_eq!(out.push(NOW, end(2, key, None)).is_err(), n + 1 >= OUTPUT_QUEUE);
     }
     let left: Vec<_> =
         core::iter::from_fn(|| Some(out.next()).filter(|n| *n != Next::Nothing)).collect();
-    assert_eq!(left.len(), OUTPUT_QUEUE + 1);
-    assert_eq!(left.last(), Some(&Next::Message(own(Ump::midi1(1, 0x80, 60, 64)))));
-    assert!(!out.has_work());
+    // The end of the one note is still there, and the other source has let go of its own.
+    assert_eq!(left[0], Next::Message(off));
+    assert_eq!(left[1], Next::Message(own(Ump::midi1(2, 0x80, 61, 64))));
+    assert!(!out.has_work() && out.holders.notes_held() == 0);
 }
 
 #[test]

@@ -84,10 +84,12 @@ impl Loss {
         }
         self.base = Some((report.highest, report.datagrams));
         let sent = sent as f64;
-        let came = f64::from(report.datagrams.wrapping_sub(came)).min(sent);
+        let lost = 1.0 - f64::from(report.datagrams.wrapping_sub(came)).min(sent) / sent;
+        // What was lost at one go, in an outage, says little of the path afterwards.
+        let weight = sent.min(LATE);
         self.counted += sent;
-        self.late.add(sent, sent - came);
-        self.all.add(sent, sent - came);
+        self.late.add(weight, weight * lost);
+        self.all.add(weight, weight * lost);
     }
 
     /// The part of our datagrams that the peer does not get, 0 to 1; `None` as long as there were too few.
@@ -167,6 +169,17 @@ mod tests {
         assert_eq!(loss.copies(), 2);
         reports(&mut loss, &mut from, 400, 0);
         assert_eq!(loss.copies(), 1);
+    }
+
+    #[test]
+    fn an_outage_is_soon_forgotten() {
+        let (mut loss, mut from) = (Loss::default(), (0, 0));
+        reports(&mut loss, &mut from, 200, 0);
+        from.0 += 5_000;
+        reports(&mut loss, &mut from, 1, 0);
+        assert_eq!(loss.copies(), 14);
+        reports(&mut loss, &mut from, 20, 0);
+        assert!(loss.copies() <= 3, "{}", loss.copies());
     }
 
     #[test]

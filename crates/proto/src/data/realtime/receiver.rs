@@ -18,7 +18,7 @@
 //!
 //! A window of [`HISTORY_EVENTS`] numbers up to the highest that came remembers what was played.
 
-use crate::config::HISTORY_EVENTS;
+use crate::config::{HISTORY_EVENTS, STRANDS};
 use crate::data::state::{self, StateTable, Strand};
 use crate::id::PortId;
 use crate::midi::Ump;
@@ -135,6 +135,8 @@ pub struct Receiver {
     expiry: LocalTime,
     /// Since when the number after `contiguous` is known to be missing.
     gap_since: LocalTime,
+    /// The newest number of each strand, by its hash, that was played.
+    played: Vec<SeqNo>,
     /// Steps that are left for the events of this datagram to look whether something newer overrides them.
     steps: u32,
     order_wait: Span,
@@ -160,6 +162,7 @@ impl Receiver {
             scan: SeqNo::NONE.next(),
             expiry: LocalTime::MAX,
             gap_since: LocalTime::MAX,
+            played: vec![SeqNo::NONE; STRANDS],
             steps: STEPS,
             order_wait,
             gap_limit,
@@ -256,6 +259,7 @@ impl Receiver {
     ///
     /// Realtime-safe: yes
     pub fn handle_timeout(&mut self, now: LocalTime) {
+        self.steps = STEPS;
         if now >= self.expiry && self.waiting > 0 {
             self.expiry = LocalTime::MAX;
             self.scan = self.scan.min(self.contiguous.next());
@@ -391,6 +395,9 @@ impl Receiver {
             return Delivered::Superseded;
         }
         self.highest_played = self.highest_played.max(number);
+        let strand = Strand::of(arrival.event.from, arrival.event.to, &arrival.event.message);
+        let played = &mut self.played[place(strand)];
+        *played = (*played).max(number);
         let late_by = arrival.age + (now - arrival.received);
         Delivered::Event { number, arrival, late_by, early }
     }
@@ -399,6 +406,9 @@ impl Receiver {
     /// everything is late takes no more than its time, and what is left out is found by the next digest.
     fn is_overridden(&mut self, number: SeqNo, event: &WireEvent) -> bool {
         let strand = Strand::of(event.from, event.to, &event.message);
+        if self.played[place(strand)] < number {
+            return false;
+        }
         let mut at = number.next();
         while at <= self.highest_played {
             self.steps = self.steps.saturating_sub(1);
@@ -459,6 +469,12 @@ impl Receiver {
         // Below the window's length, hence fits.
         usize::try_from(number.get() % HISTORY_EVENTS as u64).unwrap_or(0)
     }
+}
+
+/// Where a strand's newest stands.
+fn place(strand: Strand) -> usize {
+    // Below the number of places, hence fits.
+    usize::try_from(strand.hash() % STRANDS as u64).unwrap_or(0)
 }
 
 #[cfg(test)]

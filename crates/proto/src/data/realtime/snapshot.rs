@@ -26,14 +26,16 @@ pub struct Snapshots {
     parts: u8,
     /// Where each part begins in the sorted table, and behind the last where it ends.
     starts: [usize; PARTS_MAX + 1],
-    /// The next part to be written; `parts` when all are.
+    /// The part that is written next, and how many still are: they go round, so that a path on which
+    /// one takes long gets all of them.
     next: u8,
+    left: u8,
     /// What called for it was said again, or not answered.
     wanted: bool,
     /// Digests in a row that differed while events were under way.
     differed: u32,
-    /// The last one replaces events that the peer will not get otherwise; since when.
-    needed: Option<LocalTime>,
+    /// The last one replaces events that the peer will not get otherwise.
+    needed: bool,
     pause: Span,
     /// How long after its last part another may follow.
     patience: Span,
@@ -54,9 +56,10 @@ impl Default for Snapshots {
             parts: 0,
             starts: [0; PARTS_MAX + 1],
             next: 0,
+            left: 0,
             wanted: false,
             differed: 0,
-            needed: None,
+            needed: false,
             pause: SNAPSHOT_PAUSE_MIN,
             patience: SNAPSHOT_PAUSE_MIN,
             not_before: LocalTime::ZERO,
@@ -74,7 +77,7 @@ impl Snapshots {
         // What the peer held before a snapshot says nothing of what it holds after it.
         let Some(ours) = sender.digest_at(number).filter(|_| number >= self.number) else { return };
         if digest.hash == ours {
-            (self.wanted, self.needed, self.differed) = (false, None, 0);
+            (self.wanted, self.needed, self.differed, self.left) = (false, false, 0, 0);
             self.pause = SNAPSHOT_PAUSE_MIN;
         } else {
             self.wanted = true;
@@ -86,17 +89,17 @@ impl Snapshots {
     ///
     /// Realtime-safe: yes
     pub fn acked(&mut self, contiguous: SeqNo) {
-        if self.needed.is_some() && contiguous >= self.number {
-            self.needed = None;
+        if self.needed && contiguous >= self.number {
+            (self.needed, self.left) = (false, 0);
             self.pause = SNAPSHOT_PAUSE_MIN;
         }
     }
 
-    /// Since when one is under way that replaces events.
+    /// Whether one is under way that replaces events.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub const fn unanswered_since(&self) -> Option<LocalTime> {
+    pub const fn is_needed(&self) -> bool {
         self.needed
     }
 
@@ -106,9 +109,9 @@ impl Snapshots {
     pub fn revive(&mut self, now: LocalTime) {
         self.not_before = now;
         self.pause = SNAPSHOT_PAUSE_MIN;
-        if self.needed.is_some() {
+        if self.needed {
             // Of what was sent into the silence nothing may have come.
-            self.next = 0;
+            self.left = self.parts;
         }
     }
 
@@ -122,7 +125,7 @@ impl Snapshots {
         }
         let overflow =
             sender.overflowed_since().map(|since| since + round_trip + SNAPSHOT_PAUSE_MIN);
-        let called = (self.wanted || self.needed.is_some()).then_some(LocalTime::ZERO);
+        let called = (self.wanted || self.needed).then_some(LocalTime::ZERO);
         called.or(overflow).map_or(LocalTime::MAX, |at| at.max(self.not_before))
     }
 
@@ -141,7 +144,7 @@ impl Snapshots {
             return;
         }
         let overflowed = sender.overflowed_since().is_some();
-        let needed = self.needed.is_some();
+        let needed = self.needed;
         if !overflowed && !needed && sender.in_flight() > 0 && self.differed < DIFFERED_ENOUGH {
             // What is under way may mend it; the next digest will say.
             self.wanted = false;
@@ -150,11 +153,9 @@ impl Snapshots {
         let same = !overflowed && self.parts > 0 && (needed || self.number == sender.newest());
         if same {
             // The parts are as they were: of those that came the first time, none is needed twice.
-            self.next = 0;
+            self.left = self.parts;
         } else {
-            if sender.in_flight() > 0 || overflowed {
-                self.needed = self.needed.or(Some(now));
-            }
+            self.needed |= sender.in_flight() > 0 || overflowed;
             self.number = sender.newest();
             sender.replaced_by_snapshot(lost);
             self.divide(sender.table());
@@ -163,7 +164,7 @@ impl Snapshots {
         (self.wanted, self.differed) = (false, 0);
         (self.not_before, self.patience) = (now, round_trip + self.pause);
         // Parts that are lost are sent again soon; tables that never agree are left alone for longer.
-        if self.needed.is_none() {
+        if !self.needed {
             self.pause = (self.pause * 2).min(SNAPSHOT_PAUSE_MAX);
         }
     }
@@ -186,7 +187,8 @@ impl Snapshots {
             }
         }
         self.starts[parts + 1] = count;
-        (self.parts, self.next) = (u8::try_from(parts + 1).unwrap_or(u8::MAX), 0);
+        self.parts = u8::try_from(parts + 1).unwrap_or(u8::MAX);
+        (self.next, self.left) = (0, self.parts);
     }
 
     /// Whether parts wait to be written.
@@ -194,7 +196,7 @@ impl Snapshots {
     /// Realtime-safe: yes
     #[must_use]
     pub const fn is_writing(&self) -> bool {
-        self.next < self.parts
+        self.left > 0
     }
 
     /// Snapshots begun so far.
@@ -217,10 +219,11 @@ impl Snapshots {
         datagram: &mut DatagramBuilder<'_>,
     ) {
         let (part, parts) = (self.next, self.parts);
-        self.next += 1;
+        self.next = (part + 1) % parts.max(1);
+        self.left = self.left.saturating_sub(1);
         if quiet {
             self.not_before = sent + ASK_EVERY;
-        } else if self.next == parts {
+        } else if self.left == 0 {
             self.not_before = sent + self.patience;
         }
         let Ok(mut field) = datagram.snapshot(self.number, part, parts) else { return };

@@ -77,6 +77,8 @@ enum Held {
     Pedal(usize, u8, bool),
     Bend(usize, bool),
     AllOff(usize),
+    /// CC 124 to 127: a device ends all notes and takes another mode, whoever says it.
+    Mode(usize),
     ResetControllers(usize),
     Nothing,
 }
@@ -90,6 +92,7 @@ impl Held {
             | Self::Pedal(channel, ..)
             | Self::Bend(channel, _)
             | Self::AllOff(channel)
+            | Self::Mode(channel)
             | Self::ResetControllers(channel) => Some(channel),
             Self::Nothing => None,
         }
@@ -123,6 +126,10 @@ impl Holders {
             && self.command(source, group, channel, held)
         {
             return Verdict::Held;
+        }
+        if matches!(held, Held::Mode(_)) {
+            self.slots.iter_mut().filter(|s| s.group == group).for_each(|slot| slot.apply(held));
+            return Verdict::Write;
         }
         let at = match found {
             Some(at) => at,
@@ -257,6 +264,7 @@ impl Holders {
             | Held::Pedal(_, _, true)
             | Held::Bend(..)
             | Held::AllOff(_)
+            | Held::Mode(_)
             | Held::ResetControllers(_)
             | Held::Nothing => false,
         };
@@ -277,7 +285,7 @@ impl Slot {
             Held::Pedal(channel, pedal, false) => self.pedals[channel] &= !pedal,
             Held::Bend(channel, true) => self.bent |= 1 << channel,
             Held::Bend(channel, false) => self.bent &= !(1 << channel),
-            Held::AllOff(channel) => self.notes[channel] = 0,
+            Held::AllOff(channel) | Held::Mode(channel) => self.notes[channel] = 0,
             Held::ResetControllers(channel) => {
                 self.pedals[channel] = 0;
                 self.bent &= !(1 << channel);
@@ -340,7 +348,10 @@ fn held(message: &Ump) -> Held {
             }
         }
         Meaning::Bend { value } => Held::Bend(channel, value != centre),
-        Meaning::AllOff => Held::AllOff(channel),
+        Meaning::AllOff => {
+            let [_, _, controller, _] = message.words()[0].to_be_bytes();
+            if controller < 124 { Held::AllOff(channel) } else { Held::Mode(channel) }
+        }
         Meaning::Reset => Held::ResetControllers(channel),
         _ => Held::Nothing,
     }
@@ -360,9 +371,10 @@ fn message_for(released: Held, group: u8, midi2: bool) -> Ump {
         }
         Held::Bend(channel, _) => (0xE0 | channel, 0, 64, 0x8000_0000),
         // Nothing else is ever released; all-notes-off is the harmless answer.
-        Held::NoteOn(channel, _) | Held::AllOff(channel) | Held::ResetControllers(channel) => {
-            (0xB0 | channel, 123, 0, 0)
-        }
+        Held::NoteOn(channel, _)
+        | Held::AllOff(channel)
+        | Held::Mode(channel)
+        | Held::ResetControllers(channel) => (0xB0 | channel, 123, 0, 0),
         Held::Nothing => (0xB0, 123, 0, 0),
     };
     let status = u8::try_from(status).unwrap_or(0xB0);
@@ -402,7 +414,7 @@ mod tests {
             });
         prop_oneof![
             20 => (0u16..3, message).prop_map(|(s, m)| Op::Play(s, m)),
-            2 => (0u16..3, 0u8..2, prop::sample::select(vec![120u8, 121, 123]))
+            2 => (0u16..3, 0u8..2, prop::sample::select(vec![120u8, 121, 123, 126]))
                 .prop_map(|(s, channel, controller)| Op::Command(s, channel, controller)),
             1 => (0u16..3).prop_map(Op::Die),
         ]
@@ -442,6 +454,9 @@ mod tests {
                     Op::Command(s, channel, controller) => {
                         let m = Ump::midi1(0, 0xB0 | channel, controller, 0);
                         device(&mut wanted[usize::from(s)], &m);
+                        if controller == 126 {
+                            wanted.iter_mut().for_each(|all| device(all, &m));
+                        }
                         if holders.take(source(s), &m) == Verdict::Write { device(&mut sounding, &m); }
                         while let Some(m) = holders.next_owed() { device(&mut sounding, &m); }
                         prop_assert!(!holders.owes());

@@ -30,6 +30,9 @@ impl StateTable {
         walk: &mut LettingGo,
     ) -> Option<(Strand, Ump)> {
         const PASSES: [fn(&Entry) -> bool; 3] = [is_pedal, is_note, is_bend];
+        if self.is_empty() {
+            return None;
+        }
         while let Some(is_wanted) = PASSES.get(walk.pass) {
             while walk.at < STATE_KEYS {
                 let entry = self.at(walk.at).map(|(entry, _)| entry).filter(|entry| {
