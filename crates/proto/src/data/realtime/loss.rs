@@ -88,7 +88,7 @@ impl Loss {
         // What was lost at one go, in an outage, says little of the path afterwards.
         let weight = sent.min(LATE);
         self.counted += sent;
-        self.late.add(weight, weight * lost);
+        self.late.add(sent, sent * lost);
         self.all.add(weight, weight * lost);
     }
 
