@@ -78,10 +78,9 @@ impl Row {
         match self.traffic {
             Traffic::Lone => 40,
             Traffic::Ten => 20,
-            Traffic::Thousand | Traffic::Edits => 8,
-            // Few bursts fall into two seconds, and a p99 hangs on them.
-            Traffic::Midi2 | Traffic::Sweeps => 24,
-            Traffic::Ticks => 5,
+            // Few bursts fall into a second or two, and a p99 hangs on them.
+            Traffic::Thousand | Traffic::Edits | Traffic::Midi2 | Traffic::Sweeps => 24,
+            Traffic::Ticks => 16,
         }
     }
 
