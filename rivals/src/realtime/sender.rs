@@ -273,6 +273,7 @@ impl Player {
             let room = UNDER_WAY.saturating_sub(self.under_way());
             let room = room.min(self.source.room() as u64);
             if room == 0 {
+                // Not by yielding: that would take a whole core from the threads that are measured.
                 std::thread::sleep(Duration::from_micros(30));
             } else {
                 for _ in 0..room {

@@ -310,4 +310,20 @@ mod tests {
             assert_eq!((got.as_slice(), from), (&b"note"[..], SocketAddr::new(host, a.udp_port)));
         }
     }
+
+    #[tokio::test]
+    async fn a_flood_on_one_socket_does_not_keep_the_other_from_being_read() {
+        let hosts = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
+        let listen = |addresses: &[IpAddr]| Listen {
+            udp: Some(0),
+            tcp: Some(0),
+            addresses: addresses.to_vec(),
+        };
+        let (mut a, mut b) = (open(&listen(&[])).unwrap(), open(&listen(&hosts)).unwrap());
+        for (host, text) in [(hosts[0], b"flood"), (hosts[0], b"flood"), (hosts[1], b"notes")] {
+            assert!(a.datagrams.send(SocketAddr::new(host, b.udp_port), text));
+        }
+        let came = [(), ()].map(|()| wait_for(b.datagrams.as_mut()).0);
+        assert!(came.contains(&b"notes".to_vec()), "{came:?}");
+    }
 }

@@ -215,6 +215,11 @@ mod tests {
         let Probed { number, heard, round_trip, .. } = last.unwrap();
         assert_eq!((number, heard), (10, 8));
         assert_eq!(round_trip, Span::from_us(80));
+        // What the stream brought says so: who asks wants to know whether datagrams pass.
+        a.ask(99);
+        written(&mut a, at(0));
+        a.take(at(1), &Probe { answer: true, token: 99, asked: 9 }, None, false, &clock);
+        assert!(last.unwrap().by_datagram && !a.probed().unwrap().by_datagram);
     }
 
     #[test]

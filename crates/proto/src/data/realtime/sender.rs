@@ -360,8 +360,9 @@ impl Sender {
 
     /// How far before `number` the newest event of the strand is, as the wire says it.
     fn previous(&mut self, strand: Strand, number: SeqNo) -> u8 {
-        let at = usize::try_from(strand.hash() % STRANDS as u64).unwrap_or(0);
-        let Some(slot) = self.strands.get_mut(at) else { return WireEvent::PREVIOUS_FAR };
+        let Some(slot) = self.strands.get_mut(strand.place()) else {
+            return WireEvent::PREVIOUS_FAR;
+        };
         let before = core::mem::replace(slot, number);
         let distance = before.until(number);
         if before == SeqNo::NONE || (distance > 1 && before < self.history.oldest()) {

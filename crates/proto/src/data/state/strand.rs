@@ -1,5 +1,6 @@
 //! A strand: the messages whose order matters to each other.
 
+use crate::config::STRANDS;
 use crate::id::PortId;
 use crate::midi::{MessageType, Ump};
 
@@ -48,6 +49,15 @@ impl Strand {
     #[must_use]
     pub fn hash(&self) -> u64 {
         scatter(self.bits())
+    }
+
+    /// Its place in a table of one for each of [`STRANDS`], by its hash: two strands may share one.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn place(&self) -> usize {
+        // Below the number of places, hence fits.
+        usize::try_from(self.hash() % STRANDS as u64).unwrap_or(0)
     }
 
     /// The strand in 41 bits: from 16, to 16, group 4, channel 5.
