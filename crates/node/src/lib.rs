@@ -20,6 +20,7 @@ pub mod tunnels;
 
 pub mod http;
 pub mod metrics;
+pub mod session;
 pub mod view;
 
 pub mod cli;

@@ -15,6 +15,8 @@ pub struct TunnelCounters {
     pub broken: Counter,
     /// Frames whose number was not the one after their predecessor's.
     pub sequence_errors: Counter,
+    /// Frames of JSONMIDI from clients.
+    pub json_received: Counter,
     /// Connections closed because the peer did not read.
     pub stuck: Counter,
 }

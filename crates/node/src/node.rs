@@ -86,7 +86,7 @@ pub struct NodeInfo {
     pub id: NodeId,
     /// Its name.
     pub name: String,
-    /// Its datagram port.
+    /// Its datagram port; 0: it takes none.
     pub udp_port: u16,
     /// Its stream port.
     pub tcp_port: u16,
@@ -153,8 +153,12 @@ impl Node {
             Some(name) => interfaces::addresses_of(name).map_err(StartError::Interface)?,
             None => Vec::new(),
         };
-        let listen =
-            lan::Listen { udp: options.udp, tcp: options.tcp, addresses: addresses.clone() };
+        let listen = lan::Listen {
+            streams_only: !options.dual_transport,
+            udp: options.udp,
+            tcp: options.tcp,
+            addresses: addresses.clone(),
+        };
         let backends = backends_of(&options);
         Self::start_on(options, addresses, || Ok(lan::open(&listen)?), backends).await
     }
@@ -176,6 +180,7 @@ impl Node {
         let config = Config {
             mirrors_max: options.mirrors,
             accept_reset: options.accept_reset,
+            dual_transport: options.dual_transport,
             ..Config::default()
         };
         let started = start_planes(&options, &state, &name, config, transport, backends)?;
@@ -356,40 +361,30 @@ fn start_planes(
     let seed = u64::from_be_bytes(entropy()?);
     let tunnels = Arc::<TunnelCounters>::default();
     let view = Arc::<ArcSwap<View>>::default();
+    let shared = Arc::new(Shared {
+        view: Arc::clone(&view),
+        counters,
+        ports: port_counters,
+        tunnels: Arc::clone(&tunnels),
+        control: control.clone(),
+        apps,
+        kept: ArcSwap::default(),
+        host: host.clone(),
+    });
     let hands = Hands {
         realtime: handle,
         ports: PortsStage::start(halves)?,
         bulk: bulk.clone(),
         dialer,
-        inboxes: Inboxes {
-            control: control.clone(),
-            bulk,
-            drained,
-            counters: Arc::clone(&tunnels),
-        },
+        inboxes: Inboxes { control, bulk, drained, counters: tunnels },
         sweep,
-        view: Arc::clone(&view),
+        view,
         config: config.clone(),
+        shared: Arc::clone(&shared),
     };
     let stage = ControlStage::new(Control::new(identity, rules, config, seed), hands);
-    tokio::spawn(stage.run(inbox, host.clone()));
-    Ok(Started {
-        shared: Arc::new(Shared {
-            view,
-            counters,
-            ports: port_counters,
-            tunnels,
-            control,
-            apps,
-            kept: ArcSwap::default(),
-            host,
-        }),
-        backends,
-        udp_port,
-        tcp_port,
-        granted: (priority, memory),
-        acceptor,
-    })
+    tokio::spawn(stage.run(inbox, host));
+    Ok(Started { shared, backends, udp_port, tcp_port, granted: (priority, memory), acceptor })
 }
 
 /// The bulk task; what it is told goes into the inbox that comes back.

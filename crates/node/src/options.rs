@@ -15,6 +15,8 @@ pub struct Options {
     pub name: Option<String>,
     /// Its state directory; the first free one of the user's when `None`.
     pub state: Option<PathBuf>,
+    /// Whether notes go by datagram; if not, everything goes by stream.
+    pub dual_transport: bool,
     /// Its datagram port; `None`: 5004, or a free one when that is taken; 0: a free one.
     pub udp: Option<u16>,
     /// Its stream port; `None`: 5005, or a free one when that is taken; 0: a free one.
@@ -56,6 +58,7 @@ impl Default for Options {
         Self {
             name: None,
             state: None,
+            dual_transport: true,
             udp: None,
             tcp: None,
             http: None,

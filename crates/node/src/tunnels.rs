@@ -4,16 +4,19 @@
 //! for one before each fragment. A peer that does
 //! not read is noticed by its heartbeat; what waits for it meanwhile is bounded, and then the
 //! connection is closed.
+//!
+//! The text of a client ([`crate::session::client`]) has a way of its own in both directions. While its session
+//! does not keep up, its connection is not read, and that is not taken for its silence.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use midip2p_proto::config::CARRIED_WAITING;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::id::PortId;
 use midip2p_proto::wire::{
-    Carried, Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, Message, frame,
-    negotiate,
+    Carried, Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, JsonMidi,
+    Message, frame, negotiate,
 };
 use midip2p_proto::wire::{MIN_VERSION, PROTOCOL_VERSION};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -21,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::bulk::BulkInput;
 use crate::metrics::TunnelCounters;
+use crate::session::client::Ends;
 use crate::stages::control::ControlInput;
 use crate::transport::Stream;
 
@@ -31,6 +35,18 @@ const FRAGMENTS: usize = 8;
 
 /// Datagrams that may wait for a connection; with one more it is lost, as by a network.
 const DATAGRAMS: usize = CARRIED_WAITING;
+
+/// Parts of a client's text that wait for its session; then the connection is not read.
+const PARTS: usize = 4;
+
+/// Texts that wait for a client; then its session waits with what it hears.
+const TEXTS: usize = 4;
+
+/// Bytes of a client's text in one frame: as much as leaves at a time, so that heartbeats come between.
+const TEXT_FRAME: usize = 16 * 1024;
+
+/// How often it is said that a client lives which sends nothing but text, or is not read.
+const HEARD_EVERY: Duration = Duration::from_millis(100);
 
 /// A farewell must have left after this long; then the stream is dropped.
 const LINGER: Duration = Duration::from_secs(2);
@@ -95,17 +111,25 @@ pub struct Inboxes {
     pub counters: Arc<TunnelCounters>,
 }
 
-/// Starts the two tasks of a connection.
+/// Starts the two tasks of a connection. Whoever has its ends of text may serve it as a client; once they
+/// are dropped, what comes for them is passed over.
 #[must_use]
-pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> Tunnel {
+pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel, Ends) {
     let (messages, messages_out) = mpsc::channel(MESSAGES);
     let (datagrams, datagrams_out) = mpsc::channel(DATAGRAMS);
     let (fragments, fragments_out) = mpsc::channel(FRAGMENTS);
+    let (parts_in, parts) = mpsc::channel(PARTS);
+    let (texts, texts_out) = mpsc::channel(TEXTS);
     let (reader, writer) = tokio::io::split(stream);
-    let reading = tokio::spawn(read(conn, reader, inboxes.clone()));
+    let incoming = Incoming { conn, inboxes: inboxes.clone(), parts: Some(parts_in), heard: None };
+    let reading = tokio::spawn(read(reader, incoming));
     tokio::spawn(async move {
-        let outgoing =
-            Outgoing { messages: messages_out, datagrams: datagrams_out, fragments: fragments_out };
+        let outgoing = Outgoing {
+            messages: messages_out,
+            datagrams: datagrams_out,
+            fragments: fragments_out,
+            text: Text { texts: texts_out, now: Vec::new(), at: 0 },
+        };
         write(writer, outgoing, &inboxes.drained, &inboxes.counters).await;
         // It ended because it could not write, or because the node let go; then nobody minds.
         let _ = inboxes.control.send(ControlInput::Closed(conn)).await;
@@ -113,10 +137,20 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> Tunnel 
         tokio::time::sleep(LINGER).await;
         reading.abort();
     });
-    Tunnel { messages, datagrams, fragments }
+    (Tunnel { messages, datagrams, fragments }, Ends { parts, texts })
 }
 
-async fn read(conn: ConnId, mut stream: ReadHalf<Box<dyn Stream>>, inboxes: Inboxes) {
+/// Where what a connection brings goes.
+struct Incoming {
+    conn: ConnId,
+    inboxes: Inboxes,
+    /// For the session of a client; `None` once it is known that there is none.
+    parts: Option<mpsc::Sender<Vec<u8>>>,
+    /// When it was last said that a client lives.
+    heard: Option<Instant>,
+}
+
+async fn read(mut stream: ReadHalf<Box<dyn Stream>>, mut incoming: Incoming) {
     let mut decoder = FrameDecoder::new();
     let mut buf = vec![0; 16 * 1024];
     'connection: while let Ok(length @ 1..) = stream.read(&mut buf).await {
@@ -124,19 +158,21 @@ async fn read(conn: ConnId, mut stream: ReadHalf<Box<dyn Stream>>, inboxes: Inbo
         while !rest.is_empty() {
             let taken = decoder.feed(rest);
             rest = &rest[taken..];
-            if take_frames(conn, &mut decoder, &inboxes).await.is_break() {
+            if take_frames(&mut decoder, &mut incoming).await.is_break() {
                 break 'connection;
             }
         }
     }
+    let Incoming { conn, inboxes, .. } = incoming;
     inboxes.counters.sequence_errors.add(decoder.sequence_errors());
     let _ = inboxes.control.send(ControlInput::Closed(conn)).await;
 }
 
 type Flow = std::ops::ControlFlow<()>;
 
-async fn take_frames(conn: ConnId, decoder: &mut FrameDecoder, inboxes: &Inboxes) -> Flow {
+async fn take_frames(decoder: &mut FrameDecoder, incoming: &mut Incoming) -> Flow {
     loop {
+        let Incoming { conn, inboxes, .. } = &*incoming;
         let routed = match decoder.next() {
             None => return Flow::Continue(()),
             Some(FrameEvent::Broken { .. }) => {
@@ -149,7 +185,7 @@ async fn take_frames(conn: ConnId, decoder: &mut FrameDecoder, inboxes: &Inboxes
             }
             Some(FrameEvent::Frame(frame)) => {
                 inboxes.counters.frames_received.add_one();
-                route(conn, frame.kind, frame.payload)
+                route(*conn, frame.kind, frame.payload)
             }
             #[allow(unreachable_patterns)] // what later versions of the decoder may say
             Some(_) => continue,
@@ -157,11 +193,8 @@ async fn take_frames(conn: ConnId, decoder: &mut FrameDecoder, inboxes: &Inboxes
         let sent = match routed {
             Routed::Control(input) => inboxes.control.send(input).await.is_ok(),
             Routed::Bulk(input) => inboxes.bulk.send(input).await.is_ok(),
-            Routed::Skip => {
-                inboxes.counters.frames_skipped.add_one();
-                // Whatever it was, the peer lives.
-                inboxes.control.send(ControlInput::Heard(conn)).await.is_ok()
-            }
+            Routed::Text(part) => incoming.text(part).await,
+            Routed::Skip => incoming.skip().await,
         };
         if !sent {
             return Flow::Break(());
@@ -169,9 +202,44 @@ async fn take_frames(conn: ConnId, decoder: &mut FrameDecoder, inboxes: &Inboxes
     }
 }
 
+impl Incoming {
+    /// Passes over a frame; whether the node goes on.
+    async fn skip(&self) -> bool {
+        self.inboxes.counters.frames_skipped.add_one();
+        // Whatever it was, the peer lives.
+        self.inboxes.control.send(ControlInput::Heard(self.conn)).await.is_ok()
+    }
+
+    /// Hands a part of a client's text to its session, as soon as that has room; whether the node goes on.
+    async fn text(&mut self, part: Vec<u8>) -> bool {
+        let Some(parts) = self.parts.clone() else { return self.skip().await };
+        let permit = loop {
+            match tokio::time::timeout(HEARD_EVERY, parts.reserve()).await {
+                Ok(Ok(permit)) => break permit,
+                Ok(Err(_)) => {
+                    self.parts = None;
+                    return self.skip().await;
+                }
+                // It is this node that does not listen: the client's heartbeats wait with its text.
+                Err(_) if self.say_heard().await => {}
+                Err(_) => return false,
+            }
+        };
+        permit.send(part);
+        self.inboxes.counters.json_received.add_one();
+        self.heard.is_some_and(|heard| heard.elapsed() < HEARD_EVERY) || self.say_heard().await
+    }
+
+    async fn say_heard(&mut self) -> bool {
+        self.heard = Some(Instant::now());
+        self.inboxes.control.send(ControlInput::Heard(self.conn)).await.is_ok()
+    }
+}
+
 enum Routed {
     Control(ControlInput),
     Bulk(BulkInput),
+    Text(Vec<u8>),
     Skip,
 }
 
@@ -193,6 +261,7 @@ fn route(conn: ConnId, kind: u32, payload: &[u8]) -> Routed {
         Ok(Some(Message::Datagram(carried))) => {
             Routed::Bulk(BulkInput::Datagram(conn, carried.datagram.to_vec()))
         }
+        Ok(Some(Message::JsonMidi(text))) => Routed::Text(text.part.to_vec()),
         Ok(Some(Message::BulkAck(ack))) => Routed::Bulk(BulkInput::Ack(conn, ack)),
         Ok(Some(message)) => match owned(message) {
             Some(message) => Routed::Control(ControlInput::Message(conn, message)),
@@ -221,6 +290,31 @@ struct Outgoing {
     messages: mpsc::Receiver<Message<'static>>,
     datagrams: mpsc::Receiver<Vec<u8>>,
     fragments: mpsc::Receiver<OwnedFragment>,
+    text: Text,
+}
+
+/// What a client is told, cut into frames.
+struct Text {
+    texts: mpsc::Receiver<String>,
+    /// The text that is being sent, and how much of it has been.
+    now: Vec<u8>,
+    at: usize,
+}
+
+impl Text {
+    /// The next part; `None` when there will be none. May be dropped and called again.
+    async fn next(&mut self) -> Option<&[u8]> {
+        if self.at >= self.now.len() {
+            let mut text = self.texts.recv().await?;
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            (self.now, self.at) = (text.into_bytes(), 0);
+        }
+        let from = self.at;
+        self.at = self.now.len().min(from + TEXT_FRAME);
+        self.now.get(from..self.at)
+    }
 }
 
 async fn write(
@@ -229,7 +323,7 @@ async fn write(
     drained: &Notify,
     counters: &TunnelCounters,
 ) {
-    let Outgoing { mut messages, mut datagrams, mut fragments } = outgoing;
+    let Outgoing { mut messages, mut datagrams, mut fragments, mut text } = outgoing;
     let mut sequence = 0u32;
     let mut out = Vec::new();
     loop {
@@ -247,6 +341,9 @@ async fn write(
             Some(fragment) = fragments.recv() => {
                 push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
                 drained.notify_waiters();
+            }
+            Some(part) = text.next() => {
+                push(&Message::JsonMidi(JsonMidi { part }), &mut sequence, &mut out);
             }
         }
         // What else is there leaves with it: one system call for a burst.

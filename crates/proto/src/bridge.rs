@@ -63,7 +63,7 @@ pub enum PlayoutMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ToData {
-    /// A link is up: datagrams go to `address` under `remote_id` and come in under `local_id`.
+    /// A link is up: datagrams go out under `remote_id` and come in under `local_id`.
     LinkUp {
         /// This node's number for the link, not in use.
         link: LinkNo,
@@ -71,8 +71,9 @@ pub enum ToData {
         local_id: LinkId,
         /// What the peer drew and we write.
         remote_id: LinkId,
-        /// Where the peer's UDP socket is.
-        address: SocketAddr,
+        /// Where the peer's UDP socket is; `None` when no datagram goes by UDP either way, and the stream
+        /// carries all of them.
+        address: Option<SocketAddr>,
         /// Whether both ends say they are one host, whose monotonic clock is one.
         same_host: bool,
     },

@@ -20,6 +20,10 @@ pub const LINKS_MAX: usize = 64;
 /// more is refused and said.
 pub const ROUTES_MAX: usize = 4096;
 
+/// Clients (programs that speak JSONMIDI over TOAST) of one node at the same time; one more is refused with
+/// a bye, and said. Each has two ports at most, so that the [`PORTS_MAX`] of the node are the limit before.
+pub const CLIENTS_MAX: usize = 256;
+
 /// Events that a sender keeps until they are acknowledged, and that a receiver keeps while it waits
 /// for an older one. At 1,000 events/s this is two seconds. At overflow the oldest goes.
 pub const HISTORY_EVENTS: usize = 2048;
@@ -167,6 +171,12 @@ pub const REPLAY_WINDOW: usize = 1024;
 /// Datagrams that may wait for the streams that carry them. One more is dropped, as by a network.
 pub const CARRIED_WAITING: usize = 256;
 
+/// What a link's stream was given and nobody acknowledges for so long, it is given again: it may have found
+/// no room. Longer than TCP takes to repeat a segment on a LAN…
+pub const CARRIED_AGAIN: Span = Span::from_ms(250);
+/// …twice as long each time, up to this.
+pub const CARRIED_AGAIN_MAX: Span = Span::from_s(4);
+
 /// A round trip that nobody has measured yet: a long LAN.
 pub const RTT_UNKNOWN: Span = Span::from_ms(10);
 
@@ -260,6 +270,9 @@ pub struct Config {
     pub mirrors_max: usize,
     /// Whether peers may reset devices here (system reset, FF). Default no.
     pub accept_reset: bool,
+    /// Whether notes go by datagram and all else by stream. Without, everything goes by stream: for networks
+    /// and machines that let no UDP pass. Default yes.
+    pub dual_transport: bool,
 }
 
 impl Default for Config {
@@ -277,6 +290,7 @@ impl Default for Config {
             hello_within: Span::from_s(5),
             mirrors_max: 128,
             accept_reset: false,
+            dual_transport: true,
         }
     }
 }

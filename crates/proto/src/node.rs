@@ -98,7 +98,7 @@ pub enum NodeOutput {
     /// Write this to its driver, then call [`Node::written`] or [`Node::refused`].
     Play(Due),
     /// Carry out what the control plane wants of the outside: to dial, to attach, to make a mirror,
-    /// to answer a program, to tell people. [`Action::Send`], [`Action::Close`], [`Action::Linked`],
+    /// to answer a program or a client, to tell people. [`Action::Send`], [`Action::Close`], [`Action::Linked`],
     /// [`Action::Unlinked`] and [`Action::Data`] are carried out by the node itself.
     Act(Action),
     /// Nothing to do until then, unless something comes.
@@ -195,7 +195,10 @@ impl Node {
                     if let Some(link) = carry {
                         self.streams.carry(link, &buf[..length]);
                     }
-                    return NodeOutput::Datagram { to, length };
+                    match to {
+                        Some(to) => return NodeOutput::Datagram { to, length },
+                        None => continue,
+                    }
                 }
                 Output::Play(due) => return NodeOutput::Play(due),
                 Output::Bulk(piece) => {

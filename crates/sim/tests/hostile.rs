@@ -20,7 +20,8 @@ fn hello(node: u8, link: u32) -> Message<'static> {
     Message::Hello(Hello {
         version_min: 1,
         version_max: 1,
-        features: u64::MAX,
+        // All that this version does not know.
+        features: u64::MAX << 3,
         node: NodeId([node; 32]),
         boot: BootId(1),
         link: LinkId(link),
@@ -196,7 +197,7 @@ fn datagrams_of_a_linked_peer_that_lie_are_survived() {
 
     let (config, mut random) = (Config::default(), Random::new(5));
     let mut plane = Plane::new(config.clone());
-    let address = std::net::SocketAddr::from(([10, 0, 0, 9], 5004));
+    let address = Some(std::net::SocketAddr::from(([10, 0, 0, 9], 5004)));
     plane.supply(Supply::Link(Box::new(Link::new(&config, Default::default()))));
     let (link, ids) = (LinkNo(1), (LinkId(3), LinkId(4)));
     let (local_id, remote_id) = ids;

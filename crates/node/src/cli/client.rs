@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::exit::bad_input;
 use super::text::escape;
-use crate::http::names::closest;
 use crate::os::registry::{self, Entry};
+use crate::session::names::closest;
 
 /// A node that does not answer within this is stuck or gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -22,8 +22,8 @@ use super::client::Client;
 use super::exit::{Exit, bad_input};
 use super::inbox::{Inbox, Input};
 use super::text::escape;
-use crate::http::names::closest;
 use crate::os::clock;
+use crate::session::names::closest;
 
 /// A node that does not take a connection within this is stuck or gone.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

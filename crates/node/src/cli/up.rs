@@ -32,6 +32,15 @@ use crate::transport::lan::{TCP_PORT, UDP_PORT};
 /// What the runtime's own threads get to end after the node did.
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    /// As it says.
+    On,
+    /// As it says.
+    Off,
+}
+
 /// Make this machine part of the studio: run a node until Ctrl-C.
 ///
 /// Nodes on a network find each other. Every MIDI port of this machine appears on the others, and
@@ -54,6 +63,10 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
+    /// Whether notes go by UDP and all else by TCP; off: everything goes by TCP, where no UDP passes. Notes
+    /// are later then whenever TCP repeats what was lost
+    #[arg(long, value_name = "on|off", default_value = "on", help_heading = "Network")]
+    dual_transport: Switch,
     /// UDP port for notes; 0: a free one [default: 5004, or a free one if that is taken]
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     port_udp: Option<u16>,
@@ -137,6 +150,7 @@ impl UpArgs {
         Options {
             name: self.name.clone(),
             state: self.state.clone(),
+            dual_transport: self.dual_transport == Switch::On,
             udp: self.port_udp,
             tcp: self.port_tcp,
             http: self.port_http,
@@ -316,7 +330,10 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
     let name = paint.paint(1, &escape(&info.name));
     let mut lines = vec![
         format!("{name} is up (id {}).", info.id.short()),
-        format!("  network   UDP {}, TCP {}", info.udp_port, info.tcp_port),
+        match info.udp_port {
+            0 => format!("  network   TCP {}, no UDP", info.tcp_port),
+            udp => format!("  network   UDP {udp}, TCP {}", info.tcp_port),
+        },
         format!("  API       http://{}", info.http),
     ];
     for backend in &info.backends {

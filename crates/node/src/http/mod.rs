@@ -27,7 +27,6 @@ use crate::node::{NodeInfo, Shared};
 use crate::options::Options;
 
 mod guard;
-pub mod names;
 pub mod ping;
 mod rest;
 pub mod ws;

@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Context;
-use super::names::{NotFound, closest};
 use super::rest::error;
+use crate::session::names::{NotFound, closest};
 use crate::stages::control::ControlInput;
 
 /// How long an answer is waited for, in milliseconds: at least, unless told otherwise, at most.
@@ -124,6 +124,7 @@ fn find<'a>(
 
 #[cfg(test)]
 mod tests {
+    use midip2p_proto::control::PeerKind;
     use midip2p_proto::control::lifecycle::LinkState;
     use midip2p_proto::id::{LinkNo, NodeId};
 
@@ -134,6 +135,8 @@ mod tests {
             node: Some(NodeId([id; 32])),
             name: name.to_owned(),
             address: address.parse().unwrap(),
+            kind: PeerKind::Node,
+            datagrams: true,
             state: LinkState::Connected,
             link: Some(LinkNo(1)),
             version: Some(1),

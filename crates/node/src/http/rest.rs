@@ -63,13 +63,15 @@ pub(super) async fn mesh(State(context): App) -> Json<Value> {
                 "id": peer.node.map(|n| n.to_string()),
                 "name": peer.name,
                 "address": peer.address.to_string(),
+                "kind": peer.kind.as_str(),
                 "state": peer.state.as_str(),
                 "version": peer.version,
+                "transport": peer.since.map(|_| if peer.datagrams { "dual" } else { "tcp" }),
                 "connected_ms": peer.since.map(|at| millis(since(at))),
                 "why": peer.why,
             });
             if let (Some(object), Some(counters)) = (object.as_object_mut(), counters)
-                && let Value::Object(more) = link(counters)
+                && let Value::Object(more) = link(counters, peer.datagrams)
             {
                 object.extend(more);
             }
@@ -83,7 +85,8 @@ pub(super) async fn mesh(State(context): App) -> Json<Value> {
     }))
 }
 
-fn link(counters: &LinkCounters) -> Value {
+fn link(counters: &LinkCounters, datagrams: bool) -> Value {
+    let by_stream = !datagrams || counters.degraded.read();
     json!({
         "rtt_us": counters.round_trip.read().map(Span::as_us),
         "jitter_us": counters.jitter.read().map(|s| s.as_ns() as f64 / 1000.0),
@@ -95,7 +98,7 @@ fn link(counters: &LinkCounters) -> Value {
         "events_received": counters.events_received.read(),
         "events_recovered": counters.recovered.read(),
         "duplicates": counters.duplicates.read(),
-        "path": if counters.degraded.read() { "stream" } else { "datagrams" },
+        "path": if by_stream { "stream" } else { "datagrams" },
         "loss_out": counters.loss_out.read(),
         "superseded": counters.superseded.read(),
         "played_early": counters.early.read(),
@@ -201,6 +204,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "frames_skipped": tunnels.frames_skipped.read(),
         "frames_broken": tunnels.broken.read(),
         "frame_sequence_errors": tunnels.sequence_errors.read(),
+        "json_frames_received": tunnels.json_received.read(),
         "connections_stuck": tunnels.stuck.read(),
         "taken": plane.taken.read(),
         "played": plane.played.read(),

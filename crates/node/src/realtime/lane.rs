@@ -356,9 +356,11 @@ impl Lane {
         }
     }
 
-    fn transmit(&mut self, to: SocketAddr, length: usize, carry: Option<LinkNo>) {
+    fn transmit(&mut self, to: Option<SocketAddr>, length: usize, carry: Option<LinkNo>) {
         let Some(datagram) = self.buf.get(..length) else { return };
-        self.datagrams.send(to, datagram);
+        if let Some(to) = to {
+            self.datagrams.send(to, datagram);
+        }
         if let Some(carried) = carry.and_then(|link| Carried::of(link, datagram)) {
             // Without room it is lost, as on any network, and repeated.
             let _ = self.rings.to_carry.push(carried);

@@ -28,10 +28,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::host_wake::HostWake;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
+use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::BackendEvent;
 use crate::ports::app::AppSweep;
 use crate::realtime::{Command, Handle};
+use crate::session::client;
 use crate::transport::{Dialer, Stream};
 use crate::tunnels::{Inboxes, Tunnel, spawn};
 use crate::view::View;
@@ -73,6 +75,8 @@ pub enum ControlInput {
     BadHello(ConnId),
     /// Something came.
     Heard(ConnId),
+    /// A client said what cannot be gone on with, and has been told so.
+    Misbehaved(ConnId, &'static str),
     /// A backend said something.
     Backend(BackendNo, BackendEvent),
     /// A program wants an app port.
@@ -123,6 +127,8 @@ pub struct Hands {
     pub view: Arc<ArcSwap<View>>,
     /// For the memory of links.
     pub config: Config,
+    /// For the sessions of clients.
+    pub shared: Arc<Shared>,
 }
 
 /// The stage.
@@ -130,6 +136,8 @@ pub struct ControlStage {
     control: Control,
     hands: Hands,
     tunnels: BTreeMap<ConnId, Tunnel>,
+    /// The text of connections that may turn out to be clients.
+    texts: BTreeMap<ConnId, client::Ends>,
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
@@ -156,6 +164,7 @@ impl ControlStage {
             control,
             hands,
             tunnels: BTreeMap::new(),
+            texts: BTreeMap::new(),
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
             opening: BTreeMap::new(),
@@ -234,13 +243,14 @@ impl ControlStage {
             ControlInput::Opened { stream, address, dialed } => {
                 self.conns += 1;
                 let conn = ConnId(self.conns);
-                let tunnel = spawn(conn, stream, self.hands.inboxes.clone());
+                let (tunnel, ends) = spawn(conn, stream, self.hands.inboxes.clone());
                 self.tunnels.insert(conn, tunnel);
+                self.texts.insert(conn, ends);
                 self.tell(Input::Opened { conn, address, dialed }).await;
             }
             ControlInput::DialFailed(address) => self.tell(Input::DialFailed(address)).await,
             ControlInput::Closed(conn) => {
-                self.tunnels.remove(&conn);
+                self.let_go(conn);
                 self.tell(Input::Closed(conn)).await;
             }
             ControlInput::Message(conn, message) => {
@@ -251,6 +261,9 @@ impl ControlStage {
             }
             ControlInput::BadHello(conn) => self.tell(Input::BadHello(conn)).await,
             ControlInput::Heard(conn) => self.tell(Input::Heard(conn)).await,
+            ControlInput::Misbehaved(conn, why) => {
+                self.tell(Input::Misbehaved(conn, why)).await;
+            }
             ControlInput::Backend(backend, event) => self.backend(backend, event).await,
             ControlInput::AppOpen(request) => self.app_open(request).await,
             ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
@@ -309,7 +322,7 @@ impl ControlStage {
             }
             // A connection that takes no more is none.
             let Some(conn) = self.broken.pop() else { break };
-            self.tunnels.remove(&conn);
+            self.let_go(conn);
             self.control.handle(clock::now(), Input::Closed(conn));
         }
         self.tell_ports();
@@ -332,10 +345,15 @@ impl ControlStage {
         match action {
             Action::Dial(address) => self.dial(address),
             Action::Send(conn, message) => self.send(conn, message),
-            Action::Close(conn) => {
-                self.tunnels.remove(&conn);
+            Action::Close(conn) => self.let_go(conn),
+            Action::Client(conn) => {
+                if let Some(ends) = self.texts.remove(&conn) {
+                    let shared = Arc::clone(&self.hands.shared);
+                    tokio::spawn(client::run(conn, ends, shared));
+                }
             }
             Action::Linked(conn, link) => {
+                self.texts.remove(&conn);
                 if let Some(tunnel) = self.tunnels.get(&conn).cloned() {
                     let _ = self.hands.bulk.send(BulkInput::Linked(conn, link, tunnel)).await;
                 }
@@ -376,6 +394,12 @@ impl ControlStage {
             Action::Changed => self.changed = true,
             _ => {}
         }
+    }
+
+    /// Lets a connection end, once what was given to it has left.
+    fn let_go(&mut self, conn: ConnId) {
+        self.tunnels.remove(&conn);
+        self.texts.remove(&conn);
     }
 
     fn for_ports(&mut self, command: PortsCommand) {
@@ -481,6 +505,11 @@ fn log(note: &Note) {
         Note::SameId(address) => tracing::warn!(
             "the node at {address} has this node's id: one state directory is a copy of the other; remove it on one of the two and start that node again"
         ),
+        Note::ClientUp(name, address) => tracing::info!("client {name} is there, from {address}"),
+        Note::ClientDown(name, why) => tracing::info!("client {name} is gone: {why}"),
+        Note::ClientsFull(address) => {
+            tracing::warn!("no room for a client from {address}: this node has all it takes");
+        }
         Note::LinksFull(address) => {
             tracing::warn!("no room for a link with {address}: this node has all it takes");
         }

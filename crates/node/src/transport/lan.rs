@@ -30,6 +30,8 @@ const EXPEDITED: u32 = 46 << 2;
 /// Where to listen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
+    /// Whether there are no datagrams, and no socket for them.
+    pub streams_only: bool,
     /// The port for datagrams; `None`: 5004, or a free one when that is taken; 0: a free one.
     pub udp: Option<u16>,
     /// The port for streams; `None`: 5005, or a free one when that is taken; 0: a free one.
@@ -72,7 +74,11 @@ pub enum LanError {
 /// # Errors
 /// When a port that was asked for cannot be had, or none can.
 pub fn open(listen: &Listen) -> Result<Transport, LanError> {
-    let (udp, udp_port) = bind_all("UDP", listen.udp, UDP_PORT, &listen.addresses, bind_udp)?;
+    let (udp, udp_port) = if listen.streams_only {
+        (Vec::new(), 0)
+    } else {
+        bind_all("UDP", listen.udp, UDP_PORT, &listen.addresses, bind_udp)?
+    };
     let (tcp, tcp_port) = bind_all("TCP", listen.tcp, TCP_PORT, &listen.addresses, bind_tcp)?;
     let sources = listen.addresses.clone();
     Ok(Transport {
@@ -283,12 +289,16 @@ mod tests {
 
     #[tokio::test]
     async fn taken_ports_are_replaced_unless_asked_for() {
-        let first = open(&Listen { udp: Some(0), tcp: Some(0), addresses: vec![] }).unwrap();
+        let first =
+            open(&Listen { streams_only: false, udp: Some(0), tcp: Some(0), addresses: vec![] })
+                .unwrap();
         let (udp, tcp) = (first.udp_port, first.tcp_port);
-        let again = open(&Listen { udp: Some(udp), tcp: Some(0), addresses: vec![] });
+        let again =
+            open(&Listen { streams_only: false, udp: Some(udp), tcp: Some(0), addresses: vec![] });
         let error = again.err().unwrap().to_string();
         assert!(error.contains(&udp.to_string()) && error.contains("--port-udp"), "{error}");
-        let error = open(&Listen { udp: Some(0), tcp: Some(tcp), addresses: vec![] });
+        let error =
+            open(&Listen { streams_only: false, udp: Some(0), tcp: Some(tcp), addresses: vec![] });
         assert!(error.err().unwrap().to_string().contains("--port-tcp"));
         // With the defaults there is always room.
         let (a, b) = (open(&Listen::default()).unwrap(), open(&Listen::default()).unwrap());
@@ -298,8 +308,12 @@ mod tests {
 
     #[tokio::test]
     async fn both_address_families_reach_one_socket() {
-        let mut a = open(&Listen { udp: Some(0), tcp: Some(0), addresses: vec![] }).unwrap();
-        let mut b = open(&Listen { udp: Some(0), tcp: Some(0), addresses: vec![] }).unwrap();
+        let mut a =
+            open(&Listen { streams_only: false, udp: Some(0), tcp: Some(0), addresses: vec![] })
+                .unwrap();
+        let mut b =
+            open(&Listen { streams_only: false, udp: Some(0), tcp: Some(0), addresses: vec![] })
+                .unwrap();
         for host in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
             let to = SocketAddr::new(host, b.udp_port);
             if !a.datagrams.send(to, b"note") {
@@ -318,6 +332,7 @@ mod tests {
             udp: Some(0),
             tcp: Some(0),
             addresses: addresses.to_vec(),
+            streams_only: false,
         };
         let (mut a, mut b) = (open(&listen(&[])).unwrap(), open(&listen(&hosts)).unwrap());
         for (host, text) in [(hosts[0], b"flood"), (hosts[0], b"flood"), (hosts[1], b"notes")] {

@@ -182,7 +182,7 @@ impl Half {
             link: LINK,
             local_id: LinkId(7),
             remote_id: LinkId(7),
-            address: address(),
+            address: Some(address()),
             same_host: true,
         }));
     }

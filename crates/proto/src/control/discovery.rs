@@ -58,13 +58,15 @@ pub enum Trouble {
     SameId,
     /// This node has as many links as it takes.
     LinksFull,
+    /// This node has as many clients as it takes.
+    ClientsFull,
 }
 
 impl Trouble {
     /// Until the address is tried again: people do not change versions in seconds.
     const fn pause(self) -> Span {
         match self {
-            Self::Incompatible(_) | Self::LinksFull => Span::from_s(60),
+            Self::Incompatible(_) | Self::LinksFull | Self::ClientsFull => Span::from_s(60),
             Self::SameId => Span::from_s(300),
         }
     }

@@ -87,6 +87,8 @@ pub struct Linked {
     pub local_link: LinkId,
     /// The version both speak.
     pub version: u16,
+    /// Whether datagrams go by UDP; if not, the stream carries them.
+    pub datagrams: bool,
     /// Since when.
     pub since: LocalTime,
     /// Whether it lives.

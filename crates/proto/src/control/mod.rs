@@ -4,6 +4,7 @@
 //! contract of [`stage`]. It sees no socket: a connection is a number, a frame a message.
 
 pub mod bus;
+mod clients;
 pub mod discovery;
 pub mod heartbeat;
 pub mod lifecycle;
@@ -29,7 +30,7 @@ use crate::random::Random;
 use crate::time::{LocalTime, Span};
 use crate::wire::{Bye, ByeReason, Message, Panic};
 
-pub use self::peers::PeerView;
+pub use self::peers::{PeerKind, PeerView};
 
 /// Who this node is, for its hello.
 #[derive(Clone, Debug)]
@@ -88,6 +89,8 @@ pub enum Input<'a> {
     },
     /// The payload of a hello could not be read.
     BadHello(ConnId),
+    /// What a client said cannot be gone on with: it is told why, in at most 255 bytes, and let go.
+    Misbehaved(ConnId, &'static str),
     /// A frame came that says the peer lives, whatever it holds.
     Heard(ConnId),
     /// The data plane said something.
@@ -138,6 +141,9 @@ pub enum Action {
     Linked(ConnId, LinkNo),
     /// It is a link no more.
     Unlinked(LinkNo),
+    /// The connection is a client now: what it says in JSONMIDI is to be answered, as long as the
+    /// connection lasts.
+    Client(ConnId),
     /// Tell the data plane.
     Data(ToData),
     /// Connect to a port of another program or device.
@@ -175,6 +181,12 @@ pub enum Note {
     SameId(SocketAddr),
     /// No room for one more link: the peer's address.
     LinksFull(SocketAddr),
+    /// A client is there: its name, its address.
+    ClientUp(String, SocketAddr),
+    /// A client is gone: its name, why.
+    ClientDown(String, &'static str),
+    /// No room for one more client: its address.
+    ClientsFull(SocketAddr),
     /// No room for a mirror of this port.
     MirrorsFull(String),
     /// No room for a port of this name.
@@ -218,6 +230,7 @@ pub struct Control {
     discovery: Discovery,
     handshakes: BTreeMap<ConnId, Handshake>,
     links: BTreeMap<ConnId, Linked>,
+    clients: BTreeMap<ConnId, clients::Client>,
     /// Peers that are not linked, and why, for people.
     absent: BTreeMap<NodeId, peers::Absent>,
     settling: Vec<(u64, u32, LocalTime)>,
@@ -243,6 +256,7 @@ impl Control {
             discovery: Discovery::default(),
             handshakes: BTreeMap::new(),
             links: BTreeMap::new(),
+            clients: BTreeMap::new(),
             absent: BTreeMap::new(),
             settling: Vec::new(),
             panics: VecDeque::new(),
@@ -324,7 +338,8 @@ impl Control {
         self.panics.push_back((now, id));
         self.actions.push_back(Action::Data(ToData::Silence));
         self.actions.push_back(Action::Note(Note::Panicked(from.map(|(_, node)| node))));
-        for conn in self.links.keys().filter(|conn| from.is_none_or(|(f, _)| f != **conn)) {
+        let conns = self.links.keys().chain(self.clients.keys());
+        for conn in conns.filter(|conn| from.is_none_or(|(f, _)| f != **conn)) {
             self.actions.push_back(Action::Send(*conn, Message::Panic(Panic { id })));
         }
     }
@@ -336,6 +351,7 @@ impl Control {
             self.farewell(conn, ByeReason::Stopping, "the node stops");
             self.unlink(now, conn, true, "this node stops");
         }
+        self.clients_stop();
         for conn in std::mem::take(&mut self.handshakes).into_keys() {
             self.farewell(conn, ByeReason::Stopping, "the node stops");
         }
@@ -396,10 +412,12 @@ impl stage::Stage for Control {
             Input::Message(conn, message) => self.message(now, conn, message),
             Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
             Input::BadHello(conn) => self.bad_hello(now, conn),
+            Input::Misbehaved(conn, why) => self.misbehaved(conn, why),
             Input::Heard(conn) => {
                 if let Some(linked) = self.links.get_mut(&conn) {
                     linked.heartbeat.heard(now);
                 }
+                self.client_heard(now, conn);
             }
             Input::Data(ToControl::Alive { link }) => {
                 if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
@@ -453,6 +471,7 @@ impl stage::Stage for Control {
         let dial = self.discovery.wake_at(|node| self.conn_of(node).is_some());
         hello
             .chain(beats)
+            .chain(self.clients_wake_at())
             .chain(settling)
             .chain([self.bus.wake_at(), if self.stopping { LocalTime::MAX } else { dial }])
             .min()

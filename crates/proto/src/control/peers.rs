@@ -27,6 +27,26 @@ pub(super) struct Absent {
     why: &'static str,
 }
 
+/// What a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind {
+    /// A node, with ports of its own.
+    Node,
+    /// A program that speaks JSONMIDI and has ports here.
+    Client,
+}
+
+impl PeerKind {
+    /// In lower case, as JSON has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Client => "client",
+        }
+    }
+}
+
 /// A peer as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {
@@ -36,6 +56,10 @@ pub struct PeerView {
     pub name: String,
     /// Where it is.
     pub address: SocketAddr,
+    /// What it is.
+    pub kind: PeerKind,
+    /// Whether datagrams go by UDP; if not, everything goes by the stream.
+    pub datagrams: bool,
     /// How things stand.
     pub state: LinkState,
     /// The link's number, while connected.
@@ -53,13 +77,15 @@ pub struct PeerView {
 const VERSIONS: (u16, u16) = (MIN_VERSION, PROTOCOL_VERSION);
 
 impl Control {
-    /// All peers: linked ones, and others that are known.
+    /// All peers: linked ones, clients, and others that are known.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerView> {
         let linked = self.links.values().map(|l| PeerView {
             node: Some(l.node),
             name: self.bus.display(l.node).unwrap_or(&l.name).to_owned(),
             address: l.address,
+            kind: PeerKind::Node,
+            datagrams: l.datagrams,
             state: LinkState::Connected,
             link: Some(l.link),
             version: Some(l.version),
@@ -71,6 +97,8 @@ impl Control {
             node: Some(*node),
             name: a.name.clone(),
             address: a.address,
+            kind: PeerKind::Node,
+            datagrams: self.config.dual_transport,
             state: self.trouble(*node).map_or_else(|| self.standing(*node), state_of),
             link: None,
             version: None,
@@ -95,6 +123,8 @@ impl Control {
                     node,
                     name: address.to_string(),
                     address,
+                    kind: PeerKind::Node,
+                    datagrams: self.config.dual_transport,
                     state,
                     link: None,
                     version: None,
@@ -105,7 +135,7 @@ impl Control {
                     }),
                 })
             });
-        linked.chain(absent).chain(unknown).collect()
+        linked.chain(self.client_views()).chain(absent).chain(unknown).collect()
     }
 
     /// Why there is no link with a node that answers.
@@ -166,15 +196,15 @@ impl Control {
     }
 
     fn say_hello(&mut self, conn: ConnId, local_link: LinkId, peers: Vec<PeerHint>) {
-        let identity = &self.identity;
+        let (identity, dual) = (&self.identity, self.config.dual_transport);
         let hello = Hello {
             version_min: MIN_VERSION,
             version_max: PROTOCOL_VERSION,
-            features: 0,
+            features: hello::JSON_OFFERED | if dual { 0 } else { hello::NO_DATAGRAMS },
             node: identity.node,
             boot: identity.boot,
             link: local_link,
-            udp_port: identity.udp_port,
+            udp_port: if dual { identity.udp_port } else { 0 },
             tcp_port: identity.tcp_port,
             name: identity.name.clone(),
             domains: identity.domains.iter().take(hello::DOMAINS_MAX).cloned().collect(),
@@ -188,6 +218,7 @@ impl Control {
             self.dialed_ended(now, handshake.dialed, handshake.address);
         }
         self.unlink(now, conn, false, "the connection ended");
+        self.client_gone(conn, "the connection ended");
     }
 
     pub(super) fn message(&mut self, now: LocalTime, conn: ConnId, message: Message<'_>) {
@@ -197,6 +228,7 @@ impl Control {
         }
         let Some(linked) = self.links.get_mut(&conn) else {
             // Before its hello a peer is nobody; what it says is not heard.
+            self.client_message(now, conn, message);
             return;
         };
         linked.heartbeat.heard(now);
@@ -244,6 +276,7 @@ impl Control {
             self.farewell(conn, ByeReason::ProtocolError, "no hello came in time");
             self.closed(now, conn);
         }
+        self.clients_pulse(now);
         let pulses: Vec<(ConnId, Pulse)> =
             self.links.iter_mut().map(|(c, l)| (*c, l.heartbeat.pulse(now))).collect();
         for (conn, pulse) in pulses {
@@ -322,6 +355,10 @@ impl Control {
             return;
         };
         self.handshakes.remove(&conn);
+        if hello.features & hello::JSON_ONLY != 0 {
+            self.client_up(now, conn, &handshake, hello, version);
+            return;
+        }
         if !self.make_way(now, conn, &handshake, &hello) {
             return;
         }
@@ -334,7 +371,7 @@ impl Control {
     }
 
     /// The node at the other end cannot become a peer: it is tried again much later, and said once.
-    fn refuse(&mut self, now: LocalTime, handshake: &Handshake, trouble: Trouble) {
+    pub(super) fn refuse(&mut self, now: LocalTime, handshake: &Handshake, trouble: Trouble) {
         let address = handshake.address;
         if handshake.dialed {
             self.discovery.refused(now, address, trouble);
@@ -348,6 +385,7 @@ impl Control {
                 Trouble::Incompatible(theirs) => Note::Incompatible(address, theirs),
                 Trouble::SameId => Note::SameId(address),
                 Trouble::LinksFull => Note::LinksFull(address),
+                Trouble::ClientsFull => Note::ClientsFull(address),
             }));
         }
         self.actions.push_back(Action::Changed);
@@ -393,11 +431,12 @@ impl Control {
             address
         };
         let host = self.identity.domains.first();
+        let datagrams = self.config.dual_transport && hello.features & hello::NO_DATAGRAMS == 0;
         self.actions.push_back(Action::Data(ToData::LinkUp {
             link,
             local_id: handshake.local_link,
             remote_id: hello.link,
-            address: with_port(hello.udp_port),
+            address: datagrams.then(|| with_port(hello.udp_port)),
             same_host: host.is_some_and(|h| hello.domains.contains(h)),
         }));
         self.actions.push_back(Action::Linked(conn, link));
@@ -411,6 +450,7 @@ impl Control {
             link,
             local_link: handshake.local_link,
             version,
+            datagrams,
             since: now,
             heartbeat: Heartbeat::new(now, &self.config),
         };
@@ -443,7 +483,7 @@ impl Control {
         }
     }
 
-    fn dialed_ended(&mut self, now: LocalTime, dialed: bool, address: SocketAddr) {
+    pub(super) fn dialed_ended(&mut self, now: LocalTime, dialed: bool, address: SocketAddr) {
         if dialed {
             self.discovery.ended(now, address, &self.config, &mut self.random);
         }
@@ -499,7 +539,7 @@ pub(super) fn sayable(mut identity: Identity) -> Identity {
 const fn state_of(trouble: Trouble) -> LinkState {
     match trouble {
         Trouble::Incompatible(_) => LinkState::Incompatible,
-        Trouble::SameId | Trouble::LinksFull => LinkState::Backoff,
+        Trouble::SameId | Trouble::LinksFull | Trouble::ClientsFull => LinkState::Backoff,
     }
 }
 
@@ -510,6 +550,7 @@ fn why_of(trouble: Trouble) -> String {
             "it has this node's id: one state directory is a copy of the other".to_owned()
         }
         Trouble::LinksFull => "this node has as many links as it takes".to_owned(),
+        Trouble::ClientsFull => "this node has as many clients as it takes".to_owned(),
     }
 }
 

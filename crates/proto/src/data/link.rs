@@ -19,8 +19,8 @@ use super::realtime::snapshot::{self, Snapshots};
 use super::realtime::transit::Transit;
 use super::state::LettingGo;
 use crate::config::{
-    ACK_EVENTS, ACK_WITHIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY, PROBE_FAST,
-    PROBE_FIRST, PROBES_MOST, QUIET_AFTER,
+    ACK_EVENTS, ACK_WITHIN, CARRIED_AGAIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY,
+    PROBE_FAST, PROBE_FIRST, PROBES_MOST, QUIET_AFTER,
 };
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
@@ -44,8 +44,8 @@ pub struct Link {
     pub counters: Arc<LinkCounters>,
     /// The peer's clock.
     pub clock: ClockMap,
-    /// Where the peer's datagram socket is.
-    pub address: SocketAddr,
+    /// Where the peer's datagram socket is; `None` when the stream carries all datagrams.
+    pub address: Option<SocketAddr>,
     pinger: Pinger,
     sender: Sender,
     snapshots: Snapshots,
@@ -95,14 +95,12 @@ pub struct Incoming<'a> {
 pub struct Outgoing {
     /// Its bytes in the buffer.
     pub length: usize,
-    /// Whether the stream carries a copy, since datagrams do not seem to pass.
+    /// Whether the stream carries it, since datagrams do not (seem to) pass.
     pub carried: bool,
 }
 
-/// What a stream carried and nobody answers for so long, it carries again, and this often: it may have
-/// found no room.
-const CARRY_AGAIN: Span = Span::from_ms(250);
-/// See [`CARRY_AGAIN`].
+/// What a stream carried while datagrams do not pass, and nobody answered for [`CARRIED_AGAIN`], it carries
+/// again, and this often.
 const CARRY_EVERY: Span = Span::from_ms(100);
 
 /// While a link is narrow, acknowledgements leave room for notes.
@@ -126,7 +124,7 @@ impl Link {
             recovery: Recovery::new(late),
             counters,
             clock: ClockMap::new(false),
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            address: None,
             pinger: Pinger::default(),
             sender: Sender::default(),
             snapshots: Snapshots::default(),
@@ -172,14 +170,14 @@ impl Link {
         now: LocalTime,
         link: LinkNo,
         ids: (LinkId, LinkId),
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         same_host: bool,
     ) {
         (self.local_id, self.remote_id) = ids;
         self.address = address;
         self.clock = ClockMap::new(same_host);
         self.playout.set_link(link);
-        self.path.open(now);
+        self.path.open(now, address.is_none());
         self.heard = now;
         self.probe_at = now;
         self.alive_at = now;
@@ -303,10 +301,10 @@ impl Link {
         self.came.add(header.counter, HEADER_LEN + body.len() + TAG_LEN);
         if let Some(from) = from
             && newest
-            && from != self.address
+            && self.address.is_some_and(|address| address != from)
         {
             // It is the peer: where its newest comes from is where it is to be found.
-            self.address = from;
+            self.address = Some(from);
             self.counters.address_moves.add_one();
         }
         self.hear(now);
@@ -404,7 +402,8 @@ impl Link {
         if !events && !part && self.ack_at.min(self.probe_at) > now {
             return None;
         }
-        let carried = self.path.is_degraded() && self.is_worth_carrying(now);
+        let by_stream = self.path.is_by_stream();
+        let carried = by_stream || self.path.is_degraded() && self.is_worth_carrying(now);
         let header = Header { epoch: 0, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
@@ -449,7 +448,7 @@ impl Link {
     /// it was known that datagrams do not pass, of digests, and now and then of what nobody answers.
     fn is_worth_carrying(&mut self, now: LocalTime) -> bool {
         self.catching_up &= self.sender.in_flight() > 0;
-        let patience = CARRY_AGAIN.max(self.rate.usual_round_trip() * 2);
+        let patience = CARRIED_AGAIN.max(self.rate.usual_round_trip() * 2);
         let unanswered = self.sender.unanswered_since().is_some_and(|since| now - since > patience);
         if unanswered && now >= self.carry_at {
             self.carry_at = now + CARRY_EVERY;
@@ -481,10 +480,11 @@ impl Link {
 
     fn plan(&self, now: LocalTime) -> Plan {
         Plan {
-            copies: self.rate.loss().copies(),
+            copies: if self.path.is_by_stream() { 1 } else { self.rate.loss().copies() },
             round_trip: self.rate.usual_round_trip() + ACK_WITHIN,
             tight: self.rate.is_tight(now),
             quiet: self.is_quiet(now),
+            reliable: self.path.is_by_stream(),
         }
     }
 
@@ -497,7 +497,9 @@ impl Link {
 
     fn hear(&mut self, now: LocalTime) {
         if self.is_quiet(now) {
-            self.sender.revive(now);
+            if !self.path.is_by_stream() {
+                self.sender.revive(now);
+            }
             self.snapshots.revive(now);
         }
         self.digest_due |= now - self.heard > QUIET_AFTER;
@@ -507,16 +509,17 @@ impl Link {
 
     fn take_times(&mut self, now: LocalTime, times: Times, by_datagram: bool) {
         self.transit.take(now, times.sent, &self.counters.jitter);
-        // An echo says that datagrams pass, so only a datagram is echoed.
-        if by_datagram && self.echo.is_none_or(|e| times.sent > e.sent) {
+        // An echo says that datagrams pass, so only a datagram is echoed; unless there are none.
+        let on_path = by_datagram || self.path.is_by_stream();
+        if on_path && self.echo.is_none_or(|e| times.sent > e.sent) {
             self.echo = Some(Echo { sent: times.sent, received: now });
         }
         let Some(echo) = times.echo else { return };
         self.path.echoed(echo.sent);
         self.clock.sample(echo.sent, echo.received, times.sent, now);
         let round_trip = (now - echo.sent) - (times.sent - echo.received);
-        // What a stream held up says nothing of the path that the rate is for.
-        if by_datagram && round_trip >= Span::ZERO {
+        // What a stream held up says nothing of the path that the rate is for, unless it is that path.
+        if on_path && round_trip >= Span::ZERO {
             self.rate.round_trip(now, round_trip);
         }
         if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset()) {

@@ -9,7 +9,7 @@
 //! // after each handle_…() or command():
 //! let wake_at = loop {
 //!     match plane.poll(now, &mut buf) {
-//!         Output::Transmit { to, length, carry } => { /* send buf[..length] to `to` */ }
+//!         Output::Transmit { to, length, carry } => { /* send buf[..length] to `to`, if any */ }
 //!         Output::Play(due) => { /* driver.write(due), then */ plane.written(now, &due) }
 //!         Output::Bulk(_) | Output::Control(_) | Output::Discard(_) => { /* hand over */ }
 //!         Output::WakeAt(at) => break at,
@@ -72,11 +72,11 @@ pub enum Discard {
 pub enum Output {
     /// Send the first `length` bytes of the buffer.
     Transmit {
-        /// The peer's datagram socket.
-        to: SocketAddr,
+        /// The peer's datagram socket; `None` where only the stream carries it.
+        to: Option<SocketAddr>,
         /// How many bytes.
         length: usize,
-        /// The link whose stream takes a copy, since datagrams do not seem to pass.
+        /// The link whose stream takes a copy, since datagrams do not (seem to) pass.
         carry: Option<LinkNo>,
     },
     /// Write this to its driver, then call [`Plane::written`] or [`Plane::refused`].
@@ -472,7 +472,7 @@ impl Plane {
         now: LocalTime,
         link: LinkNo,
         ids: (LinkId, LinkId),
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         same_host: bool,
     ) {
         self.link_down(link);

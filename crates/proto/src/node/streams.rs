@@ -18,7 +18,8 @@ pub struct StreamCounters {
     pub skipped: u64,
     /// Frames whose payload is not a message of their type.
     pub malformed: u64,
-    /// Frames of types that this version has no message for, extensions among them.
+    /// Frames of types that this version has no message for, extensions among them; and JSONMIDI, which
+    /// has no sessions here.
     pub unknown: u64,
     /// Streams whose framing was lost.
     pub broken: u64,
@@ -191,8 +192,10 @@ fn event<'a>(kind: u32, payload: &'a [u8], counters: &mut StreamCounters) -> Opt
         return Some(Event::Incompatible(theirs));
     }
     match Message::decode(kind, payload) {
-        Ok(Some(message)) => Some(Event::Message(message)),
-        Ok(None) => {
+        Ok(Some(message)) if !matches!(message, Message::JsonMidi(_)) => {
+            Some(Event::Message(message))
+        }
+        Ok(_) => {
             counters.unknown += 1;
             Some(Event::Unknown)
         }

@@ -34,6 +34,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::{RawFields, Reader, WireError, Writer, within};
 use crate::id::{BootId, LinkId, NodeId};
 
+/// A bit of [`Hello::features`]: the sender serves clients that speak JSONMIDI only (`docs/protocol.md`
+/// § 6.10). Every node does.
+pub const JSON_OFFERED: u64 = 1 << 0;
+/// A bit of [`Hello::features`]: the sender is such a client: JSONMIDI, heartbeats, panics and byes are all
+/// it sends and takes.
+pub const JSON_ONLY: u64 = 1 << 1;
+/// A bit of [`Hello::features`]: the sender neither sends nor takes datagrams by UDP; the stream carries
+/// them all (`docs/protocol.md` § 6.9).
+pub const NO_DATAGRAMS: u64 = 1 << 2;
+
 /// The most bytes of a node's name.
 pub const NAME_MAX: usize = 128;
 /// The most domains.
@@ -54,7 +64,8 @@ pub struct Hello {
     pub version_min: u16,
     /// The highest version of the protocol that the sender speaks.
     pub version_max: u16,
-    /// What it can do beyond its version, one bit each; none is defined yet.
+    /// What it can do beyond its version, one bit each ([`JSON_OFFERED`], [`JSON_ONLY`],
+    /// [`NO_DATAGRAMS`]); unknown ones are ignored.
     pub features: u64,
     /// Its identity.
     pub node: NodeId,

@@ -3,8 +3,8 @@
 //! The table of `FrameKind` in code: a new message is a variant here, and the compiler finds the rest.
 
 use super::{
-    BulkAck, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, Panic, Subscribe,
-    WireError, Writer,
+    BulkAck, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, JsonMidi, Panic,
+    Subscribe, WireError, Writer,
 };
 
 /// What a frame carries.
@@ -29,6 +29,8 @@ pub enum Message<'a> {
     Panic(Panic),
     /// § 6.9
     Datagram(Carried<'a>),
+    /// § 6.10
+    JsonMidi(JsonMidi<'a>),
 }
 
 impl<'a> Message<'a> {
@@ -45,6 +47,7 @@ impl<'a> Message<'a> {
             Self::Bye(_) => FrameKind::Bye,
             Self::Panic(_) => FrameKind::Panic,
             Self::Datagram(_) => FrameKind::Datagram,
+            Self::JsonMidi(_) => FrameKind::JsonMidi,
         }
     }
 
@@ -61,6 +64,7 @@ impl<'a> Message<'a> {
             Self::Bye(m) => m.encoded_len(),
             Self::Panic(_) => Panic::LEN,
             Self::Datagram(m) => m.encoded_len(),
+            Self::JsonMidi(m) => m.encoded_len(),
         }
     }
 
@@ -79,6 +83,7 @@ impl<'a> Message<'a> {
             Self::Bye(m) => m.encode(out),
             Self::Panic(m) => m.encode(out),
             Self::Datagram(m) => m.encode(out),
+            Self::JsonMidi(m) => m.encode(out),
         }
     }
 
@@ -99,7 +104,8 @@ impl<'a> Message<'a> {
             FrameKind::Subscribe => Self::Subscribe(Subscribe::decode(payload)?),
             FrameKind::Panic => Self::Panic(Panic::decode(payload)?),
             FrameKind::Datagram => Self::Datagram(Carried::decode(payload)?),
-            FrameKind::Session | FrameKind::Clock | FrameKind::JsonMidi => return Ok(None),
+            FrameKind::JsonMidi => Self::JsonMidi(JsonMidi::decode(payload)?),
+            FrameKind::Session | FrameKind::Clock => return Ok(None),
         };
         Ok(Some(message))
     }

@@ -29,7 +29,8 @@
 //! | frame 1      | [`Hello`]                  | control  | `hello.rs`                   |
 //! | frame 2      | [`Heartbeat`]              | control  | `heartbeat.rs`               |
 //! | frame 3      | [`Devices`]                | control  | `devices.rs`                 |
-//! | frame 4–6    | session, clock, JSONMIDI   | control  | reserved                     |
+//! | frame 4, 5   | session, clock             | control  | reserved                     |
+//! | frame 6      | [`JsonMidi`]               | clients  | `json_midi.rs`               |
 //! | frame 7      | [`Fragment`]               | bulk     | `fragment.rs`                |
 //! | frame 8      | [`BulkAck`]                | bulk     | `bulk_ack.rs`                |
 //! | frame 9      | [`Bye`]                    | control  | `bye.rs`                     |
@@ -64,6 +65,7 @@ pub mod fragment;
 pub mod frame;
 pub mod heartbeat;
 pub mod hello;
+pub mod json_midi;
 pub mod message;
 pub mod panic;
 pub mod subscribe;
@@ -85,6 +87,7 @@ pub use fragment::{FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
 pub use frame::{Frame, FrameDecoder, FrameEvent, FrameKind, PAYLOAD_MAX, SkipReason};
 pub use heartbeat::Heartbeat;
 pub use hello::{Hello, PeerHint, VersionMismatch, negotiate};
+pub use json_midi::JsonMidi;
 pub use message::Message;
 pub use panic::Panic;
 pub use probe::Probe;

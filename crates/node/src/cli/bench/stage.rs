@@ -233,7 +233,7 @@ async fn link(dir: &Path) -> anyhow::Result<(Node, Node, Ends)> {
         (message == event(number)).then_some(number)
     };
     let (stamps, open) = stamp::port(Box::new(listener));
-    let listen = lan::Listen { udp: Some(0), tcp: Some(0), addresses: vec![] };
+    let listen = lan::Listen { streams_only: false, udp: Some(0), tcp: Some(0), addresses: vec![] };
     let network = || Ok(lan::open(&listen)?);
     let options = |name: &str| Options {
         name: Some(name.to_owned()),

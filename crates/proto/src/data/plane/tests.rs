@@ -24,7 +24,7 @@ impl Pair {
                 let link = Box::new(Link::new(&config, Arc::<LinkCounters>::default()));
                 plane.supply(Supply::Link(link));
                 let id = LinkId(u32::from(n));
-                let address = SocketAddr::from(([10, 0, 0, 1], n));
+                let address = Some(SocketAddr::from(([10, 0, 0, 1], n)));
                 let (local_id, remote_id, same_host) = (id, id, false);
                 let link = LinkNo(n);
                 let up = ToData::LinkUp { link, local_id, remote_id, address, same_host };

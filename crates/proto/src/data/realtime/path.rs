@@ -4,6 +4,9 @@
 //! second: when ours are not echoed for longer than that explains, they do not pass, though the stream
 //! may. Then the stream carries a copy of whatever is new (*degraded*); datagrams go on leaving as well,
 //! and the first that is echoed ends it.
+//!
+//! Where an end of the link has no datagrams (`dual_transport = off`), the stream *is* the path: it carries
+//! everything from the first datagram on, and nothing is degraded.
 
 use crate::config::{FALLBACK_AFTER, FALLBACK_FIRST};
 use crate::time::LocalTime;
@@ -11,6 +14,8 @@ use crate::time::LocalTime;
 /// What is known of the way that datagrams take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path {
+    /// There are no datagrams but those on the stream.
+    by_stream: bool,
     degraded: bool,
     /// What was last said of it.
     said: bool,
@@ -22,11 +27,11 @@ pub struct Path {
 }
 
 impl Path {
-    /// The link begins.
+    /// The link begins; `by_stream`: its stream carries all datagrams.
     ///
     /// Realtime-safe: yes
-    pub fn open(&mut self, now: LocalTime) {
-        *self = Self { last_sent: now, ..Self::default() };
+    pub fn open(&mut self, now: LocalTime, by_stream: bool) {
+        *self = Self { by_stream, last_sent: now, ..Self::default() };
     }
 
     /// A datagram leaves.
@@ -36,7 +41,7 @@ impl Path {
         self.last_sent = now;
         let since = *self.unanswered.get_or_insert(now);
         let limit = if self.proven { FALLBACK_AFTER } else { FALLBACK_FIRST };
-        self.degraded |= now - since > limit;
+        self.degraded |= !self.by_stream && now - since > limit;
     }
 
     /// The peer got the datagram that left at `sent`.
@@ -48,6 +53,14 @@ impl Path {
         }
         (self.proven, self.degraded) = (true, false);
         self.unanswered = (self.last_sent > sent).then_some(self.last_sent);
+    }
+
+    /// Whether the stream carries everything, as agreed.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn is_by_stream(&self) -> bool {
+        self.by_stream
     }
 
     /// Whether the stream has to carry what is new.
@@ -81,7 +94,7 @@ mod tests {
     #[test]
     fn it_is_degraded_while_no_datagram_is_echoed_and_not_longer() {
         let mut path = Path::default();
-        path.open(at(0));
+        path.open(at(0), false);
         for ms in (0..=700).step_by(20) {
             path.sent(at(ms));
             assert_eq!(path.changed(), None, "{ms}");
@@ -102,5 +115,15 @@ mod tests {
         }
         path.sent(at(10_800));
         assert!(path.is_degraded());
+    }
+
+    #[test]
+    fn a_link_without_datagrams_is_never_degraded() {
+        let mut path = Path::default();
+        path.open(at(0), true);
+        for ms in (0..10_000).step_by(500) {
+            path.sent(at(ms));
+            assert_eq!((path.is_by_stream(), path.changed()), (true, None), "{ms}");
+        }
     }
 }

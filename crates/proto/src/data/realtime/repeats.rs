@@ -16,7 +16,8 @@
 //! that is not over after 5 ms lasts long.
 
 use crate::config::{
-    EARLY_COPIES_MAX, EARLY_EVERY, REPEAT_EVERY, REPEAT_FAST_FOR, REPEAT_OFFSETS, REPEAT_SLOW_EVERY,
+    CARRIED_AGAIN, CARRIED_AGAIN_MAX, EARLY_COPIES_MAX, EARLY_EVERY, REPEAT_EVERY, REPEAT_FAST_FOR,
+    REPEAT_OFFSETS, REPEAT_SLOW_EVERY,
 };
 use crate::time::Span;
 
@@ -29,6 +30,21 @@ pub(super) const APART: Span = Span::from_us(500);
 /// Realtime-safe: yes
 pub(super) fn early(copies: u32) -> u32 {
     copies.min(EARLY_COPIES_MAX).saturating_sub(1)
+}
+
+/// How long after an event first left the next copy may be due, at the earliest.
+///
+/// Realtime-safe: yes
+pub(super) fn first(copies: u32, reliable: bool) -> Span {
+    if reliable { CARRIED_AGAIN } else { next(Span::ZERO, early(copies)) }
+}
+
+/// How long a copy that a stream was given waits for its acknowledgement, when it left `last` after the
+/// first: so long that the stream has most likely dropped it for want of room, and twice as long each time.
+///
+/// Realtime-safe: yes
+pub(super) fn patience(last: Span, round_trip: Span) -> Span {
+    last.max(CARRIED_AGAIN).max(round_trip * 2).min(CARRIED_AGAIN_MAX)
 }
 
 /// When the copy after one that left at `last` is due; both from the first sending.

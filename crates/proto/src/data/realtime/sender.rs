@@ -52,6 +52,9 @@ pub struct Plan {
     pub tight: bool,
     /// Whether the peer has not been heard for a while: then one datagram at a time is enough.
     pub quiet: bool,
+    /// Whether a stream carries the datagrams: what it took arrives, and only what found no room in it is
+    /// to be repeated.
+    pub reliable: bool,
 }
 
 /// The sending half of a link's real-time lane.
@@ -324,7 +327,7 @@ impl Sender {
             self.write_run(from, self.unsent, datagram, &run);
         }
         run.keep_free = 0;
-        self.first_repeat = repeats::next(Span::ZERO, repeats::early(plan.copies));
+        self.first_repeat = repeats::first(plan.copies, plan.reliable);
         let unsent = self.unsent;
         self.unsent = self.write_run(unsent, self.history.next(), datagram, &run);
         if repeat && plan.quiet {
@@ -419,6 +422,9 @@ impl Sender {
         let Some(first) = entry.first_sent else { return LocalTime::ZERO };
         if entry.last_sent < self.resend_before {
             return LocalTime::ZERO;
+        }
+        if plan.reliable {
+            return entry.last_sent + repeats::patience(entry.last_sent - first, plan.round_trip);
         }
         let scheduled = first + repeats::next(entry.last_sent - first, repeats::early(plan.copies));
         if plan.tight {
@@ -548,7 +554,13 @@ mod tests {
     use crate::seal::Unsealed;
     use crate::wire::{DATAGRAM_MAX, Field, Header, WireItem, fields, split};
 
-    const CALM: Plan = Plan { copies: 1, round_trip: Span::from_ms(1), tight: false, quiet: false };
+    const CALM: Plan = Plan {
+        copies: 1,
+        round_trip: Span::from_ms(1),
+        tight: false,
+        quiet: false,
+        reliable: false,
+    };
 
     fn at(us: i64) -> LocalTime {
         LocalTime::from_ns(us * 1000)

@@ -24,7 +24,7 @@ const BATCH: usize = 32 * 1024;
 const SYSEX_MAX: usize = 16 << 20;
 
 /// Sends what a program hears until it is gone.
-pub(super) async fn run(sink: AppSink, shared: Arc<Shared>, texts: mpsc::Sender<String>) {
+pub(crate) async fn run(sink: AppSink, shared: Arc<Shared>, texts: mpsc::Sender<String>) {
     let mut listener = Listener {
         names: HashMap::new(),
         names_of: shared.view.load_full(),
