@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Plays and hears MIDI through a midip2p node: one TCP socket and Python's standard library.
+
+    toast_client.py --to "Synth @ studio" '{"type":"noteOn","channel":1,"note":60,"velocity":100}'
+    toast_client.py --from "*" < /dev/null          print what is played, until Ctrl-C
+    toast_client.py --to Synth < notes.jsonl        send lines, a SysEx of any length among them
+The protocol is TOAST (docs/protocol.md, sections 5 and 6.10), the lines are JSONMIDI (docs/jsonmidi.md).
+"""
+import argparse, contextlib, json, os, queue, socket, struct, sys, threading, zlib
+
+HELLO, HEARTBEAT, JSONMIDI, BYE = 1, 2, 6, 9  # the types of frames that a client needs
+VERSION, JSON_ONLY, STOPPING = 1, 1 << 1, 1
+NODE = os.urandom(32), os.urandom(8)  # its id, and which start of it this is
+
+
+class Toast:
+    def __init__(self, host, port, name):
+        self.socket = socket.create_connection((host, port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.lock, self.sequence, self.words = threading.Lock(), 0, queue.Queue()
+        hello = struct.pack(">HHQ32s8sIHH", VERSION, VERSION, JSON_ONLY, *NODE, 0, 0, 0)
+        self.send(HELLO, hello + struct.pack(">BH", 1, len(name)) + name)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def send(self, kind, payload, wait=True):
+        if not self.lock.acquire(blocking=wait):
+            return  # something is on its way, which says as much as a heartbeat
+        try:
+            self.sequence = (self.sequence + 1) % (1 << 32)
+            frame = struct.pack(">IIQI", 20 + len(payload), kind, 0, self.sequence) + payload
+            self.socket.sendall(frame + struct.pack(">I", zlib.crc32(frame)))
+        finally:
+            self.lock.release()
+
+    def say(self, line):
+        data = line.strip().encode() + b"\n"
+        for at in range(0, len(data), 32768):  # a line may be cut anywhere
+            self.send(JSONMIDI, data[at:at + 32768])
+
+    def read(self):
+        stream, parts, end = self.socket.makefile("rb"), [], "the connection ended"
+        with contextlib.suppress(OSError):
+            while len(head := stream.read(4)) == 4:
+                body = stream.read(int.from_bytes(head, "big"))
+                kind, payload = int.from_bytes(body[:4], "big"), body[16:-4]
+                if zlib.crc32(head + body[:-4]) != int.from_bytes(body[-4:], "big"):
+                    continue  # damaged: the next frame is found all the same
+                if kind == HEARTBEAT:
+                    self.send(HEARTBEAT, bytes(8) + payload[:8], wait=False)  # with the echo
+                elif kind == BYE:
+                    end = payload[1:].decode()  # why it is the last frame
+                elif kind == JSONMIDI:
+                    parts.append(payload)
+                    if b"\n" in payload:
+                        *lines, rest = b"".join(parts).split(b"\n")
+                        parts = [rest]
+                        for line in lines:
+                            self.heard(line.decode())
+        self.words.put({"status": "bye", "error": end})
+
+    def heard(self, line):
+        if not line.startswith('{"status"'):
+            return print(line, flush=True)
+        self.words.put(json.loads(line))
+        if line.startswith(('{"status":"error"', '{"status":"lost"')):
+            print(line, file=sys.stderr)
+
+    def wait_for(self, status):
+        while (word := self.words.get())["status"] != status:
+            if word["status"] == "bye" or (word["status"], status) == ("error", "ready"):
+                sys.exit(f"toast_client: {word['error']}")
+        return word
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Play and hear MIDI through a midip2p node.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=5005, help="the node's TCP port")
+    parser.add_argument("--name", default="toast_client", help="the name of the port")
+    parser.add_argument("--to", action="append", default=[], help="a destination; repeatable")
+    parser.add_argument("--from", action="append", default=[], dest="hear", help="a source; *: all")
+    parser.add_argument("record", nargs="*", help="JSONMIDI to play; none: lines of stdin")
+    args, toast = parser.parse_args(), None
+    try:
+        toast = Toast(args.host, args.port, args.name.encode())
+        port = {"name": args.name, "source": True, "exported": True, "to": args.to, "from": args.hear}
+        toast.say(json.dumps({"command": "open", **port}))
+        toast.wait_for("ready")
+        for line in args.record or sys.stdin:
+            toast.say(line)
+        toast.say('{"command":"flush"}')
+        missing = toast.wait_for("flushed")["missing"]
+        toast.wait_for(None) if args.hear else toast.send(BYE, bytes([STOPPING]))
+        sys.exit(f"toast_client: {missing} messages were not acknowledged" if missing else 0)
+    except KeyboardInterrupt:
+        toast and toast.send(BYE, bytes([STOPPING]))
+    except OSError as error:
+        toast and toast.wait_for(None)  # what the node said before it ended the connection
+        sys.exit(f"toast_client: no node at {args.host}:{args.port}: {error}")
