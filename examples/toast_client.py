@@ -38,7 +38,7 @@ class Toast:
             self.send(JSONMIDI, data[at:at + 32768])
 
     def read(self):
-        stream, parts, end = self.socket.makefile("rb"), [], "the connection ended"
+        stream, parts = self.socket.makefile("rb"), []
         with contextlib.suppress(OSError):
             while len(head := stream.read(4)) == 4:
                 body = stream.read(int.from_bytes(head, "big"))
@@ -48,7 +48,7 @@ class Toast:
                 if kind == HEARTBEAT:
                     self.send(HEARTBEAT, bytes(8) + payload[:8], wait=False)  # with the echo
                 elif kind == BYE:
-                    end = payload[1:].decode()  # why it is the last frame
+                    return self.words.put({"status": "bye", "error": payload[1:].decode()})
                 elif kind == JSONMIDI:
                     parts.append(payload)
                     if b"\n" in payload:
@@ -56,7 +56,7 @@ class Toast:
                         parts = [rest]
                         for line in lines:
                             self.heard(line.decode())
-        self.words.put({"status": "bye", "error": end})
+        self.words.put({"status": "bye", "error": "the connection ended"})
 
     def heard(self, line):
         if not line.startswith('{"status"'):

@@ -47,7 +47,11 @@ pub(crate) async fn run(sink: AppSink, shared: Arc<Shared>, texts: mpsc::Sender<
         tokio::select! {
             permit = texts.reserve() => {
                 let Ok(permit) = permit else { return };
-                permit.send(listener.text());
+                // Of a SysEx that has not ended there is nothing to say yet.
+                let text = listener.text();
+                if !text.is_empty() {
+                    permit.send(text);
+                }
             }
             () = woken => {}
         }

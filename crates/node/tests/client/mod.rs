@@ -1,0 +1,189 @@
+//! Nodes for tests of clients, and a client that says whatever a test wants.
+
+use std::path::Path;
+use std::time::Duration;
+
+use midip2p::node::Node;
+use midip2p::options::Options;
+use midip2p::stages::control::{AppRequest, ControlInput};
+use midip2p_proto::control::bus::Wish;
+use midip2p_proto::control::lifecycle::LinkState;
+use midip2p_proto::control::port::Direction;
+use midip2p_proto::id::{BootId, LinkId, NodeId, PortId};
+use midip2p_proto::wire::hello::JSON_ONLY;
+use midip2p_proto::wire::{
+    Bye, FrameDecoder, FrameEvent, Hello, JsonMidi, MIN_VERSION, Message, PROTOCOL_VERSION, frame,
+};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// Long enough for the slowest machine; only a test that fails waits for it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) fn options(dir: &Path, name: &str) -> Options {
+    Options {
+        name: Some(name.to_owned()),
+        state: Some(dir.join(name)),
+        udp: Some(0),
+        tcp: Some(0),
+        http: Some(0),
+        discovery: false,
+        listed: false,
+        alsa: false,
+        jack: false,
+        ..Options::default()
+    }
+}
+
+/// Two linked nodes, "a" and "b".
+pub(crate) async fn pair(dir: &Path) -> (Node, Node) {
+    let a = Node::start(options(dir, "a")).await.unwrap();
+    let mut to_a = options(dir, "b");
+    to_a.peers = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
+    let b = Node::start(to_a).await.unwrap();
+    for node in [&a, &b] {
+        until(|| node.view().peers.iter().any(|(p, _)| p.state == LinkState::Connected)).await;
+    }
+    (a, b)
+}
+
+pub(crate) async fn until(mut done: impl FnMut() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waited).await.expect("it happens in time");
+}
+
+/// An app port "keys" that peers know of, if it is a source.
+pub(crate) async fn app_port(node: &Node, direction: Direction, wishes: Vec<Wish>) -> PortId {
+    let (opened, is_open) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel();
+    let request = AppRequest {
+        name: "keys".to_owned(),
+        direction,
+        exported: direction == Direction::Source,
+        wishes,
+        opened,
+        ready,
+    };
+    node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
+    let port = is_open.await.unwrap().unwrap();
+    is_ready.await.unwrap();
+    port
+}
+
+/// A peer that has said hello.
+pub(crate) struct Client {
+    stream: TcpStream,
+    decoder: FrameDecoder,
+    sequence: u32,
+    /// The text that came and was not looked at yet.
+    text: Vec<u8>,
+}
+
+/// What came.
+enum Came {
+    Text(Vec<u8>),
+    Bye(Bye),
+    Else,
+    End,
+}
+
+impl Client {
+    pub(crate) async fn join(node: &Node) -> Self {
+        Self::join_as(node, JSON_ONLY).await
+    }
+
+    /// A peer with these features.
+    pub(crate) async fn join_as(node: &Node, features: u64) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", node.info().tcp_port)).await.unwrap();
+        let decoder = FrameDecoder::new();
+        let mut client = Self { stream, decoder, sequence: 0, text: Vec::new() };
+        client
+            .send(&Message::Hello(Hello {
+                version_min: MIN_VERSION,
+                version_max: PROTOCOL_VERSION,
+                features,
+                node: NodeId([7; 32]),
+                boot: BootId(1),
+                link: LinkId(0),
+                udp_port: 0,
+                tcp_port: 0,
+                name: "test".into(),
+                domains: vec![],
+                peers: vec![],
+            }))
+            .await;
+        client
+    }
+
+    async fn send(&mut self, message: &Message<'_>) {
+        self.sequence += 1;
+        let mut bytes = Vec::new();
+        frame::encode_message(message, 0, self.sequence, &mut bytes).unwrap();
+        let sent = tokio::time::timeout(DEADLINE, self.stream.write_all(&bytes));
+        sent.await.expect("the node reads").unwrap();
+    }
+
+    /// Sends one frame of text.
+    pub(crate) async fn say(&mut self, part: &[u8]) {
+        self.send(&Message::JsonMidi(JsonMidi { part })).await;
+    }
+
+    /// The next line of the node.
+    pub(crate) async fn word(&mut self) -> Value {
+        loop {
+            if let Some(end) = self.text.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            match self.came().await {
+                Came::Text(part) => self.text.extend(part),
+                Came::Bye(bye) => panic!("it ended: {bye:?}"),
+                Came::End => panic!("it ended"),
+                Came::Else => {}
+            }
+        }
+    }
+
+    /// The bye of the node, after which it ends the connection.
+    pub(crate) async fn bye(&mut self) -> Bye {
+        loop {
+            match self.came().await {
+                Came::Bye(bye) => {
+                    assert!(matches!(self.came().await, Came::End), "the last frame");
+                    return bye;
+                }
+                Came::End => panic!("it ended without a word"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn came(&mut self) -> Came {
+        loop {
+            match self.decoder.next() {
+                Some(FrameEvent::Frame(frame)) => {
+                    let message = Message::decode(frame.kind, frame.payload).unwrap();
+                    return match message {
+                        Some(Message::JsonMidi(text)) => Came::Text(text.part.to_vec()),
+                        Some(Message::Bye(bye)) => Came::Bye(bye),
+                        _ => Came::Else,
+                    };
+                }
+                Some(other) => panic!("no frame: {other:?}"),
+                None => {}
+            }
+            let mut buf = [0; 4096];
+            let read = tokio::time::timeout(DEADLINE, self.stream.read(&mut buf));
+            match read.await.expect("the node says something") {
+                Ok(length @ 1..) => assert_eq!(self.decoder.feed(&buf[..length]), length),
+                _ => return Came::End,
+            }
+        }
+    }
+}
