@@ -373,3 +373,83 @@ fn push(message: &Message<'_>, sequence: &mut u32, out: &mut Vec<u8>) {
     let encoded = frame::encode_message(message, 0, *sequence, out);
     debug_assert!(encoded.is_ok(), "{encoded:?}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than anything here takes; only a test that fails waits for it.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn soon<T>(what: impl Future<Output = T>) -> T {
+        tokio::time::timeout(DEADLINE, what).await.expect("it happens in time")
+    }
+
+    fn frames(parts: &[Vec<u8>]) -> Vec<u8> {
+        let (mut out, mut sequence) = (Vec::new(), 0);
+        for part in parts {
+            push(&Message::JsonMidi(JsonMidi { part }), &mut sequence, &mut out);
+        }
+        out
+    }
+
+    #[tokio::test]
+    async fn a_client_is_read_while_its_session_keeps_up_and_lives_while_it_does_not() {
+        let (mut far, near) = tokio::io::duplex(1024);
+        let (control, mut said) = mpsc::channel(64);
+        let (bulk, _bulk) = mpsc::channel(1);
+        let counters = Arc::<TunnelCounters>::default();
+        let drained = Arc::default();
+        let inboxes = Inboxes { control, bulk, drained, counters: Arc::clone(&counters) };
+        let (_tunnel, mut ends) = spawn(ConnId(1), Box::new(near), inboxes);
+        let parts: Vec<Vec<u8>> = (0..100).map(|n| vec![n; 500]).collect();
+        let bytes = frames(&parts);
+        let (written, first) = (tokio::spawn(async move { far.write_all(&bytes).await }), PARTS);
+        // Nobody takes what it says, and it says no more; yet it is said to live, again and again.
+        for _ in 0..4 {
+            assert!(matches!(soon(said.recv()).await, Some(ControlInput::Heard(ConnId(1)))));
+        }
+        assert_eq!(counters.json_received.read(), first as u64);
+        assert!(!written.is_finished(), "what is not read is not taken");
+        for part in &parts[..50] {
+            assert_eq!(soon(ends.parts.recv()).await.as_ref(), Some(part));
+        }
+        // The session ends: the rest is passed over and counted.
+        drop(ends);
+        let end = async { while !matches!(said.recv().await, Some(ControlInput::Closed(_))) {} };
+        soon(end).await;
+        let taken = counters.json_received.read();
+        assert_eq!(taken + counters.frames_skipped.read(), 100);
+        assert!((50..=50 + first as u64 + 1).contains(&taken), "{taken}");
+    }
+
+    #[tokio::test]
+    async fn a_long_text_leaves_in_frames_and_control_messages_come_between() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (control, _said) = mpsc::channel(64);
+        let (bulk, _bulk) = mpsc::channel(1);
+        let (drained, counters) = (Arc::default(), Arc::default());
+        let inboxes = Inboxes { control, bulk, drained, counters };
+        let (tunnel, ends) = spawn(ConnId(1), Box::new(near), inboxes);
+        let long = "x".repeat(5 * TEXT_FRAME);
+        soon(ends.texts.send(long.clone())).await.unwrap();
+        let (mut decoder, mut text, mut panics) = (FrameDecoder::new(), Vec::new(), Vec::new());
+        while !text.ends_with(b"\n") {
+            let mut buf = [0; 1024];
+            let length = soon(far.read(&mut buf)).await.unwrap();
+            assert_eq!(decoder.feed(&buf[..length]), length);
+            while let Some(FrameEvent::Frame(frame)) = decoder.next() {
+                match Message::decode(frame.kind, frame.payload) {
+                    Ok(Some(Message::JsonMidi(json))) => text.extend_from_slice(json.part),
+                    _ => panics.push(text.len()),
+                }
+                if text.len() == TEXT_FRAME && panics.is_empty() {
+                    let id = midip2p_proto::wire::Panic { id: 1 };
+                    tunnel.messages.try_send(Message::Panic(id)).unwrap();
+                }
+            }
+        }
+        assert_eq!(text, (long + "\n").into_bytes());
+        assert!(matches!(panics[..], [at] if at < 5 * TEXT_FRAME), "{panics:?}");
+    }
+}

@@ -33,8 +33,12 @@ fn options(dir: &std::path::Path, name: &str) -> Options {
 
 /// Two linked nodes.
 async fn pair(dir: &std::path::Path) -> (Node, Node) {
-    let a = Node::start(options(dir, "a")).await.unwrap();
-    let mut to_a = options(dir, "b");
+    linked(options(dir, "a"), options(dir, "b")).await
+}
+
+/// Two linked nodes with these options.
+async fn linked(a: Options, mut to_a: Options) -> (Node, Node) {
+    let a = Node::start(a).await.unwrap();
     to_a.peers = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
     let b = Node::start(to_a).await.unwrap();
     for node in [&a, &b] {
@@ -139,5 +143,52 @@ async fn a_source_that_is_closed_leaves_nothing_sounding_at_the_far_end() {
     assert_eq!(got[2..], [Ump::midi1(0, 0xB0, 64, 0), Ump::midi1(0, 0x80, 60, 64)]);
     a.stop().await;
     until(|| b.view().peers.iter().all(|(p, _)| p.state != LinkState::Connected)).await;
+    b.stop().await;
+}
+
+/// Whether what a node counts of its link came about: all that left was carried by the stream.
+fn is_all_carried(node: &Node) -> bool {
+    let view = node.view();
+    let counters = view.peers.iter().find_map(|(_, counters)| counters.as_ref()).unwrap();
+    let sent = counters.datagrams_sent.read();
+    sent > 0 && counters.carried.read() >= sent
+}
+
+#[tokio::test]
+async fn without_dual_transport_at_one_end_everything_goes_by_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut off = options(dir.path(), "a");
+    off.dual_transport = false;
+    let (a, b) = linked(off, options(dir.path(), "b")).await;
+    assert_eq!(a.info().udp_port, 0);
+    assert_ne!(b.info().udp_port, 0);
+    let hearing = app_port(&b, Direction::Destination, vec![Wish::All]).await;
+    let mut sink = b.shared().apps.sink(hearing).unwrap();
+    let playing = app_port(&a, Direction::Source, vec![]).await;
+    let mut source = a.shared().apps.source(playing).unwrap();
+    let data: Vec<u8> = (0..3_000u32).map(|n| u8::try_from(n % 127).unwrap()).collect();
+    let mut sent: Vec<Ump> = sysex7::packets(0, &data).collect();
+    for n in 0..100 {
+        sent.extend([Ump::midi1(0, 0x90, n, 100), Ump::midi1(0, 0x80, n, 0)]);
+    }
+    for packet in &sent {
+        assert!(source.push(clock::now(), *packet));
+    }
+    source.flush();
+    let mut got = Vec::new();
+    until(|| {
+        got.extend(std::iter::from_fn(|| sink.pop()).map(|m| m.message));
+        got.len() >= sent.len()
+    })
+    .await;
+    assert!(got == sent, "order or content changed");
+    until(|| a.shared().ports[usize::from(playing.0)].in_flight.read() == 0).await;
+    for node in [&a, &b] {
+        let linked = node.view().peers[0].0.clone();
+        assert!(linked.state == LinkState::Connected && !linked.datagrams);
+        // A datagram is counted as sent a moment before it is counted as carried.
+        until(|| is_all_carried(node)).await;
+    }
+    a.stop().await;
     b.stop().await;
 }
