@@ -40,9 +40,19 @@ fn table(peers: &[Value], node: &str) -> String {
              name one with `midip2p up --peer HOST`.\n"
         );
     }
-    let headings =
-        ["NAME", "STATE", "ADDRESS", "ROUND TRIP", "SENT", "RECEIVED", "REPAIRED", "LOST", "SINCE"];
-    let mut table = Table::new(&headings, &[3, 4, 5, 6, 7, 8]);
+    let headings = [
+        "NAME",
+        "STATE",
+        "ADDRESS",
+        "BY",
+        "ROUND TRIP",
+        "SENT",
+        "RECEIVED",
+        "REPAIRED",
+        "LOST",
+        "SINCE",
+    ];
+    let mut table = Table::new(&headings, &[4, 5, 6, 7, 8, 9]);
     let mut whys = String::new();
     for peer in peers {
         let number = |key: &str| peer.get(key).and_then(Value::as_u64);
@@ -54,8 +64,9 @@ fn table(peers: &[Value], node: &str) -> String {
         let round_trip = peer.get("rtt_us").and_then(Value::as_f64).map(duration_us);
         table.row([
             name,
-            text_at(peer, "state"),
+            state(peer),
             text_at(peer, "address"),
+            way(peer).to_owned(),
             round_trip.unwrap_or_default(),
             shown("events_sent"),
             shown("events_received"),
@@ -66,6 +77,21 @@ fn table(peers: &[Value], node: &str) -> String {
     }
     let text = Paint::stdout().head(&table.to_string());
     if whys.is_empty() { text } else { format!("{text}\n{whys}") }
+}
+
+/// How things stand; a client is connected as long as it is there at all.
+fn state(peer: &Value) -> String {
+    if text_at(peer, "kind") == "client" { "client".to_owned() } else { text_at(peer, "state") }
+}
+
+/// What carries its notes.
+fn way(peer: &Value) -> &'static str {
+    match (text_at(peer, "transport").as_str(), text_at(peer, "path").as_str()) {
+        ("tcp", _) => "TCP",
+        (_, "stream") => "TCP, UDP is blocked",
+        (_, "datagrams") => "UDP",
+        _ => "",
+    }
 }
 
 /// A peer's name; one that was not reached yet has none, but an address.
@@ -84,7 +110,7 @@ mod tests {
     fn peers_stand_in_a_table_and_the_unreached_say_why() {
         let peers = [
             json!({"id":"ab","name":"mac","address":"10.0.0.2:5005","state":"connected",
-                "rtt_us":850,"connected_ms":65_000,"events_sent":1234,"events_received":5,
+                "kind":"node","transport":"dual","path":"datagrams","rtt_us":850,"connected_ms":65_000,"events_sent":1234,"events_received":5,
                 "events_recovered":1,"events_lost":0,"why":null}),
             json!({"id":null,"name":"","address":"10.0.0.9:5005","state":"backoff",
                 "why":"connection refused\x1b"}),
@@ -94,9 +120,41 @@ mod tests {
         let cells: Vec<&str> = rows[1].split_whitespace().collect();
         assert_eq!(
             cells,
-            ["mac", "connected", "10.0.0.2:5005", "850", "µs", "1,234", "5", "1", "0", "1:05"]
+            [
+                "mac",
+                "connected",
+                "10.0.0.2:5005",
+                "UDP",
+                "850",
+                "µs",
+                "1,234",
+                "5",
+                "1",
+                "0",
+                "1:05"
+            ]
         );
         assert_eq!(rows[4], "10.0.0.9:5005: connection refused\\u{1b}");
         assert!(table(&[], "pc").contains("--peer"));
+    }
+
+    #[test]
+    fn what_carries_the_notes_is_shown_and_who_is_a_client() {
+        let peer = |kind: &str, transport: Option<&str>, path: Option<&str>| {
+            json!({"name":"x","kind":kind,"state":"connected","address":"10.0.0.2:5005",
+                "transport":transport,"path":path})
+        };
+        for (peer, state, by) in [
+            (peer("node", Some("dual"), Some("datagrams")), "connected", "UDP"),
+            (peer("node", Some("dual"), Some("stream")), "connected", "TCP, UDP is blocked"),
+            (peer("node", Some("tcp"), Some("stream")), "connected", "TCP"),
+            (peer("client", Some("tcp"), None), "client", "TCP"),
+            (peer("node", None, None), "connected", ""),
+        ] {
+            let text = table(&[peer], "pc");
+            let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+            assert_eq!(cells[..2], ["x", state]);
+            assert_eq!(cells[3..].join(" "), by);
+        }
     }
 }
