@@ -12,8 +12,8 @@ use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::frame::{Frame, encode, encode_message};
 use midip2p_proto::wire::{
     Ack, BulkAck, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder, DevicePort,
-    Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, Message, Panic,
-    PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
+    Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, JsonMidi, Message,
+    Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
 };
 
 fn main() -> std::io::Result<()> {
@@ -160,6 +160,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("subscribe", Message::Subscribe(Subscribe { devices_version: 7, ports: vec![from, to] })),
         ("panic", Message::Panic(Panic { id: 0x0102_0304_0506_0708 })),
         ("datagram", Message::Datagram(Carried { datagram: &whole })),
+        ("json_midi", Message::JsonMidi(JsonMidi { part: b"{\"type\":\"start\"}\n{\"ty" })),
     ];
     let mut seeds = Vec::new();
     let mut conversation = Vec::new();
