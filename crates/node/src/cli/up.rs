@@ -35,9 +35,7 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Switch {
-    /// As it says.
     On,
-    /// As it says.
     Off,
 }
 

@@ -149,7 +149,7 @@ impl Tally {
     fn path(&self) -> String {
         let named = |path: &String| match path.as_str() {
             "udp" => "UDP".to_owned(),
-            "stream" => "the stream, since UDP does not pass".to_owned(),
+            "stream" => "the stream: UDP does not pass, or is off".to_owned(),
             other => other.to_owned(),
         };
         let paths: Vec<String> = self.paths.iter().map(named).collect();
