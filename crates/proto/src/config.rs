@@ -16,6 +16,14 @@ pub const DIRECT_SINKS_MAX: usize = 4;
 /// Links of one node at the same time: a session of 64 nodes, and the local loop as number 0.
 pub const LINKS_MAX: usize = 64;
 
+/// Machines whose nodes dialled this one and cannot become peers, remembered for people to see. A
+/// session that is updated node by node fits; at one more the one that came longest ago is forgotten.
+pub const STRANGERS_MAX: usize = 64;
+
+/// How long such a machine is remembered after it came last: it tries each minute, so one that missed
+/// three is gone.
+pub const STRANGER_KEPT_FOR: Span = Span::from_s(210);
+
 /// Routes in the data plane. A full default bus between 64 nodes with a handful of ports fits; one
 /// more is refused and said.
 pub const ROUTES_MAX: usize = 4096;

@@ -161,6 +161,12 @@ impl Node {
         &self.streams.counters
     }
 
+    /// Bytes of streams that came and are not read yet.
+    #[must_use]
+    pub fn stream_bytes_held(&self) -> usize {
+        self.streams.held()
+    }
+
     /// Takes one input. Whatever it holds, this neither fails nor panics.
     pub fn handle(&mut self, now: LocalTime, input: NodeInput<'_>) {
         match input {

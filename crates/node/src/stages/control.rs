@@ -22,7 +22,7 @@ use midip2p_proto::data::plane::Supply;
 use midip2p_proto::data::realtime::ping::Probed;
 use midip2p_proto::id::{LinkNo, NodeId, PortId};
 use midip2p_proto::time::LocalTime;
-use midip2p_proto::wire::Message;
+use midip2p_proto::wire::{Message, VersionMismatch};
 use tokio::sync::{mpsc, oneshot};
 
 use super::host_wake::HostWake;
@@ -52,6 +52,8 @@ pub const APP_DRIVER: u8 = 0;
 pub enum ControlInput {
     /// A node may be there.
     Found(SocketAddr, Option<NodeId>, Via),
+    /// Multicast DNS calls a node so that it was found by.
+    Named(NodeId, String),
     /// Multicast DNS withdrew a node.
     Withdrawn(NodeId),
     /// A stream is open.
@@ -239,6 +241,7 @@ impl ControlStage {
             ControlInput::Found(address, node, via) => {
                 self.tell(Input::Found { address, node, via }).await;
             }
+            ControlInput::Named(node, name) => self.tell(Input::Named(node, name)).await,
             ControlInput::Withdrawn(node) => self.tell(Input::Withdrawn(node)).await,
             ControlInput::Opened { stream, address, dialed } => {
                 self.conns += 1;
@@ -497,11 +500,14 @@ fn log(note: &Note) {
             "datagrams to {name} do not pass; its notes go by the stream and may be late. Is UDP blocked?"
         ),
         Note::Degraded(_, name, false) => tracing::info!("datagrams to {name} pass again"),
-        Note::Incompatible(address, (low, high)) => tracing::warn!(
-            "the node at {address} speaks protocol {low} to {high}, this one {} to {}: update the older",
-            midip2p_proto::wire::MIN_VERSION,
-            midip2p_proto::wire::PROTOCOL_VERSION
-        ),
+        Note::Incompatible(address, theirs) => {
+            let ours = (midip2p_proto::wire::MIN_VERSION, midip2p_proto::wire::PROTOCOL_VERSION);
+            let mismatch = VersionMismatch { ours, theirs: *theirs };
+            tracing::warn!("no link with the node at {address}: {mismatch}");
+        }
+        Note::Dismissed(address, why) => {
+            tracing::warn!("no link with the node at {address}: {}", why.escape_debug());
+        }
         Note::SameId(address) => tracing::warn!(
             "the node at {address} has this node's id: one state directory is a copy of the other; remove it on one of the two and start that node again"
         ),

@@ -122,6 +122,12 @@ fn hear(
                 let found = ControlInput::Found(address, node, Via::Multicast);
                 inbox.blocking_send(found).map_err(|_| Ended)?;
             }
+            if let Some(node) = node
+                && let Some(name) = name_in(&service.fullname)
+            {
+                let named = ControlInput::Named(node, name.to_owned());
+                inbox.blocking_send(named).map_err(|_| Ended)?;
+            }
         }
         ServiceEvent::ServiceRemoved(_, fullname) => {
             if let Some(node) = nodes.remove(&fullname) {
@@ -131,6 +137,11 @@ fn hear(
         _ => {}
     }
     Ok(())
+}
+
+/// The name in the full name of a service.
+fn name_in(fullname: &str) -> Option<&str> {
+    fullname.strip_suffix(SERVICE)?.strip_suffix('.').filter(|name| !name.is_empty())
 }
 
 /// The addresses of a service, those first that most likely work: IPv4, then routable IPv6, then
@@ -194,6 +205,14 @@ mod tests {
         assert_eq!(parse_id(""), None);
         assert_eq!(parse_id(&"zz".repeat(32)), None);
         assert_eq!(parse_id(&"ä".repeat(32)), None);
+    }
+
+    #[test]
+    fn a_name_is_what_stands_before_the_service() {
+        assert_eq!(name_in("studio mac._midip2p._tcp.local."), Some("studio mac"));
+        assert_eq!(name_in("a.b (2)._midip2p._tcp.local."), Some("a.b (2)"));
+        assert_eq!(name_in("._midip2p._tcp.local."), None);
+        assert_eq!(name_in("studio._other._tcp.local."), None);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Control {
         }
         if self.clients.len() >= CLIENTS_MAX {
             self.farewell(conn, ByeReason::Other, "this node has as many clients as it takes");
-            self.refuse(now, handshake, Trouble::ClientsFull);
+            self.refuse(now, handshake, Trouble::ClientsFull.into());
             return;
         }
         let client = Client {

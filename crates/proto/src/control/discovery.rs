@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::id::NodeId;
 use crate::random::Random;
 use crate::time::{LocalTime, Span};
+use crate::wire::ByeReason;
 
 /// Who told of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,25 +61,51 @@ pub enum Trouble {
     LinksFull,
     /// This node has as many clients as it takes.
     ClientsFull,
+    /// It sent a bye of this reason instead of a hello, as a node may that has no version in common.
+    Dismissed(ByeReason),
 }
 
 impl Trouble {
     /// Until the address is tried again: people do not change versions in seconds.
     const fn pause(self) -> Span {
         match self {
-            Self::Incompatible(_) | Self::LinksFull | Self::ClientsFull => Span::from_s(60),
+            // Whoever stops may be there again at once.
+            Self::Dismissed(ByeReason::Stopping) => Span::from_s(5),
+            Self::Incompatible(_) | Self::LinksFull | Self::ClientsFull | Self::Dismissed(_) => {
+                Span::from_s(60)
+            }
             Self::SameId => Span::from_s(300),
         }
+    }
+}
+
+/// A [`Trouble`], and what the other node said of it: the text of its bye, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why there is no link.
+    pub trouble: Trouble,
+    /// In the words of the other node: at most [`TEXT_MAX`](crate::wire::bye::TEXT_MAX) bytes, and not
+    /// made harmless.
+    pub said: String,
+}
+
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        Self { trouble, said: String::new() }
     }
 }
 
 #[derive(Clone, Debug)]
 struct Candidate {
     node: Option<NodeId>,
+    /// How multicast DNS calls it.
+    name: Option<String>,
     via: Via,
     standing: Standing,
     failures: u32,
-    trouble: Option<Trouble>,
+    /// Whether the last try found somebody who takes connections.
+    answered: bool,
+    refusal: Option<Refusal>,
 }
 
 /// The addresses of other nodes.
@@ -96,7 +123,8 @@ impl Discovery {
             let believed = via != Via::Gossip || known.node.is_none() && known.via == Via::Gossip;
             if believed && node.is_some() && known.node != node {
                 known.node = node;
-                known.trouble = None;
+                known.name = None;
+                known.refusal = None;
                 // Another node lives there now: whatever was learnt of the address is void.
                 if known.standing == Standing::Own {
                     known.standing = Standing::Due(now);
@@ -105,7 +133,7 @@ impl Discovery {
             // Somebody just said that it is there: no reason to wait out a long pause.
             if let Standing::Due(at) = &mut known.standing
                 && via == Via::Multicast
-                && known.trouble.is_none()
+                && known.refusal.is_none()
             {
                 *at = (*at).min(now);
             }
@@ -118,9 +146,30 @@ impl Discovery {
             Via::Gossip => self.candidates.len() < CANDIDATES_MAX && gossip < GOSSIP_MAX,
         };
         if has_room {
-            let (standing, failures, trouble) = (Standing::Due(now), 0, None);
-            self.candidates.insert(address, Candidate { node, via, standing, failures, trouble });
+            let candidate = Candidate {
+                node,
+                name: None,
+                via,
+                standing: Standing::Due(now),
+                failures: 0,
+                answered: false,
+                refusal: None,
+            };
+            self.candidates.insert(address, candidate);
         }
+    }
+
+    /// Multicast DNS calls a node so. For people, while the node has not said its name itself.
+    pub fn named(&mut self, node: NodeId, name: &str) {
+        for candidate in self.candidates.values_mut().filter(|c| c.node == Some(node)) {
+            candidate.name = Some(name.to_owned());
+        }
+    }
+
+    /// How multicast DNS calls the node at an address.
+    #[must_use]
+    pub fn name(&self, address: SocketAddr) -> Option<&str> {
+        self.candidates.get(&address)?.name.as_deref()
     }
 
     /// Multicast DNS withdrew a node: its addresses from there are forgotten, those in use as soon as
@@ -152,6 +201,7 @@ impl Discovery {
                 && c.node.is_none_or(|n| !connected(n) && !busy.contains(&n))
         })?;
         candidate.standing = Standing::Dialing;
+        candidate.answered = false;
         Some(*address)
     }
 
@@ -159,12 +209,16 @@ impl Discovery {
     pub fn opened(&mut self, address: SocketAddr) {
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.standing = Standing::Open;
+            candidate.answered = true;
         }
     }
 
     /// The node behind an address said who it is.
     pub fn identified(&mut self, address: SocketAddr, node: NodeId) {
         if let Some(candidate) = self.candidates.get_mut(&address) {
+            if candidate.node != Some(node) {
+                candidate.name = None;
+            }
             candidate.node = Some(node);
             candidate.failures = 0;
         }
@@ -172,24 +226,30 @@ impl Discovery {
 
     /// The node behind an address answers, and cannot become a peer as it is. The address is tried
     /// again after a long pause.
-    pub fn refused(&mut self, now: LocalTime, address: SocketAddr, trouble: Trouble) {
+    pub fn refused(&mut self, now: LocalTime, address: SocketAddr, refusal: Refusal) {
         if let Some(candidate) = self.candidates.get_mut(&address) {
-            candidate.trouble = Some(trouble);
-            candidate.standing = Standing::Due(now + trouble.pause());
+            candidate.standing = Standing::Due(now + refusal.trouble.pause());
+            candidate.refusal = Some(refusal);
         }
     }
 
     /// The node behind an address is a peer now.
     pub fn linked(&mut self, address: SocketAddr) {
         if let Some(candidate) = self.candidates.get_mut(&address) {
-            candidate.trouble = None;
+            candidate.refusal = None;
         }
     }
 
-    /// Why there is no link with the node behind an address, if it answered.
+    /// Why there is no link with the node behind an address, if it said so or it is known.
     #[must_use]
-    pub fn trouble(&self, address: SocketAddr) -> Option<Trouble> {
-        self.candidates.get(&address)?.trouble
+    pub fn refusal(&self, address: SocketAddr) -> Option<&Refusal> {
+        self.candidates.get(&address)?.refusal.as_ref()
+    }
+
+    /// Whether somebody took the connection when the address was last tried.
+    #[must_use]
+    pub fn answered(&self, address: SocketAddr) -> bool {
+        self.candidates.get(&address).is_some_and(|c| c.answered)
     }
 
     /// The address leads back to this node: never again.
@@ -212,7 +272,7 @@ impl Discovery {
             return;
         }
         candidate.failures = candidate.failures.saturating_add(1);
-        candidate.trouble = None;
+        candidate.refusal = None;
         if candidate.via == Via::Gossip && candidate.failures > GOSSIP_TRIES {
             self.candidates.remove(&address);
             return;

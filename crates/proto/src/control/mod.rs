@@ -11,6 +11,7 @@ pub mod lifecycle;
 mod peers;
 pub mod port;
 pub mod stage;
+mod strangers;
 
 #[cfg(test)]
 mod tests;
@@ -22,13 +23,14 @@ use self::bus::{Bus, BusAction, BusRules, Wish};
 use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked};
 use self::port::{BackendNo, Direction, PortIdentity};
+use self::strangers::Strangers;
 use crate::bridge::{ToControl, ToData};
 use crate::config::Config;
 use crate::id::{BootId, LinkNo, NodeId, PortId};
 use crate::midi::Ump;
 use crate::random::Random;
 use crate::time::{LocalTime, Span};
-use crate::wire::{Bye, ByeReason, Message, Panic};
+use crate::wire::{Bye, ByeReason, Message, Panic, hello};
 
 pub use self::peers::{PeerKind, PeerView};
 
@@ -63,6 +65,8 @@ pub enum Input<'a> {
         /// Who said so.
         via: Via,
     },
+    /// Multicast DNS calls a node so that it was found by.
+    Named(NodeId, String),
     /// Multicast DNS withdrew a node.
     Withdrawn(NodeId),
     /// A stream is open.
@@ -177,6 +181,9 @@ pub enum Note {
     Degraded(NodeId, String, bool),
     /// A peer speaks no version of ours: address, its lowest and highest.
     Incompatible(SocketAddr, (u16, u16)),
+    /// A node said bye instead of hello: its address, and why, with its own words. They are not made
+    /// harmless.
+    Dismissed(SocketAddr, String),
     /// Another node has this node's id: its address. A state directory was copied.
     SameId(SocketAddr),
     /// No room for one more link: the peer's address.
@@ -238,6 +245,8 @@ pub struct Control {
     /// The number of the newest link: the next one is another, so that what is late for an old link
     /// does not reach a new one.
     newest_link: LinkNo,
+    /// Nodes that dialled this one and cannot become peers, for people.
+    strangers: Strangers,
     /// What people were told of nodes that answer and do not become peers.
     said: BTreeSet<(IpAddr, Trouble)>,
     stopping: bool,
@@ -261,6 +270,7 @@ impl Control {
             settling: Vec::new(),
             panics: VecDeque::new(),
             newest_link: LinkNo::LOCAL,
+            strangers: Strangers::default(),
             said: BTreeSet::new(),
             stopping: false,
             actions: VecDeque::new(),
@@ -401,13 +411,19 @@ impl stage::Stage for Control {
             Input::Found { address, node, via } => {
                 if node != Some(self.identity.node) {
                     self.discovery.found(now, address, node, via);
+                    self.actions.push_back(Action::Changed);
                 }
             }
-            Input::Withdrawn(node) => self.discovery.withdrawn(node),
-            Input::Opened { conn, address, dialed } => self.opened(now, conn, address, dialed),
-            Input::DialFailed(address) => {
-                self.discovery.ended(now, address, &self.config, &mut self.random);
+            Input::Named(node, name) => {
+                self.discovery.named(node, &bus::cut(&name, hello::NAME_MAX));
+                self.actions.push_back(Action::Changed);
             }
+            Input::Withdrawn(node) => {
+                self.discovery.withdrawn(node);
+                self.actions.push_back(Action::Changed);
+            }
+            Input::Opened { conn, address, dialed } => self.opened(now, conn, address, dialed),
+            Input::DialFailed(address) => self.dialed_ended(now, true, address),
             Input::Closed(conn) => self.closed(now, conn),
             Input::Message(conn, message) => self.message(now, conn, message),
             Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
@@ -473,7 +489,8 @@ impl stage::Stage for Control {
             .chain(beats)
             .chain(self.clients_wake_at())
             .chain(settling)
-            .chain([self.bus.wake_at(), if self.stopping { LocalTime::MAX } else { dial }])
+            .chain([self.bus.wake_at(), self.strangers.wake_at()])
+            .chain([if self.stopping { LocalTime::MAX } else { dial }])
             .min()
             .unwrap_or(LocalTime::MAX)
     }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use super::bus::cut;
-use super::discovery::{Standing, Trouble, Via};
+use super::discovery::{Refusal, Standing, Trouble, Via};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::{Survivor, survivor};
+use super::strangers::machine;
 use super::{
     ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, LinkState, Linked,
     Note, SAID_MAX,
@@ -15,8 +16,8 @@ use crate::config::LINKS_MAX;
 use crate::id::{LinkId, LinkNo, NodeId};
 use crate::time::LocalTime;
 use crate::wire::{
-    ByeReason, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, PeerHint, VersionMismatch, hello,
-    negotiate,
+    Bye, ByeReason, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, PeerHint, VersionMismatch,
+    hello, negotiate,
 };
 
 /// A peer that is not linked.
@@ -93,55 +94,120 @@ impl Control {
             last_heard: Some(l.heartbeat.last_heard()),
             why: None,
         });
-        let absent = self.absent.iter().map(|(node, a)| PeerView {
-            node: Some(*node),
-            name: a.name.clone(),
-            address: a.address,
+        let absent = self.absent.iter().map(|(node, a)| {
+            let refusal = self.refusal(*node, a);
+            PeerView {
+                node: Some(*node),
+                name: a.name.clone(),
+                address: a.address,
+                state: refusal.map_or_else(|| self.standing(*node), |r| state_of(r.trouble)),
+                why: Some(refusal.map_or_else(|| a.why.to_owned(), why_of)),
+                ..self.nobody(a.address)
+            }
+        });
+        let clients = self.client_views();
+        linked.chain(clients).chain(absent).chain(self.unknown()).chain(self.came_by()).collect()
+    }
+
+    /// A peer of which nothing is known but an address.
+    const fn nobody(&self, address: SocketAddr) -> PeerView {
+        PeerView {
+            node: None,
+            name: String::new(),
+            address,
             kind: PeerKind::Node,
             datagrams: self.config.dual_transport,
-            state: self.trouble(*node).map_or_else(|| self.standing(*node), state_of),
+            state: LinkState::Disconnected,
             link: None,
             version: None,
             since: None,
             last_heard: None,
-            why: Some(self.trouble(*node).map_or_else(|| a.why.to_owned(), why_of)),
-        });
-        let known = |node: NodeId| self.conn_of(node).is_some() || self.absent.contains_key(&node);
-        let unknown =
-            self.discovery.iter().filter_map(move |(address, node, standing, failures)| {
-                if node.is_some_and(known) || matches!(standing, Standing::Own | Standing::Open) {
-                    return None;
-                }
-                let trouble = self.discovery.trouble(address);
-                let state = match (trouble, standing) {
-                    (Some(trouble), _) => state_of(trouble),
-                    (None, Standing::Dialing) => LinkState::Connecting,
-                    (None, _) if failures > 0 => LinkState::Backoff,
-                    (None, _) => LinkState::Disconnected,
-                };
-                Some(PeerView {
-                    node,
-                    name: address.to_string(),
-                    address,
-                    kind: PeerKind::Node,
-                    datagrams: self.config.dual_transport,
-                    state,
-                    link: None,
-                    version: None,
-                    since: None,
-                    last_heard: None,
-                    why: trouble.map(why_of).or_else(|| {
-                        (failures > 0).then(|| "nothing answers at this address".to_owned())
-                    }),
-                })
-            });
-        linked.chain(self.client_views()).chain(absent).chain(unknown).collect()
+            why: None,
+        }
     }
 
-    /// Why there is no link with a node that answers.
-    fn trouble(&self, node: NodeId) -> Option<Trouble> {
+    /// Addresses that lead to no node of whom more is known.
+    fn unknown(&self) -> impl Iterator<Item = PeerView> + '_ {
+        let known = |node: NodeId| self.conn_of(node).is_some() || self.absent.contains_key(&node);
+        self.discovery.iter().filter_map(move |(address, node, standing, failures)| {
+            let elsewhere = |node: NodeId| self.address_of(node) != Some(address);
+            if node.is_some_and(|node| known(node) || elsewhere(node))
+                || matches!(standing, Standing::Own | Standing::Open)
+            {
+                return None;
+            }
+            let refusal = self.discovery.refusal(address);
+            let state = match (refusal, standing) {
+                (Some(refusal), _) => state_of(refusal.trouble),
+                (None, Standing::Dialing) => LinkState::Connecting,
+                (None, _) if failures > 0 => LinkState::Backoff,
+                (None, _) => LinkState::Disconnected,
+            };
+            let failure = || {
+                if self.discovery.answered(address) {
+                    "what answers at this address sends no hello that can be read"
+                } else {
+                    "nothing answers at this address"
+                }
+            };
+            let name = self.discovery.name(address).map(str::to_owned);
+            Some(PeerView {
+                node,
+                name: name.unwrap_or_else(|| address.to_string()),
+                state,
+                why: refusal.map(why_of).or_else(|| (failures > 0).then(|| failure().to_owned())),
+                ..self.nobody(address)
+            })
+        })
+    }
+
+    /// The address that stands for a node with several: one where it said why there is no link, or the
+    /// first.
+    fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        let of_node = || self.discovery.iter().filter(|(_, n, ..)| *n == Some(node)).map(|c| c.0);
+        let refused = of_node().find(|address| self.discovery.refusal(*address).is_some());
+        refused.or_else(|| of_node().next())
+    }
+
+    /// Machines whose nodes dialled this one and were sent away, unless they are shown already: as one
+    /// that was linked before, or by the address that leads there from here.
+    fn came_by(&self) -> impl Iterator<Item = PeerView> + '_ {
+        let linked_before =
+            |address| self.absent.iter().any(|(_, a)| self.is_only_one_at(a, address));
+        let dialed = |from: SocketAddr, state: LinkState| {
+            self.discovery.iter().any(|(address, ..)| {
+                let refusal = self.discovery.refusal(address);
+                machine(address) == machine(from)
+                    && refusal.is_some_and(|r| state_of(r.trouble) == state)
+            })
+        };
+        self.strangers.iter().filter_map(move |(machine, address, refusal)| {
+            let state = state_of(refusal.trouble);
+            let shown = linked_before(address) || dialed(address, state);
+            let name = machine.to_string();
+            (!shown).then(|| PeerView {
+                name,
+                state,
+                why: Some(why_of(refusal)),
+                ..self.nobody(address)
+            })
+        })
+    }
+
+    /// Why there is no link with a node that was linked before, if it said so or it is known.
+    fn refusal(&self, node: NodeId, absent: &Absent) -> Option<&Refusal> {
         let mut of_node = self.discovery.iter().filter(|(_, n, ..)| *n == Some(node));
-        of_node.find_map(|(address, ..)| self.discovery.trouble(address))
+        let dialed = of_node.find_map(|(address, ..)| self.discovery.refusal(address));
+        let came = || self.strangers.refusal(absent.address);
+        dialed.or_else(|| came().filter(|_| self.is_only_one_at(absent, absent.address)))
+    }
+
+    /// Whether a node that was linked before is the only one of this machine, so that who comes from
+    /// there now is most likely it.
+    fn is_only_one_at(&self, absent: &Absent, address: SocketAddr) -> bool {
+        let at = machine(address);
+        let others = self.absent.values().filter(|a| machine(a.address) == at).count();
+        machine(absent.address) == at && others == 1
     }
 
     fn standing(&self, node: NodeId) -> LinkState {
@@ -227,8 +293,13 @@ impl Control {
             return;
         }
         let Some(linked) = self.links.get_mut(&conn) else {
-            // Before its hello a peer is nobody; what it says is not heard.
-            self.client_message(now, conn, message);
+            // Before its hello a peer is nobody; nothing of what it says is heard, but that it goes.
+            match message {
+                Message::Bye(bye) if self.handshakes.contains_key(&conn) => {
+                    self.dismissed(now, conn, bye);
+                }
+                message => self.client_message(now, conn, message),
+            }
             return;
         };
         linked.heartbeat.heard(now);
@@ -254,8 +325,16 @@ impl Control {
     pub(super) fn incompatible(&mut self, now: LocalTime, conn: ConnId, theirs: (u16, u16)) {
         let Some(handshake) = self.handshakes.remove(&conn) else { return };
         let mismatch = VersionMismatch { ours: VERSIONS, theirs };
-        self.farewell(conn, ByeReason::Version, &mismatch.to_string());
-        self.refuse(now, &handshake, Trouble::Incompatible(theirs));
+        self.farewell(conn, ByeReason::Version, &mismatch.bye_text());
+        self.refuse(now, &handshake, Trouble::Incompatible(theirs).into());
+    }
+
+    /// A bye came where a hello should be: the other node will have no link.
+    fn dismissed(&mut self, now: LocalTime, conn: ConnId, bye: Bye) {
+        let Some(handshake) = self.handshakes.remove(&conn) else { return };
+        self.actions.push_back(Action::Close(conn));
+        let refusal = Refusal { trouble: Trouble::Dismissed(bye.reason), said: bye.text };
+        self.refuse(now, &handshake, refusal);
     }
 
     pub(super) fn bad_hello(&mut self, now: LocalTime, conn: ConnId) {
@@ -266,6 +345,9 @@ impl Control {
 
     pub(super) fn timeout(&mut self, now: LocalTime) {
         self.bus.timeout(now);
+        if self.strangers.forget(now) {
+            self.actions.push_back(Action::Changed);
+        }
         let late: Vec<ConnId> = self
             .handshakes
             .iter()
@@ -340,7 +422,7 @@ impl Control {
             self.handshakes.remove(&conn);
             if hello.boot != self.identity.boot {
                 self.farewell(conn, ByeReason::Other, "another node has this id");
-                self.refuse(now, &handshake, Trouble::SameId);
+                self.refuse(now, &handshake, Trouble::SameId.into());
                 return;
             }
             if handshake.dialed {
@@ -364,18 +446,15 @@ impl Control {
         }
         let Some(link) = self.free_link() else {
             self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
-            self.refuse(now, &handshake, Trouble::LinksFull);
+            self.refuse(now, &handshake, Trouble::LinksFull.into());
             return;
         };
         self.link_up(now, conn, &handshake, hello, link, version);
     }
 
-    /// The node at the other end cannot become a peer: it is tried again much later, and said once.
-    pub(super) fn refuse(&mut self, now: LocalTime, handshake: &Handshake, trouble: Trouble) {
-        let address = handshake.address;
-        if handshake.dialed {
-            self.discovery.refused(now, address, trouble);
-        }
+    /// The node at the other end cannot become a peer: it is tried again much later, shown, and said once.
+    pub(super) fn refuse(&mut self, now: LocalTime, handshake: &Handshake, refusal: Refusal) {
+        let (address, trouble) = (handshake.address, refusal.trouble);
         if self.said.len() >= SAID_MAX {
             self.said.pop_first();
         }
@@ -386,7 +465,13 @@ impl Control {
                 Trouble::SameId => Note::SameId(address),
                 Trouble::LinksFull => Note::LinksFull(address),
                 Trouble::ClientsFull => Note::ClientsFull(address),
+                Trouble::Dismissed(_) => Note::Dismissed(address, why_of(&refusal)),
             }));
+        }
+        if handshake.dialed {
+            self.discovery.refused(now, address, refusal);
+        } else {
+            self.strangers.came(now, address, refusal);
         }
         self.actions.push_back(Action::Changed);
     }
@@ -457,6 +542,7 @@ impl Control {
         self.links.insert(conn, linked);
         self.absent.remove(&node);
         self.discovery.linked(handshake.address);
+        self.strangers.became_peer(handshake.address);
         self.said.remove(&(handshake.address.ip(), Trouble::LinksFull));
         self.bus.peer_up(node, &hello.name, hello.domains, link);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
@@ -486,6 +572,7 @@ impl Control {
     pub(super) fn dialed_ended(&mut self, now: LocalTime, dialed: bool, address: SocketAddr) {
         if dialed {
             self.discovery.ended(now, address, &self.config, &mut self.random);
+            self.actions.push_back(Action::Changed);
         }
     }
 
@@ -538,20 +625,31 @@ pub(super) fn sayable(mut identity: Identity) -> Identity {
 
 const fn state_of(trouble: Trouble) -> LinkState {
     match trouble {
-        Trouble::Incompatible(_) => LinkState::Incompatible,
-        Trouble::SameId | Trouble::LinksFull | Trouble::ClientsFull => LinkState::Backoff,
+        Trouble::Incompatible(_) | Trouble::Dismissed(ByeReason::Version) => {
+            LinkState::Incompatible
+        }
+        Trouble::SameId | Trouble::LinksFull | Trouble::ClientsFull | Trouble::Dismissed(_) => {
+            LinkState::Backoff
+        }
     }
 }
 
-fn why_of(trouble: Trouble) -> String {
-    match trouble {
+fn why_of(refusal: &Refusal) -> String {
+    let why = match refusal.trouble {
         Trouble::Incompatible(theirs) => VersionMismatch { ours: VERSIONS, theirs }.to_string(),
         Trouble::SameId => {
             "it has this node's id: one state directory is a copy of the other".to_owned()
         }
         Trouble::LinksFull => "this node has as many links as it takes".to_owned(),
         Trouble::ClientsFull => "this node has as many clients as it takes".to_owned(),
-    }
+        Trouble::Dismissed(ByeReason::Version) => {
+            let ours = hello::Versions(VERSIONS);
+            format!("it speaks no version that this node speaks ({ours}), and did not say which")
+        }
+        Trouble::Dismissed(ByeReason::Stopping) => "it stops".to_owned(),
+        Trouble::Dismissed(_) => "it ends the connection before it says who it is".to_owned(),
+    };
+    if refusal.said.is_empty() { why } else { format!("{why}; it says: {}", refusal.said) }
 }
 
 /// Whether an address means the same at another node: not bound to one interface.

@@ -2,9 +2,9 @@
 
 use super::stage::Stage;
 use super::*;
-use crate::config::LINKS_MAX;
+use crate::config::{LINKS_MAX, STRANGER_KEPT_FOR, STRANGERS_MAX};
 use crate::id::LinkId;
-use crate::wire::Hello;
+use crate::wire::{Hello, VersionMismatch, bye};
 
 const OWN: NodeId = NodeId([9; 32]);
 
@@ -14,6 +14,10 @@ struct Bench {
     conns: u64,
     notes: Vec<Note>,
     dials: Vec<SocketAddr>,
+    byes: Vec<Bye>,
+    closed: Vec<ConnId>,
+    /// Whether those who look were told to look again since [`Bench::peers`].
+    changed: bool,
 }
 
 impl Bench {
@@ -27,7 +31,16 @@ impl Bench {
             domains: vec![],
         };
         let control = Control::new(identity, BusRules::default(), Config::default(), 7);
-        Self { control, now: LocalTime::ZERO, conns: 0, notes: vec![], dials: vec![] }
+        Self {
+            control,
+            now: LocalTime::ZERO,
+            conns: 0,
+            notes: vec![],
+            dials: vec![],
+            byes: vec![],
+            closed: vec![],
+            changed: false,
+        }
     }
 
     fn tell(&mut self, input: Input<'_>) {
@@ -36,6 +49,9 @@ impl Bench {
             match action {
                 Action::Note(note) => self.notes.push(note),
                 Action::Dial(address) => self.dials.push(address),
+                Action::Send(_, Message::Bye(bye)) => self.byes.push(bye),
+                Action::Close(conn) => self.closed.push(conn),
+                Action::Changed => self.changed = true,
                 _ => {}
             }
         }
@@ -43,6 +59,35 @@ impl Bench {
 
     fn find(&mut self, address: SocketAddr, via: Via) {
         self.tell(Input::Found { address, node: None, via });
+    }
+
+    /// The peers, for those who look; they must have been told to.
+    fn peers(&mut self) -> Vec<PeerView> {
+        assert!(std::mem::take(&mut self.changed), "nobody would look");
+        self.control.peers()
+    }
+
+    /// The one peer that is known: how it is called, its state, and why.
+    fn peer(&mut self) -> (String, LinkState, String) {
+        let peers = self.peers();
+        let [peer] = &*peers else { panic!("{peers:?}") };
+        (peer.name.clone(), peer.state, peer.why.clone().unwrap_or_default())
+    }
+
+    /// Lets so long pass.
+    fn pass(&mut self, span: Span) {
+        let until = self.now + span;
+        while self.control.wake_at() <= until {
+            self.now = self.control.wake_at();
+            self.tell(Input::Timeout);
+        }
+        self.now = until;
+    }
+
+    /// A machine dials in and sends a hello of other versions.
+    fn comes_by(&mut self, address: SocketAddr, theirs: (u16, u16)) {
+        let conn = self.open(address);
+        self.tell(Input::Incompatible { conn, theirs });
     }
 
     /// A connection: one that was dialled if that is so, otherwise one that comes in.
@@ -152,4 +197,140 @@ fn that_there_is_no_room_for_a_link_is_said_once() {
         bench.hello(conn, NodeId([200; 32]), 1);
     }
     assert_eq!(bench.notes, [Note::LinksFull(address(200, 1))]);
+}
+
+#[test]
+fn who_only_dials_in_is_shown_by_its_machine_until_it_comes_no_more() {
+    let mut bench = Bench::new();
+    for round in 0..5 {
+        bench.comes_by(address(1, 40_000 + round), (700, 701));
+        let (name, state, why) = bench.peer();
+        assert_eq!((&*name, state), ("10.0.0.1", LinkState::Incompatible));
+        assert!(why.contains("version 1,") && why.contains("700 to 701"), "{why}");
+        bench.pass(Span::from_s(60));
+    }
+    assert_eq!(bench.notes, [Note::Incompatible(address(1, 40_000), (700, 701))]);
+    bench.pass(STRANGER_KEPT_FOR);
+    assert_eq!(bench.peers(), []);
+}
+
+#[test]
+fn who_only_dialled_in_and_was_updated_is_a_peer_and_nothing_else() {
+    let mut bench = Bench::new();
+    bench.comes_by(address(1, 40_000), (700, 701));
+    let conn = bench.open(address(1, 40_001));
+    bench.hello(conn, NodeId([1; 32]), 1);
+    assert_eq!(bench.peer().1, LinkState::Connected);
+}
+
+#[test]
+fn of_many_who_come_by_the_last_are_remembered() {
+    let mut bench = Bench::new();
+    let machines = u8::try_from(STRANGERS_MAX).unwrap() + 3;
+    for n in 1..=machines {
+        bench.comes_by(address(n, 40_000), (7, 7));
+        bench.pass(Span::from_ms(10));
+    }
+    let peers = bench.peers();
+    assert_eq!(peers.len(), STRANGERS_MAX);
+    assert!(peers.iter().all(|p| p.address != address(3, 40_000)));
+    assert!(peers.iter().any(|p| p.address == address(machines, 40_000)));
+}
+
+#[test]
+fn a_peer_that_comes_back_in_another_version_keeps_its_name() {
+    let mut bench = Bench::new();
+    let conn = bench.open(address(1, 40_000));
+    bench.hello(conn, NodeId([1; 32]), 1);
+    bench.tell(Input::Closed(conn));
+    assert_eq!(bench.peer(), ("there".into(), LinkState::Failed, "the connection ended".into()));
+    bench.comes_by(address(1, 40_001), (700, 701));
+    let (name, state, why) = bench.peer();
+    assert_eq!((&*name, state), ("there", LinkState::Incompatible));
+    assert!(why.contains("700 to 701"), "{why}");
+}
+
+#[test]
+fn a_node_that_multicast_found_is_shown_once_and_by_its_name() {
+    let (mut bench, node) = (Bench::new(), NodeId([1; 32]));
+    let addresses = [address(1, 5005), address(2, 5005)];
+    for address in addresses {
+        bench.tell(Input::Found { address, node: Some(node), via: Via::Multicast });
+    }
+    bench.tell(Input::Named(node, "studio".into()));
+    for address in addresses {
+        assert_eq!(bench.dials, [address], "one at a time");
+        let conn = bench.open(address);
+        bench.tell(Input::Incompatible { conn, theirs: (700, 701) });
+        assert_eq!(bench.peer().0, "studio");
+    }
+    assert_eq!(bench.control.peers()[0].state, LinkState::Incompatible);
+}
+
+#[test]
+fn the_bye_names_both_ranges_and_the_end_to_update() {
+    let mut bench = Bench::new();
+    bench.comes_by(address(1, 1), (700, 701));
+    let newer = "this end speaks protocol version 1, yours speaks versions 700 to 701: \
+                 update midip2p at this end";
+    assert_eq!(bench.byes, [Bye { reason: ByeReason::Version, text: newer.into() }]);
+    // A node with versions that are all older than ours: none is, until there is a version 2.
+    let mismatch = |ours, theirs| VersionMismatch { ours, theirs };
+    assert_eq!(
+        mismatch((700, 701), (1, 1)).bye_text(),
+        "this end speaks protocol versions 700 to 701, yours speaks version 1: \
+         update midip2p at yours"
+    );
+    assert!(mismatch((65_534, 65_535), (65_532, 65_533)).bye_text().len() <= bye::TEXT_MAX);
+}
+
+#[test]
+fn a_bye_instead_of_a_hello_is_shown_with_its_words_and_tried_again_rarely() {
+    let (mut bench, there) = (Bench::new(), address(1, 5005));
+    bench.find(there, Via::User);
+    let says = |reason, text: &str| Message::Bye(Bye { reason, text: text.into() });
+    let cases = [
+        (ByeReason::Version, LinkState::Incompatible, 60),
+        (ByeReason::Other, LinkState::Backoff, 60),
+        (ByeReason::Stopping, LinkState::Backoff, 5),
+    ];
+    for (reason, state, pause) in cases {
+        let conn = bench.open(there);
+        bench.tell(Input::Message(conn, says(reason, "too old\u{1b}")));
+        assert_eq!(bench.closed.pop(), Some(conn));
+        bench.tell(Input::Closed(conn));
+        let peer = bench.peer();
+        assert_eq!((&*peer.0, peer.1), ("10.0.0.1:5005", state));
+        assert!(peer.2.ends_with("; it says: too old\u{1b}"), "{peer:?}");
+        assert_eq!(bench.wait(), Span::from_s(pause));
+        assert_eq!(bench.dials, [there]);
+    }
+    assert!(bench.byes.is_empty(), "a bye is not answered");
+    assert_eq!(bench.notes.len(), cases.len());
+    // The same from one that only dials in.
+    let conn = bench.open(address(2, 40_000));
+    bench.tell(Input::Message(conn, says(ByeReason::Version, "")));
+    let peers = bench.peers();
+    let stranger = peers.iter().find(|p| p.name == "10.0.0.2").unwrap();
+    assert_eq!(stranger.state, LinkState::Incompatible);
+    assert!(!stranger.why.as_ref().unwrap().contains("it says"));
+}
+
+#[test]
+fn who_does_not_answer_is_told_from_who_answers_and_is_no_node() {
+    let (mut bench, there) = (Bench::new(), address(1, 5005));
+    bench.find(there, Via::User);
+    assert_eq!(bench.peer().1, LinkState::Connecting);
+    bench.dials.clear();
+    bench.tell(Input::DialFailed(there));
+    assert_eq!(bench.peer().2, "nothing answers at this address");
+    bench.wait();
+    let conn = bench.open(there);
+    bench.tell(Input::Closed(conn));
+    assert_eq!(bench.peer().2, "what answers at this address sends no hello that can be read");
+    bench.wait();
+    let conn = bench.open(there);
+    bench.tell(Input::BadHello(conn));
+    assert_eq!(bench.peer().2, "what answers at this address sends no hello that can be read");
+    assert_eq!(bench.byes.pop().map(|bye| bye.reason), Some(ByeReason::ProtocolError));
 }

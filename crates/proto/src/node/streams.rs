@@ -21,6 +21,8 @@ pub struct StreamCounters {
     /// Frames of types that this version has no message for, extensions among them; and JSONMIDI, which
     /// has no sessions here.
     pub unknown: u64,
+    /// Frames with another sequence number than the one after their predecessor's.
+    pub sequence_errors: u64,
     /// Streams whose framing was lost.
     pub broken: u64,
     /// Messages that break a limit of the wire and were not sent: a mistake of this program.
@@ -56,6 +58,8 @@ struct Stream {
     /// What came and the decoder has no room for yet.
     backlog: Vec<u8>,
     link: Option<LinkNo>,
+    /// Of the decoder's sequence errors, those that are counted.
+    sequence_errors: u64,
     sequence: u32,
     /// Fragments given to the stream since it last said that it can take more.
     ahead: u32,
@@ -67,7 +71,9 @@ impl Streams {
     }
 
     pub(super) fn closed(&mut self, conn: ConnId) {
-        self.conns.remove(&conn);
+        if let Some(mut stream) = self.conns.remove(&conn) {
+            stream.count_sequence_errors(&mut self.counters);
+        }
     }
 
     pub(super) fn linked(&mut self, conn: ConnId, link: LinkNo) {
@@ -90,6 +96,10 @@ impl Streams {
         let Some(stream) = self.conns.get_mut(&conn) else { return };
         let taken = if stream.backlog.is_empty() { stream.decoder.feed(bytes) } else { 0 };
         stream.backlog.extend_from_slice(&bytes[taken..]);
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.conns.values().map(|s| s.decoder.held() + s.backlog.len()).sum()
     }
 
     pub(super) fn writable(&mut self, conn: ConnId) {
@@ -149,6 +159,7 @@ impl Streams {
     ) -> bool {
         let Self { conns, to_close, counters, .. } = self;
         for (conn, stream) in conns.iter_mut() {
+            stream.count_sequence_errors(counters);
             let Stream { decoder, backlog, link, .. } = stream;
             loop {
                 let event = match decoder.next() {
@@ -180,6 +191,14 @@ impl Streams {
             }
         }
         false
+    }
+}
+
+impl Stream {
+    fn count_sequence_errors(&mut self, counters: &mut StreamCounters) {
+        let all = self.decoder.sequence_errors();
+        counters.sequence_errors += all - self.sequence_errors;
+        self.sequence_errors = all;
     }
 }
 

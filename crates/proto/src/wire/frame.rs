@@ -316,6 +316,12 @@ impl FrameDecoder {
         self.skipped
     }
 
+    /// How many bytes it holds now: at most [`FRAME_MAX`] + [`FEED_MAX`].
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether the framing is lost.
     #[must_use]
     pub const fn is_broken(&self) -> bool {

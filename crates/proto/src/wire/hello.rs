@@ -279,7 +279,22 @@ impl fmt::Display for VersionMismatch {
 
 impl core::error::Error for VersionMismatch {}
 
-struct Versions((u16, u16));
+impl VersionMismatch {
+    /// The same in the words of a bye, for whoever reads it at the other end: there "this node" would
+    /// be taken for the reader's.
+    #[must_use]
+    pub fn bye_text(&self) -> String {
+        let side = if self.ours.1 < self.theirs.0 { "at this end" } else { "at yours" };
+        format!(
+            "this end speaks protocol {}, yours speaks {}: update midip2p {side}",
+            Versions(self.ours),
+            Versions(self.theirs)
+        )
+    }
+}
+
+/// A lowest and a highest version, in words.
+pub(crate) struct Versions(pub(crate) (u16, u16));
 
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
