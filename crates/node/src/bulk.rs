@@ -4,18 +4,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::control::lifecycle::ConnId;
-use midip2p_proto::data::bulk::Delivery;
-use midip2p_proto::data::bulk::lane::Lanes;
+use midip2p_proto::data::bulk::lane::{Came, Lanes};
+use midip2p_proto::data::bulk::news::{End, News, What};
 use midip2p_proto::data::counters::PortCounters;
-use midip2p_proto::id::LinkNo;
-use midip2p_proto::wire::{BulkAck, Message};
-use tokio::sync::{Notify, mpsc};
+use midip2p_proto::id::{BootId, LinkNo, NodeId, PortId};
+use midip2p_proto::time::LocalTime;
+use midip2p_proto::wire::{BulkAck, BulkQuery};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
+use crate::metrics::BulkCounters;
+use crate::os::clock;
 use crate::realtime::{BulkHandle, Carried};
 use crate::stages::host_wake::HostWake;
 use crate::tunnels::{OwnedFragment, Tunnel};
+use crate::view::View;
 
 /// Inputs that may wait; then the connections wait, and so do their peers.
 pub const INBOX: usize = 256;
@@ -25,18 +30,37 @@ const WAITING: usize = 64;
 
 /// What the bulk task is told.
 pub enum BulkInput {
-    /// A connection is a link now.
-    Linked(ConnId, LinkNo, Tunnel),
-    /// A link is gone.
+    /// A connection is a link now, to this start of this node.
+    Linked(ConnId, LinkNo, (NodeId, BootId), Tunnel),
+    /// A link has no connection any more; it may get another.
     Unlinked(LinkNo),
+    /// A link will not come back; what is under way on it ends so.
+    Forgotten(LinkNo, End),
     /// A fragment came.
     Fragment(ConnId, OwnedFragment),
     /// A datagram came by the stream.
     Datagram(ConnId, Vec<u8>),
     /// An acknowledgement came.
     Ack(ConnId, BulkAck),
+    /// A question came.
+    Query(ConnId, BulkQuery),
+    /// What a local source has under way is to be cancelled; answered with how many messages that were.
+    Cancel(PortId, oneshot::Sender<usize>),
     /// The plane is done with a message; whether it was played as a whole.
     Played(Endpoint, u32, bool),
+}
+
+/// News that wait for whoever is slow to read them; of more, it is told that some are missing.
+pub const NEWS: usize = 1024;
+
+/// Where the task says what becomes of messages.
+pub struct Told {
+    /// To the sessions of programs.
+    pub news: broadcast::Sender<News>,
+    /// For metrics.
+    pub counters: Arc<BulkCounters>,
+    /// How ports and peers are called.
+    pub view: Arc<ArcSwap<View>>,
 }
 
 /// The task's state.
@@ -44,16 +68,22 @@ pub struct Bulk {
     handle: BulkHandle,
     lanes: Lanes,
     links: BTreeMap<LinkNo, (ConnId, Tunnel)>,
-    /// Whole messages for which the real-time thread had no room.
-    waiting: VecDeque<(LinkNo, Delivery)>,
+    /// Whole messages, and such as are taken back, for which the real-time thread had no room.
+    waiting: VecDeque<(LinkNo, Came)>,
+    /// What is said of messages of local sources, to whoever listens.
+    news: broadcast::Sender<News>,
+    counters: Arc<BulkCounters>,
+    view: Arc<ArcSwap<View>>,
 }
 
 impl Bulk {
     /// A task that has nothing to do yet.
     #[must_use]
-    pub fn new(handle: BulkHandle, ports: Arc<[PortCounters]>) -> Self {
+    pub fn new(handle: BulkHandle, ports: Arc<[PortCounters]>, told: Told) -> Self {
         let lanes = Lanes::new(ports);
-        Self { handle, lanes, links: BTreeMap::new(), waiting: VecDeque::new() }
+        let Told { news, counters, view } = told;
+        let (links, waiting) = (BTreeMap::new(), VecDeque::new());
+        Self { handle, lanes, links, waiting, news, counters, view }
     }
 
     /// Runs until the inbox is closed.
@@ -70,35 +100,59 @@ impl Bulk {
             woken.as_mut().enable();
             left.as_mut().enable();
             self.turn();
+            let wake_at = self.lanes.wake_at();
+            let pause = (wake_at - clock::now()).to_duration();
             tokio::select! {
                 input = inbox.recv(), if self.waiting.len() < WAITING => match input {
-                    Some(input) => self.take(input),
+                    Some(input) => {
+                        self.take(input);
+                        // What came meanwhile is taken with it: one turn for a burst.
+                        while self.waiting.len() < WAITING && let Ok(input) = inbox.try_recv() {
+                            self.take(input);
+                        }
+                    }
                     None => return,
                 },
                 () = woken => {}
                 () = left => {}
+                () = tokio::time::sleep(pause), if wake_at != LocalTime::MAX => self.ask(),
             }
         }
     }
 
+    /// Asks about messages of which nothing is heard.
+    fn ask(&mut self) {
+        for (link, (_, tunnel)) in &self.links {
+            if let Some(at) = tunnel.proven() {
+                self.lanes.proven(*link, at);
+            }
+        }
+        self.lanes.handle_timeout(clock::now());
+    }
+
     /// Moves what can be moved.
     fn turn(&mut self) {
+        let now = clock::now();
         while let Ok(piece) = self.handle.pieces.pop() {
-            self.lanes.piece(piece);
+            self.lanes.piece(now, piece);
         }
         while self.waiting.len() < WAITING
             && let Some(message) = self.lanes.next_local()
         {
-            self.waiting.push_back((LinkNo::LOCAL, message));
+            self.waiting.push_back((LinkNo::LOCAL, Came::Whole(message)));
         }
         for (link, (_, tunnel)) in &self.links {
-            while let Ok(permit) = tunnel.messages.try_reserve() {
-                let Some(ack) = self.lanes.next_ack(*link) else { break };
-                permit.send(Message::BulkAck(ack));
+            while self.lanes.has_word(*link)
+                && let Ok(permit) = tunnel.messages.try_reserve()
+                && let Some(word) = self.lanes.next_word(*link)
+            {
+                permit.send(word);
             }
-            while let Ok(permit) = tunnel.fragments.try_reserve() {
+            while self.lanes.has_fragment(*link)
+                && let Ok(permit) = tunnel.fragments.try_reserve()
+            {
                 let mut fragment = None;
-                self.lanes.next_fragment(*link, |f| fragment = Some(OwnedFragment::of(f)));
+                self.lanes.next_fragment(now, *link, |f| fragment = Some(OwnedFragment::of(f)));
                 let Some(fragment) = fragment else { break };
                 permit.send(fragment);
             }
@@ -120,23 +174,61 @@ impl Bulk {
         if moved {
             self.handle.wake.set();
         }
+        self.tell();
+    }
+
+    /// Tells whoever listens what became of messages, and the log of those that failed: once for all of
+    /// the same kind.
+    fn tell(&mut self) {
+        let mut failed = BTreeMap::<(Option<NodeId>, PortId, End), u64>::new();
+        while let Some(news) = self.lanes.next_news() {
+            if let What::Ended(end) = news.what {
+                self.counters.ended(end);
+                if !matches!(end, End::Done | End::Cancelled) {
+                    *failed.entry((news.peer, news.from, end)).or_default() += 1;
+                }
+            }
+            // Nobody need listen.
+            let _ = self.news.send(news);
+        }
+        self.counters.set(&self.lanes);
+        for ((peer, from, end), messages) in failed {
+            let view = self.view.load();
+            let from = view.source_name(Endpoint::local(from)).unwrap_or_default();
+            let to = peer.and_then(|peer| view.peer_name(peer)).unwrap_or("this node");
+            tracing::warn!(messages, from, to, "SysEx not delivered: {}", end.words());
+        }
     }
 
     fn take(&mut self, input: BulkInput) {
         match input {
-            BulkInput::Linked(conn, link, tunnel) => {
-                self.lanes.linked(link);
+            BulkInput::Linked(conn, link, peer, tunnel) => {
+                self.lanes.linked(clock::now(), link, peer);
                 self.links.insert(link, (conn, tunnel));
             }
             BulkInput::Unlinked(link) => {
                 self.lanes.unlinked(link);
                 self.links.remove(&link);
             }
+            BulkInput::Forgotten(link, end) => {
+                self.links.remove(&link);
+                self.lanes.forgotten(link, end);
+            }
+            BulkInput::Query(conn, query) => {
+                if let Some(link) = self.link_of(conn) {
+                    self.lanes.query(link, &query);
+                }
+            }
+            BulkInput::Cancel(from, cancelled) => {
+                // First what the plane has given of it so far.
+                self.turn();
+                let _ = cancelled.send(self.lanes.cancel(clock::now(), from));
+            }
             BulkInput::Fragment(conn, fragment) => {
                 if let Some(link) = self.link_of(conn)
-                    && let Some(message) = self.lanes.fragment(link, &fragment.as_fragment())
+                    && let Some(came) = self.lanes.fragment(link, &fragment.as_fragment())
                 {
-                    self.waiting.push_back((link, message));
+                    self.waiting.push_back((link, came));
                 }
             }
             BulkInput::Datagram(conn, bytes) => {
@@ -149,7 +241,7 @@ impl Bulk {
             }
             BulkInput::Ack(conn, ack) => {
                 if let Some(link) = self.link_of(conn) {
-                    self.lanes.ack(link, &ack);
+                    self.lanes.ack(clock::now(), link, &ack);
                 }
             }
             BulkInput::Played(source, number, whole) => self.lanes.played(source, number, whole),

@@ -1,5 +1,9 @@
 //! What a node counts outside its data plane.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use midip2p_proto::data::bulk::lane::Lanes;
+use midip2p_proto::data::bulk::news::End;
 use midip2p_proto::data::counters::Counter;
 
 /// Of all TOAST connections together.
@@ -19,4 +23,55 @@ pub struct TunnelCounters {
     pub json_received: Counter,
     /// Connections closed because the peer did not read.
     pub stuck: Counter,
+}
+
+/// Of the bulk lane, for all links together.
+#[derive(Debug, Default)]
+pub struct BulkCounters {
+    /// Messages of local sources that were played everywhere they were for.
+    pub done: Counter,
+    /// Messages of local sources that were not, or of which nobody knows; those that were cancelled are
+    /// not among them.
+    pub failed: Counter,
+    /// Messages of local sources that were cancelled.
+    pub cancelled: Counter,
+    queries: AtomicU64,
+    resumed: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl BulkCounters {
+    /// A message of a local source ended.
+    pub fn ended(&self, end: End) {
+        match end {
+            End::Done => self.done.add_one(),
+            End::Cancelled => self.cancelled.add_one(),
+            _ => self.failed.add_one(),
+        }
+    }
+
+    /// Takes over what the lanes count themselves.
+    pub fn set(&self, lanes: &Lanes) {
+        self.queries.store(lanes.queries, Relaxed);
+        self.resumed.store(lanes.resumed, Relaxed);
+        self.refused.store(lanes.refused, Relaxed);
+    }
+
+    /// Times that a peer was asked about a message of which nothing was heard for a second.
+    #[must_use]
+    pub fn queries(&self) -> u64 {
+        self.queries.load(Relaxed)
+    }
+
+    /// Messages that went on where they had ended, after their connection broke.
+    #[must_use]
+    pub fn resumed(&self) -> u64 {
+        self.resumed.load(Relaxed)
+    }
+
+    /// Messages of peers that broke a limit, or were none.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
 }

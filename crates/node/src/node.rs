@@ -19,15 +19,16 @@ use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::{Control, Identity, PeerView};
+use midip2p_proto::data::bulk::news::News;
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::bulk::{self, Bulk};
+use crate::bulk::{self, Bulk, Told};
 use crate::http::{self, Http};
-use crate::metrics::TunnelCounters;
+use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
@@ -118,6 +119,12 @@ pub struct Shared {
     pub kept: ArcSwap<Vec<PortId>>,
     /// Wakes from the real-time thread.
     pub host: HostWake,
+    /// The bulk task.
+    pub bulk: mpsc::Sender<bulk::BulkInput>,
+    /// What it counts.
+    pub sysex: Arc<BulkCounters>,
+    /// What it says of the messages of local sources.
+    pub news: broadcast::Sender<News>,
 }
 
 /// A running node. Stop it with [`Node::stop`]; dropped without, it ends by itself, if the runtime goes on.
@@ -356,11 +363,16 @@ fn start_planes(
     let host = HostWake::spawn(hearing)?;
 
     let drained = Arc::<Notify>::default();
-    let bulk = start_bulk(bulk_handle, &port_counters, &host, &drained);
+    let view = Arc::<ArcSwap<View>>::default();
+    let (news, _) = broadcast::channel(bulk::NEWS);
+    let sysex = Arc::<BulkCounters>::default();
+    let told = Told { news: news.clone(), counters: Arc::clone(&sysex), view: Arc::clone(&view) };
+    let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);
+    let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
+    tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
     let rules = rules(options, domains);
     let seed = u64::from_be_bytes(entropy()?);
     let tunnels = Arc::<TunnelCounters>::default();
-    let view = Arc::<ArcSwap<View>>::default();
     let shared = Arc::new(Shared {
         view: Arc::clone(&view),
         counters,
@@ -370,6 +382,9 @@ fn start_planes(
         apps,
         kept: ArcSwap::default(),
         host: host.clone(),
+        bulk: bulk.clone(),
+        sysex,
+        news,
     });
     let hands = Hands {
         realtime: handle,
@@ -385,19 +400,6 @@ fn start_planes(
     let stage = ControlStage::new(Control::new(identity, rules, config, seed), hands);
     tokio::spawn(stage.run(inbox, host));
     Ok(Started { shared, backends, udp_port, tcp_port, granted: (priority, memory), acceptor })
-}
-
-/// The bulk task; what it is told goes into the inbox that comes back.
-fn start_bulk(
-    handle: realtime::BulkHandle,
-    ports: &Arc<[PortCounters]>,
-    host: &HostWake,
-    drained: &Arc<Notify>,
-) -> mpsc::Sender<bulk::BulkInput> {
-    let (bulk, inbox) = mpsc::channel(bulk::INBOX);
-    let task = Bulk::new(handle, Arc::clone(ports));
-    tokio::spawn(task.run(inbox, host.clone(), Arc::clone(drained)));
-    bulk
 }
 
 /// What the node says of itself in its hello.

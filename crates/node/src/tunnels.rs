@@ -9,11 +9,13 @@
 //! does not keep up, its connection is not read, and that is not taken for its silence.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use midip2p_proto::config::CARRIED_WAITING;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::id::PortId;
+use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::{
     Carried, Fragment, FragmentFlags, FrameDecoder, FrameEvent, FrameKind, Hello, JsonMidi,
     Message, frame, negotiate,
@@ -31,7 +33,7 @@ use crate::transport::Stream;
 /// Control messages that may wait for a connection; with one more it is closed as stuck.
 pub const MESSAGES: usize = 1024;
 /// Fragments that may wait for a connection; the rest waits in the bulk sender.
-const FRAGMENTS: usize = 8;
+const FRAGMENTS: usize = 32;
 
 /// Datagrams that may wait for a connection; with one more it is lost, as by a network.
 const DATAGRAMS: usize = CARRIED_WAITING;
@@ -67,6 +69,8 @@ pub struct OwnedFragment {
     /// See [`Fragment`].
     pub flags: FragmentFlags,
     /// See [`Fragment`].
+    pub lane: u16,
+    /// See [`Fragment`].
     pub data: Vec<u8>,
 }
 
@@ -74,15 +78,15 @@ impl OwnedFragment {
     /// Copies a fragment.
     #[must_use]
     pub fn of(fragment: &Fragment<'_>) -> Self {
-        let Fragment { from, to, number, after, index, flags, data } = *fragment;
-        Self { from, to, number, after, index, flags, data: data.to_vec() }
+        let Fragment { from, to, number, after, index, flags, lane, data } = *fragment;
+        Self { from, to, number, after, index, flags, lane, data: data.to_vec() }
     }
 
     /// The fragment.
     #[must_use]
     pub fn as_fragment(&self) -> Fragment<'_> {
-        let Self { from, to, number, after, index, flags, ref data } = *self;
-        Fragment { from, to, number, after, index, flags, data }
+        let Self { from, to, number, after, index, flags, lane, ref data } = *self;
+        Fragment { from, to, number, after, index, flags, lane, data }
     }
 }
 
@@ -96,6 +100,22 @@ pub struct Tunnel {
     pub datagrams: mpsc::Sender<Vec<u8>>,
     /// Fragments, in order; messages and datagrams overtake them.
     pub fragments: mpsc::Sender<OwnedFragment>,
+    /// When something left that the peer has read: ns of the local clock; the least there is: never.
+    read: Arc<AtomicI64>,
+}
+
+impl Tunnel {
+    /// The peer has read what left at that moment.
+    pub fn prove(&self, at: LocalTime) {
+        self.read.fetch_max(at.as_ns(), Relaxed);
+    }
+
+    /// When the last of what it is known to have read left.
+    #[must_use]
+    pub fn proven(&self) -> Option<LocalTime> {
+        let ns = self.read.load(Relaxed);
+        (ns != i64::MIN).then(|| LocalTime::from_ns(ns))
+    }
 }
 
 /// Where a connection's frames go.
@@ -137,7 +157,8 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel
         tokio::time::sleep(LINGER).await;
         reading.abort();
     });
-    (Tunnel { messages, datagrams, fragments }, Ends { parts, texts })
+    let read = Arc::new(AtomicI64::new(i64::MIN));
+    (Tunnel { messages, datagrams, fragments, read }, Ends { parts, texts })
 }
 
 /// Where what a connection brings goes.
@@ -263,6 +284,7 @@ fn route(conn: ConnId, kind: u32, payload: &[u8]) -> Routed {
         }
         Ok(Some(Message::JsonMidi(text))) => Routed::Text(text.part.to_vec()),
         Ok(Some(Message::BulkAck(ack))) => Routed::Bulk(BulkInput::Ack(conn, ack)),
+        Ok(Some(Message::BulkQuery(query))) => Routed::Bulk(BulkInput::Query(conn, query)),
         Ok(Some(message)) => match owned(message) {
             Some(message) => Routed::Control(ControlInput::Message(conn, message)),
             None => Routed::Skip,
@@ -340,6 +362,12 @@ async fn write(
             }
             Some(fragment) = fragments.recv() => {
                 push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
+                // Several leave together, but no more than a control frame may wait behind.
+                while out.len() < 16 * 1024
+                    && let Ok(fragment) = fragments.try_recv()
+                {
+                    push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
+                }
                 drained.notify_waiters();
             }
             Some(part) = text.next() => {

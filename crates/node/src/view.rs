@@ -8,7 +8,7 @@ use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::control::{Control, PeerView};
 use midip2p_proto::data::counters::LinkCounters;
-use midip2p_proto::id::LinkNo;
+use midip2p_proto::id::{LinkNo, NodeId};
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
@@ -47,5 +47,11 @@ impl View {
                 && port.direction == Direction::Source
         };
         self.ports.iter().find(is_it).map(|p| p.name.clone())
+    }
+
+    /// How a peer is shown, if it is known.
+    #[must_use]
+    pub fn peer_name(&self, node: NodeId) -> Option<&str> {
+        self.peers.iter().find(|(p, _)| p.node == Some(node)).map(|(p, _)| p.name.as_str())
     }
 }

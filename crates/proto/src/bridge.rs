@@ -77,8 +77,16 @@ pub enum ToData {
         /// Whether both ends say they are one host, whose monotonic clock is one.
         same_host: bool,
     },
-    /// A link is gone: release what its sources hold, forget its routes.
+    /// A link is gone: release what its sources hold.
     LinkDown {
+        /// The link.
+        link: LinkNo,
+        /// Whether it may come up again, as the same link to the same start of its peer: its routes stay,
+        /// bulk messages for it are still taken, and their numbers go on. If not, its routes go.
+        kept: bool,
+    },
+    /// A link that was down and kept will not come up again: its routes go.
+    LinkForget {
         /// The link.
         link: LinkNo,
     },

@@ -225,6 +225,22 @@ pub const PROBE_FAST: Span = Span::from_ms(20);
 /// See [`PROBE_FAST`].
 pub const PROBE_FIRST: u32 = 10;
 
+/// Fragments of bulk messages that may be on one link without its peer having said that they are there:
+/// 1 MiB, which a path of 100 ms carries at 10 MB/s.
+pub const BULK_FRAGMENTS_AHEAD: u32 = 1024;
+
+/// A linked peer that says nothing of a bulk message for so long is asked about it…
+pub const BULK_ASK_AGAIN: Span = Span::from_s(1);
+/// …so many times; then the message has failed.
+pub const BULK_ASKED_MOST: u32 = 3;
+
+/// How long bulk messages for a peer whose link broke are kept for its return.
+pub const BULK_KEPT_FOR: Span = Span::from_s(60);
+
+/// Peers that are gone of which it is remembered which of their bulk messages came: so that none is
+/// played twice. Of one more, the oldest is forgotten.
+pub const BULK_MEMORIES: usize = 256;
+
 /// Bulk messages that may wait for one link. One more is dropped.
 pub const BULK_QUEUED_MAX: usize = 4096;
 
@@ -233,7 +249,7 @@ pub const BULK_QUEUED_MAX: usize = 4096;
 /// node that plays.
 pub const BULK_WINDOW: usize = 32;
 
-/// Words of bulk messages that may wait for one link: when there are as many, one more message is
+/// Words of bulk messages that are kept for one link: when there are as many, one more message is
 /// dropped, so that a peer that does not read costs 32 MiB and a message.
 pub const BULK_QUEUED_WORDS: usize = 2 * BULK_WORDS_MAX;
 

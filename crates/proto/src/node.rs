@@ -31,13 +31,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::streams::{Event, Streams};
-use crate::bridge::{ToControl, ToData};
+use crate::bridge::{Endpoint, ToControl, ToData};
 use crate::config::Config;
 use crate::control::bus::BusRules;
 use crate::control::lifecycle::ConnId;
 use crate::control::stage::Stage;
 use crate::control::{Action, Control, Identity, Input};
-use crate::data::bulk::lane::Lanes;
+use crate::data::bulk::lane::{Came, Lanes};
+use crate::data::bulk::news::News;
 use crate::data::counters::{LinkCounters, PlaneCounters, PortCounters};
 use crate::data::link::Link;
 use crate::data::output;
@@ -143,6 +144,16 @@ impl Node {
         &self.lanes
     }
 
+    /// What is new of the bulk messages of local sources.
+    pub fn next_news(&mut self) -> Option<News> {
+        self.lanes.next_news()
+    }
+
+    /// Cancels the bulk messages that a local source has under way; how many.
+    pub fn cancel_bulk(&mut self, now: LocalTime, from: PortId) -> usize {
+        self.lanes.cancel(now, from)
+    }
+
     /// What the data plane counts.
     #[must_use]
     pub fn counters(&self) -> (Arc<PlaneCounters>, Arc<[PortCounters]>) {
@@ -186,6 +197,7 @@ impl Node {
             NodeInput::Midi { port, at, message } => self.plane.handle_midi(now, port, at, message),
             NodeInput::Timeout => {
                 self.plane.handle_timeout(now);
+                self.lanes.handle_timeout(now);
                 self.control.handle(now, Input::Timeout);
             }
         }
@@ -208,7 +220,7 @@ impl Node {
                 }
                 Output::Play(due) => return NodeOutput::Play(due),
                 Output::Bulk(piece) => {
-                    self.lanes.piece(piece);
+                    self.lanes.piece(now, piece);
                     continue;
                 }
                 Output::Control(ToControl::BulkPlayed { source, number, whole }) => {
@@ -232,10 +244,12 @@ impl Node {
                 return NodeOutput::Close(conn);
             } else if let Some((conn, bytes)) = self.streams.next_carried() {
                 return NodeOutput::Stream(conn, bytes);
-            } else if let Some(output) = self.send_bulk() {
+            } else if let Some(output) = self.send_bulk(now) {
                 return output;
             } else if !self.read(now) {
-                return NodeOutput::WakeAt(plane_wakes.min(self.control.wake_at()));
+                return NodeOutput::WakeAt(
+                    plane_wakes.min(self.control.wake_at()).min(self.lanes.wake_at()),
+                );
             }
         }
     }
@@ -259,14 +273,25 @@ impl Node {
                 self.streams.closed(conn);
                 Some(NodeOutput::Close(conn))
             }
-            Action::Linked(conn, link) => {
+            Action::Linked(conn, link, peer) => {
                 self.streams.linked(conn, link);
-                self.lanes.linked(link);
+                self.lanes.linked(now, link, peer);
                 None
             }
             Action::Unlinked(link) => {
                 self.streams.unlinked(link);
                 self.lanes.unlinked(link);
+                None
+            }
+            Action::Forgotten(link, end) => {
+                self.streams.unlinked(link);
+                self.lanes.forgotten(link, end);
+                None
+            }
+            Action::Proven(conn, at) => {
+                if let Some(link) = self.streams.link_of(conn) {
+                    self.lanes.proven(link, at);
+                }
                 None
             }
             Action::Data(command) => {
@@ -286,7 +311,7 @@ impl Node {
                 self.links.push((*link, Arc::clone(&counters)));
                 self.plane.supply(Supply::Link(Box::new(Link::new(&self.config, counters))));
             }
-            ToData::LinkDown { link } => self.links.retain(|(no, _)| no != link),
+            ToData::LinkDown { link, .. } => self.links.retain(|(no, _)| no != link),
             ToData::OutputOpen { port, exported } => {
                 // A device needs one sender's note-off kept back while another holds the note; a
                 // program wants to see what was sent.
@@ -299,16 +324,16 @@ impl Node {
     }
 
     /// The next frame of the bulk lanes.
-    fn send_bulk(&mut self) -> Option<NodeOutput> {
+    fn send_bulk(&mut self, now: LocalTime) -> Option<NodeOutput> {
         let Self { streams, lanes, .. } = self;
         for (conn, link) in streams.links() {
-            if let Some(ack) = lanes.next_ack(link) {
-                let bytes = streams.frame(conn, &Message::BulkAck(ack))?;
+            if let Some(word) = lanes.next_word(link) {
+                let bytes = streams.frame(conn, &word)?;
                 return Some(NodeOutput::Stream(conn, bytes));
             }
             if streams.has_room(conn, FRAGMENTS_AHEAD) {
                 let mut bytes = None;
-                lanes.next_fragment(link, |fragment| {
+                lanes.next_fragment(now, link, |fragment| {
                     bytes = streams.frame(conn, &Message::Fragment(*fragment));
                 });
                 if let Some(bytes) = bytes {
@@ -336,13 +361,21 @@ impl Node {
             match (message, link) {
                 (Message::Fragment(fragment), Some(link)) => {
                     control.handle(now, Input::Heard(conn));
-                    if let Some(delivery) = lanes.fragment(link, &fragment) {
-                        plane.handle_bulk(now, link, delivery);
+                    match lanes.fragment(link, &fragment) {
+                        Some(Came::Whole(delivery)) => plane.handle_bulk(now, link, delivery),
+                        Some(Came::Cancel(from, number)) => {
+                            plane.cancel_bulk(Endpoint::remote(link, from), number);
+                        }
+                        None => {}
                     }
                 }
                 (Message::BulkAck(ack), Some(link)) => {
                     control.handle(now, Input::Heard(conn));
-                    lanes.ack(link, &ack);
+                    lanes.ack(now, link, &ack);
+                }
+                (Message::BulkQuery(query), Some(link)) => {
+                    control.handle(now, Input::Heard(conn));
+                    lanes.query(link, &query);
                 }
                 (Message::Datagram(carried), Some(_)) => {
                     control.handle(now, Input::Heard(conn));

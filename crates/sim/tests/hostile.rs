@@ -178,6 +178,7 @@ fn lie(w: &mut World, evil: &mut Evil, random: &mut Random) {
                 after: number(),
                 index: if number() % 2 == 0 { 0 } else { number() },
                 flags,
+                lane: u16::from(number() % 50 == 0),
                 data: &data,
             };
             evil.say(w, &Message::Fragment(fragment));

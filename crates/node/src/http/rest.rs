@@ -183,6 +183,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
     let view = context.shared.view.load();
     let (plane, tunnels) = (&context.shared.counters, &context.shared.tunnels);
     let links: Vec<_> = view.peers.iter().filter_map(|(_, counters)| counters.clone()).collect();
+    let sysex = &context.shared.sysex;
     let sum = |of: fn(&LinkCounters) -> u64| links.iter().map(|l| of(l)).sum::<u64>();
     let received = sum(|l| l.events_received.read());
     let dropped = sum(|l| l.late_dropped.read() + l.given_up.read()) + plane.output_overflow.read();
@@ -196,6 +197,12 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "realtime_repeated": sum(|l| l.events_repeated.read()),
         "realtime_recovered": sum(|l| l.recovered.read()),
         "realtime_duplicates": sum(|l| l.duplicates.read()),
+        "nonrealtime_sent": sysex.done.read(),
+        "nonrealtime_failed": sysex.failed.read(),
+        "nonrealtime_cancelled": sysex.cancelled.read(),
+        "nonrealtime_resumed": sysex.resumed(),
+        "nonrealtime_refused": sysex.refused(),
+        "tcp_retries": sysex.queries(),
         "nonrealtime_received": sum(|l| l.bulk_received.read()),
         "datagrams_bad": plane.datagrams_bad.read(),
         "datagrams_unknown_link": plane.datagrams_unknown_link.read(),

@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
 use midip2p_midi::Ump;
+use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::bridge::{BulkPiece, ToControl};
 use midip2p_proto::config::PORTS_MAX;
-use midip2p_proto::data::bulk::Delivery;
+use midip2p_proto::data::bulk::lane::Came;
 use midip2p_proto::data::outputs::Due;
 use midip2p_proto::data::plane::{Discard, Output, Plane};
 use midip2p_proto::id::{LinkNo, PortId};
@@ -42,7 +43,7 @@ pub struct Rings {
     /// What the control side wants.
     pub commands: Consumer<Command>,
     /// Whole bulk messages for playout.
-    pub deliveries: Consumer<(LinkNo, Delivery)>,
+    pub deliveries: Consumer<(LinkNo, Came)>,
     /// What the plane says.
     pub words: Producer<ToControl>,
     /// Pieces of messages from local sources.
@@ -251,8 +252,13 @@ impl Lane {
             self.plane.handle_datagram(now, None, carried.bytes());
             self.drain(now);
         }
-        while let Ok((link, delivery)) = self.rings.deliveries.pop() {
-            self.plane.handle_bulk(now, link, delivery);
+        while let Ok((link, came)) = self.rings.deliveries.pop() {
+            match came {
+                Came::Whole(delivery) => self.plane.handle_bulk(now, link, delivery),
+                Came::Cancel(from, number) => {
+                    self.plane.cancel_bulk(Endpoint::remote(link, from), number);
+                }
+            }
             self.drain(now);
             // There is room for the next.
             self.host_due = true;

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 use midip2p_proto::bridge::{BulkPiece, ToControl, ToData};
 use midip2p_proto::config::CARRIED_WAITING;
-use midip2p_proto::data::bulk::Delivery;
+use midip2p_proto::data::bulk::lane::Came;
 use midip2p_proto::data::plane::{Discard, Plane, Supply};
 use midip2p_proto::id::{LinkNo, PortId};
 use midip2p_proto::wire::DATAGRAM_MAX;
@@ -110,7 +110,7 @@ pub struct Handle {
 /// The bulk task's end of the thread.
 pub struct BulkHandle {
     /// Whole messages for playout.
-    pub deliveries: Producer<(LinkNo, Delivery)>,
+    pub deliveries: Producer<(LinkNo, Came)>,
     /// Pieces of messages from local sources.
     pub pieces: Consumer<BulkPiece>,
     /// Datagrams that a stream is to carry.

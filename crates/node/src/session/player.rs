@@ -13,6 +13,9 @@ use midip2p_proto::data::state::Holders;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::bulk::BulkInput;
 
 use crate::node::Shared;
 use crate::os::clock;
@@ -57,13 +60,27 @@ pub(super) struct Player {
     given_up: u64,
     /// Events since the last SysEx, while that may be under way.
     behind: Option<u64>,
+    /// SysEx of the port that had failed before.
+    failed_before: u64,
 }
 
 impl Player {
     /// A program on a source port.
     pub(super) fn new(port: PortId, source: AppSource, shared: Arc<Shared>) -> Self {
         let (parser, held) = (Parser::new(0), Holders::new(false));
-        Self { port, source, shared, parser, sent: 0, held, given_up: 0, behind: None }
+        let failed_before =
+            shared.ports.get(usize::from(port.0)).map_or(0, |p| p.bulk_failed.read());
+        Self {
+            port,
+            source,
+            shared,
+            parser,
+            sent: 0,
+            held,
+            given_up: 0,
+            behind: None,
+            failed_before,
+        }
     }
 
     /// The program is gone: ends what it left sounding.
@@ -134,14 +151,32 @@ impl Player {
         let command = value.get("command")?.as_str()?;
         Some(match command {
             "flush" => {
-                let missing = self.wait_until_acknowledged(FLUSH_PATIENCE).await;
+                let missing = self.wait_until_acknowledged(FLUSH_PATIENCE).await + self.failed();
                 json!({ "status": "flushed", "sent": self.sent, "missing": missing }).to_string()
             }
+            "cancel" => {
+                let cancelled = self.cancel().await;
+                let _ = self.failed();
+                json!({ "status": "cancelled", "messages": cancelled }).to_string()
+            }
             other => {
-                let error = format!("unknown command {other:?}; there is \"flush\"");
+                let error =
+                    format!("unknown command {other:?}; there are \"flush\" and \"cancel\"");
                 json!({ "status": "error", "error": error }).to_string()
             }
         })
+    }
+
+    /// Cancels the SysEx that this port has under way; how many messages.
+    async fn cancel(&mut self) -> usize {
+        self.source.flush();
+        // The real-time thread takes what is in the ring within microseconds.
+        while self.source.waiting() > 0 && !self.source.is_closed() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let (cancelled, done) = oneshot::channel();
+        let _ = self.shared.bulk.send(BulkInput::Cancel(self.port, cancelled)).await;
+        done.await.unwrap_or(0)
     }
 
     /// Waits until nothing is under way, as long as something moves; how much still is.
@@ -153,7 +188,8 @@ impl Player {
         while quiet < 2 {
             let left = self.under_way();
             quiet = if left == 0 { quiet + 1 } else { 0 };
-            if progress.is_stuck(left, patience) {
+            // SysEx is waited for however long it takes: the bulk lane ends each, one way or another.
+            if progress.is_stuck(left, patience) && self.sysex_under_way() == 0 {
                 return left;
             }
             // Acknowledgements are counted on the real-time thread, which tells nobody.
@@ -200,6 +236,18 @@ impl Player {
             // As above: what makes room is counted, not signalled.
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    fn sysex_under_way(&self) -> u64 {
+        let sent = self.shared.ports.get(usize::from(self.port.0));
+        sent.map_or(0, |p| p.bulk_in_flight.read())
+    }
+
+    /// SysEx of this port that did not arrive, since last asked.
+    fn failed(&mut self) -> u64 {
+        let sent = self.shared.ports.get(usize::from(self.port.0));
+        let failed = sent.map_or(0, |p| p.bulk_failed.read());
+        failed - std::mem::replace(&mut self.failed_before, failed)
     }
 
     /// What peers have not acknowledged, and what is on its way to the lane.

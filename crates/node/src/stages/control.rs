@@ -355,15 +355,24 @@ impl ControlStage {
                     tokio::spawn(client::run(conn, ends, shared));
                 }
             }
-            Action::Linked(conn, link) => {
+            Action::Linked(conn, link, peer) => {
                 self.texts.remove(&conn);
                 if let Some(tunnel) = self.tunnels.get(&conn).cloned() {
-                    let _ = self.hands.bulk.send(BulkInput::Linked(conn, link, tunnel)).await;
+                    let _ = self.hands.bulk.send(BulkInput::Linked(conn, link, peer, tunnel)).await;
                 }
             }
             Action::Unlinked(link) => {
                 self.counters.remove(&link);
                 let _ = self.hands.bulk.send(BulkInput::Unlinked(link)).await;
+            }
+            Action::Forgotten(link, end) => {
+                self.counters.remove(&link);
+                let _ = self.hands.bulk.send(BulkInput::Forgotten(link, end)).await;
+            }
+            Action::Proven(conn, at) => {
+                if let Some(tunnel) = self.tunnels.get(&conn) {
+                    tunnel.prove(at);
+                }
             }
             Action::Data(data) => self.data(data).await,
             Action::Attach(backend, id, identity, direction) => {

@@ -157,6 +157,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, u16)> {
     Ok((listener, port))
 }
 
+/// Bytes that a stream takes before they can leave.
+const UNSENT_MAX: u32 = 64 * 1024;
+/// How long what was sent on a stream may be without an answer of the other machine.
+const STALLED_FOR: Duration = Duration::from_secs(10);
+
 struct Udp {
     sockets: Vec<Bound>,
     /// Where the next look begins: a flood on one socket does not keep the others from being read.
@@ -257,7 +262,15 @@ impl Acceptor for Accept {
 fn prepared(stream: TcpStream) -> Box<dyn Stream> {
     // Control frames and SysEx fragments are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_keepalive(true);
+    let socket = SockRef::from(&stream);
+    let _ = socket.set_keepalive(true);
+    #[cfg(target_os = "linux")]
+    {
+        // What was written and not sent is what a control frame waits behind.
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);
+        // A stream on which nothing passes is given up, and another tried; SysEx goes on there.
+        let _ = socket.set_tcp_user_timeout(Some(STALLED_FOR));
+    }
     Box::new(stream)
 }
 

@@ -66,6 +66,17 @@ pub struct Handshake {
     pub told: Vec<NodeId>,
 }
 
+/// A link that broke and whose number is kept: what is under way on its bulk lane may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Parked {
+    /// Our number for the link.
+    pub link: LinkNo,
+    /// Which start of the peer it was with.
+    pub boot: BootId,
+    /// Until when it is kept.
+    pub until: LocalTime,
+}
+
 /// A connection that is a link.
 #[derive(Clone, Debug)]
 pub struct Linked {
@@ -93,6 +104,8 @@ pub struct Linked {
     pub since: LocalTime,
     /// Whether it lives.
     pub heartbeat: Heartbeat,
+    /// When its newest heartbeat was sent, by its own clock.
+    pub beat: Option<LocalTime>,
 }
 
 /// Which of two connections between the same nodes stays.

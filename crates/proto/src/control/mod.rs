@@ -26,6 +26,7 @@ use self::port::{BackendNo, Direction, PortIdentity};
 use self::strangers::Strangers;
 use crate::bridge::{ToControl, ToData};
 use crate::config::Config;
+use crate::data::bulk::news::End;
 use crate::id::{BootId, LinkNo, NodeId, PortId};
 use crate::midi::Ump;
 use crate::random::Random;
@@ -141,10 +142,14 @@ pub enum Action {
     Send(ConnId, Message<'static>),
     /// End a connection after what was sent has left.
     Close(ConnId),
-    /// The connection is a link now: its bulk lane is open.
-    Linked(ConnId, LinkNo),
-    /// It is a link no more.
+    /// The connection is a link now, to this start of this node: its bulk lane is open, or goes on.
+    Linked(ConnId, LinkNo, (NodeId, BootId)),
+    /// It is a link no more; what is under way on its bulk lane waits for the next connection.
     Unlinked(LinkNo),
+    /// The link will not come back: what is under way on its bulk lane ends so.
+    Forgotten(LinkNo, End),
+    /// The peer of the connection has read what left at that moment.
+    Proven(ConnId, LocalTime),
     /// The connection is a client now: what it says in JSONMIDI is to be answered, as long as the
     /// connection lasts.
     Client(ConnId),
@@ -237,6 +242,8 @@ pub struct Control {
     discovery: Discovery,
     handshakes: BTreeMap<ConnId, Handshake>,
     links: BTreeMap<ConnId, Linked>,
+    /// Peers whose links broke, and that may come back to them.
+    parked: BTreeMap<NodeId, lifecycle::Parked>,
     clients: BTreeMap<ConnId, clients::Client>,
     /// Peers that are not linked, and why, for people.
     absent: BTreeMap<NodeId, peers::Absent>,
@@ -265,6 +272,7 @@ impl Control {
             discovery: Discovery::default(),
             handshakes: BTreeMap::new(),
             links: BTreeMap::new(),
+            parked: BTreeMap::new(),
             clients: BTreeMap::new(),
             absent: BTreeMap::new(),
             settling: Vec::new(),
@@ -483,12 +491,14 @@ impl stage::Stage for Control {
     fn wake_at(&self) -> LocalTime {
         let hello = self.handshakes.values().map(|h| h.deadline);
         let beats = self.links.values().map(|l| l.heartbeat.wake_at());
+        let parked = self.parked.values().map(|p| p.until);
         let settling = self.settling.iter().map(|(_, _, deadline)| *deadline);
         let dial = self.discovery.wake_at(|node| self.conn_of(node).is_some());
         hello
             .chain(beats)
             .chain(self.clients_wake_at())
             .chain(settling)
+            .chain(parked)
             .chain([self.bus.wake_at(), self.strangers.wake_at()])
             .chain([if self.stopping { LocalTime::MAX } else { dial }])
             .min()

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use super::bus::cut;
 use super::discovery::{Refusal, Standing, Trouble, Via};
 use super::heartbeat::{Heartbeat, Pulse};
-use super::lifecycle::{Survivor, survivor};
+use super::lifecycle::{Parked, Survivor, survivor};
 use super::strangers::machine;
 use super::{
     ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, LinkState, Linked,
     Note, SAID_MAX,
 };
 use crate::bridge::ToData;
-use crate::config::LINKS_MAX;
+use crate::config::{BULK_KEPT_FOR, LINKS_MAX};
+use crate::data::bulk::news::End;
 use crate::id::{LinkId, LinkNo, NodeId};
 use crate::time::LocalTime;
 use crate::wire::{
@@ -314,10 +315,11 @@ impl Control {
                 self.actions.push_back(Action::Close(conn));
                 self.unlink(now, conn, farewell, why);
             }
-            Message::Heartbeat(_)
-            | Message::Fragment(_)
-            | Message::BulkAck(_)
-            | Message::Datagram(_) => {}
+            Message::Heartbeat(beat) => {
+                linked.beat = Some(beat.sent);
+                self.actions.extend(beat.echo.map(|echo| Action::Proven(conn, echo)));
+            }
+            Message::Fragment(_) | Message::BulkAck(_) | Message::Datagram(_) => {}
             _ => {}
         }
     }
@@ -345,6 +347,7 @@ impl Control {
 
     pub(super) fn timeout(&mut self, now: LocalTime) {
         self.bus.timeout(now);
+        self.give_up_old(now);
         if self.strangers.forget(now) {
             self.actions.push_back(Action::Changed);
         }
@@ -365,7 +368,8 @@ impl Control {
             match pulse {
                 Pulse::Quiet => {}
                 Pulse::Beat => {
-                    let beat = crate::wire::Heartbeat { sent: now, echo: None };
+                    let echo = self.links.get(&conn).and_then(|l| l.beat);
+                    let beat = crate::wire::Heartbeat { sent: now, echo };
                     self.actions.push_back(Action::Send(conn, Message::Heartbeat(beat)));
                 }
                 Pulse::Dead => {
@@ -386,9 +390,16 @@ impl Control {
     ) {
         let Some(linked) = self.links.remove(&conn) else { return };
         let name = self.bus.display(linked.node).unwrap_or(&linked.name).to_owned();
-        self.bus.peer_down(now, linked.node, farewell);
-        self.actions.push_back(Action::Data(ToData::LinkDown { link: linked.link }));
-        self.actions.push_back(Action::Unlinked(linked.link));
+        let Linked { node, boot, link, .. } = linked;
+        self.bus.peer_down(now, node, farewell);
+        self.actions.push_back(Action::Data(ToData::LinkDown { link, kept: !farewell }));
+        if farewell {
+            self.actions.push_back(Action::Forgotten(link, End::Stopped));
+        } else {
+            self.actions.push_back(Action::Unlinked(link));
+            let parked = Parked { link, boot, until: now + BULK_KEPT_FOR };
+            self.parked.insert(node, parked);
+        }
         self.actions.push_back(Action::Note(Note::Down(linked.node, name.clone(), why)));
         self.dialed_ended(now, linked.dialed, linked.address);
         self.discovery.lost(now, linked.node, &self.config, &mut self.random);
@@ -444,7 +455,7 @@ impl Control {
         if !self.make_way(now, conn, &handshake, &hello) {
             return;
         }
-        let Some(link) = self.free_link() else {
+        let Some(link) = self.kept_link(&hello).or_else(|| self.free_link()) else {
             self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
             self.refuse(now, &handshake, Trouble::LinksFull.into());
             return;
@@ -524,7 +535,7 @@ impl Control {
             address: datagrams.then(|| with_port(hello.udp_port)),
             same_host: host.is_some_and(|h| hello.domains.contains(h)),
         }));
-        self.actions.push_back(Action::Linked(conn, link));
+        self.actions.push_back(Action::Linked(conn, link, (node, hello.boot)));
         let linked = Linked {
             node,
             boot: hello.boot,
@@ -538,6 +549,7 @@ impl Control {
             datagrams,
             since: now,
             heartbeat: Heartbeat::new(now, &self.config),
+            beat: None,
         };
         self.links.insert(conn, linked);
         self.absent.remove(&node);
@@ -603,12 +615,53 @@ impl Control {
     fn free_link(&mut self) -> Option<LinkNo> {
         let max = u16::try_from(LINKS_MAX).unwrap_or(u16::MAX);
         let newest = self.newest_link.0;
-        let free = (newest + 1..max)
-            .chain(1..=newest)
-            .map(LinkNo)
-            .find(|no| self.links.values().all(|l| l.link != *no))?;
+        let free = (newest + 1..max).chain(1..=newest).map(LinkNo).find(|no| {
+            let parked = self.parked.values().map(|p| p.link);
+            self.links.values().map(|l| l.link).chain(parked).all(|link| link != *no)
+        });
+        let free = match free {
+            Some(free) => free,
+            None => self.give_up_oldest()?,
+        };
         self.newest_link = free;
         Some(free)
+    }
+
+    /// The link that a peer had before its connection broke, if it is the same start of it. If it is not,
+    /// what was under way on that link is over.
+    fn kept_link(&mut self, hello: &Hello) -> Option<LinkNo> {
+        let parked = self.parked.remove(&hello.node)?;
+        if parked.boot == hello.boot {
+            return Some(parked.link);
+        }
+        self.give_up(hello.node, parked.link, End::Unknown);
+        None
+    }
+
+    /// The link that broke longest ago makes room for another; its number.
+    fn give_up_oldest(&mut self) -> Option<LinkNo> {
+        let (node, link) =
+            self.parked.iter().min_by_key(|(_, p)| p.until).map(|(node, p)| (*node, p.link))?;
+        self.parked.remove(&node);
+        self.give_up(node, link, End::Away);
+        Some(link)
+    }
+
+    /// A link that broke will not come back.
+    fn give_up(&mut self, node: NodeId, link: LinkNo, end: End) {
+        self.bus.peer_lost(node);
+        self.actions.push_back(Action::Data(ToData::LinkForget { link }));
+        self.actions.push_back(Action::Forgotten(link, end));
+    }
+
+    /// Gives up the links that broke too long ago.
+    fn give_up_old(&mut self, now: LocalTime) {
+        while let Some((node, link)) =
+            self.parked.iter().find(|(_, p)| p.until <= now).map(|(node, p)| (*node, p.link))
+        {
+            self.parked.remove(&node);
+            self.give_up(node, link, End::Away);
+        }
     }
 }
 

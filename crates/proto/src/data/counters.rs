@@ -312,6 +312,10 @@ pub struct PortCounters {
     /// Copies of this source's messages that are under way: events that a peer has not acknowledged,
     /// bulk messages that were neither played nor refused, by a peer or on this node.
     pub in_flight: Counter,
+    /// Of these, bulk messages: each is over at last, whatever becomes of its peer.
+    pub bulk_in_flight: Counter,
+    /// Bulk messages of this source that were not played somewhere, or of which nobody knows.
+    pub bulk_failed: Counter,
     /// The latency of an output with scheduled playout now; not measured with immediate playout.
     pub latency: Gauge,
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::bulk::following;
 use super::clock_map::ClockMap;
 use super::counters::LinkCounters;
 use super::playout::Playout;
@@ -224,6 +225,14 @@ impl Link {
             })
     }
 
+    /// Goes on with the numbers of the bulk messages of a link to the same start of the same peer.
+    ///
+    /// Realtime-safe: yes
+    pub const fn go_on_from(&mut self, old: &mut Self) {
+        core::mem::swap(&mut self.bulk_numbers, &mut old.bulk_numbers);
+        self.playout.go_on_from(&mut old.playout);
+    }
+
     /// The last bulk message of a source on this link.
     ///
     /// Realtime-safe: yes
@@ -237,7 +246,7 @@ impl Link {
     /// Realtime-safe: yes
     pub fn next_bulk_number(&mut self, from: PortId) -> u32 {
         self.bulk_numbers.get_mut(usize::from(from.0)).map_or(0, |number| {
-            *number = number.wrapping_add(1);
+            *number = following(*number);
             *number
         })
     }

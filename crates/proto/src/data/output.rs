@@ -301,6 +301,15 @@ impl Output {
         }
     }
 
+    /// Of the bulk message that is being written, the packet at this word comes next.
+    ///
+    /// Realtime-safe: yes
+    pub const fn bulk_at(&mut self, at: usize) {
+        if let Some((_, word)) = &mut self.writing {
+            *word = at;
+        }
+    }
+
     /// The driver took nothing: the message comes first at the next try.
     ///
     /// Realtime-safe: yes

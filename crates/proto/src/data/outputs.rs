@@ -12,7 +12,7 @@ use crate::config::{
     BULK_WAITING, BULK_WAITING_WORDS, BULK_WINDOW, LINKS_MAX, OUTPUTS_MAX, PORTS_MAX,
 };
 use crate::id::{LinkNo, PortId};
-use crate::midi::Ump;
+use crate::midi::{MessageType, Ump};
 use crate::time::{LocalTime, Span};
 
 /// After a driver took no more, it is tried again this much later: 31 bytes at DIN speed take 10 ms,
@@ -61,6 +61,8 @@ struct Stored {
     readers: u16,
     /// Whether an output did not get all of it.
     cut: bool,
+    /// Whether its source took it back.
+    cancelled: bool,
 }
 
 /// The outputs.
@@ -235,7 +237,14 @@ impl Outputs {
         match self.store.iter().position(Option::is_none) {
             Some(at) if all <= BULK_WAITING_WORDS => {
                 self.stored_words = all;
-                self.store[at] = Some(Stored { source, number, words, readers: 0, cut: false });
+                self.store[at] = Some(Stored {
+                    source,
+                    number,
+                    words,
+                    readers: 0,
+                    cut: false,
+                    cancelled: false,
+                });
                 Some(BulkSlot(u16::try_from(at).unwrap_or(u16::MAX)))
             }
             Some(_) | None => {
@@ -267,6 +276,16 @@ impl Outputs {
     pub fn give_up_bulk(&mut self, slot: BulkSlot) {
         self.cut(slot);
         self.seal_bulk(slot);
+    }
+
+    /// A kept bulk message is taken back: what is not written yet will not be, what has begun is ended.
+    ///
+    /// Realtime-safe: yes
+    pub fn cancel_bulk(&mut self, source: Endpoint, number: u32) {
+        let mut kept = self.store.iter_mut().flatten();
+        if let Some(stored) = kept.find(|s| (s.source, s.number) == (source, number)) {
+            (stored.cut, stored.cancelled) = (true, true);
+        }
     }
 
     /// All outputs of a kept bulk message have been named: with none, it is finished.
@@ -435,12 +454,33 @@ impl Outputs {
     }
 
     fn bulk_packet(&mut self, port: PortId, slot: BulkSlot, word: usize) -> Option<Due> {
-        if let Some(Some(stored)) = self.store.get(usize::from(slot.0))
-            && let Some((message, _)) = stored.words.get(word..).and_then(Ump::split_first)
-        {
-            let play = Play { message, source: stored.source, born: None };
-            return Some(Due { port, play, bulk: true });
+        let Some(Some(stored)) = self.store.get(usize::from(slot.0)) else {
+            return self.end_of_bulk(port, slot);
+        };
+        let source = stored.source;
+        let rest = stored.words.get(word..).unwrap_or_default();
+        let message = if !stored.cancelled {
+            Ump::split_first(rest).map(|(message, _)| message)
+        } else if word == 0 || rest.is_empty() {
+            None
+        } else {
+            // Where its last packet would be: after it nothing is left.
+            let ending = Ump::split_first(&stored.words).and_then(|(first, _)| cut_off(&first));
+            let at = ending.map_or(0, |e| stored.words.len().saturating_sub(e.word_count()));
+            if let (Some(_), Some(output)) = (ending, self.get_mut(port)) {
+                output.bulk_at(at);
+            }
+            ending
+        };
+        match message {
+            Some(message) => {
+                Some(Due { port, play: Play { message, source, born: None }, bulk: true })
+            }
+            None => self.end_of_bulk(port, slot),
         }
+    }
+
+    fn end_of_bulk(&mut self, port: PortId, slot: BulkSlot) -> Option<Due> {
         if let Some(output) = self.get_mut(port) {
             output.bulk_advance(0);
         }
@@ -531,5 +571,17 @@ impl Outputs {
 
     fn get_mut(&mut self, port: PortId) -> Option<&mut Output> {
         self.by_port.get_mut(usize::from(port.0))?.as_deref_mut()
+    }
+}
+
+/// What ends a bulk message, that began with `first`, before its time: a SysEx must not swallow what comes
+/// behind it.
+fn cut_off(first: &Ump) -> Option<Ump> {
+    let word = first.words().first().copied()?;
+    match first.message_type() {
+        MessageType::Sysex7 => Ump::from_words(&[word & 0xFF00_0000 | 0x0030_0000, 0]).ok(),
+        // One byte of it is the number of its stream.
+        MessageType::Sysex8 => Ump::from_words(&[word & 0xFF00_FF00 | 0x0031_0000, 0, 0, 0]).ok(),
+        _ => None,
     }
 }

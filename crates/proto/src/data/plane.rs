@@ -25,8 +25,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::bulk::Delivery;
-use super::classify::{Lane, extent, lane, may_interrupt_bulk};
+use super::classify::{Lane, lane, may_interrupt_bulk};
 use super::counters::{PlaneCounters, PortCounters};
 use super::link::{Incoming, Link};
 use super::output::{self, Play};
@@ -44,6 +43,8 @@ use crate::seq::SeqNo;
 use crate::time::{LocalTime, Span};
 use crate::wire::{WireEvent, split};
 
+mod bulk;
+mod links;
 #[cfg(test)]
 mod tests;
 
@@ -100,6 +101,8 @@ pub struct Plane {
     routes: Routes,
     outputs: Outputs,
     links: Vec<Option<Box<Link>>>,
+    /// Links that are down and may come up again.
+    parked: Vec<Option<Box<Link>>>,
     spare_links: Vec<Box<Link>>,
     spare_outputs: Vec<Box<output::Output>>,
     /// The loop from local sources to local outputs.
@@ -124,6 +127,7 @@ impl Plane {
             routes: Routes::default(),
             outputs: Outputs::new(Arc::clone(&counters), Arc::clone(&ports)),
             links: (0..LINKS_MAX).map(|_| None).collect(),
+            parked: (0..LINKS_MAX).map(|_| None).collect(),
             spare_links: Vec::with_capacity(LINKS_MAX),
             spare_outputs: Vec::with_capacity(PORTS_MAX),
             local: Playout::new(LinkNo::LOCAL, config.bulk_wait, config.gap_limit),
@@ -226,7 +230,8 @@ impl Plane {
             ToData::LinkUp { link, local_id, remote_id, address, same_host } => {
                 self.link_up(now, link, (local_id, remote_id), address, same_host);
             }
-            ToData::LinkDown { link } => self.link_down(link),
+            ToData::LinkDown { link, kept } => self.link_down(now, link, kept),
+            ToData::LinkForget { link } => self.link_forget(link),
             ToData::OutputOpen { port, exported } => {
                 if self.outputs.is_open(port) {
                     // What sounds on it goes on sounding.
@@ -323,34 +328,6 @@ impl Plane {
             self.say(ToControl::Probed { link: number, probed });
         }
         self.deliver(now, number);
-    }
-
-    /// A bulk message came whole by a link (or, by the local loop, from a source of this node).
-    ///
-    /// Realtime-safe: yes
-    pub fn handle_bulk(&mut self, now: LocalTime, link: LinkNo, delivery: Delivery) {
-        let source = Endpoint::remote(link, delivery.from);
-        let near = match self.links.get(usize::from(link.0)) {
-            _ if link == LinkNo::LOCAL => self.local_newest,
-            Some(Some(link)) => {
-                link.counters.bulk_received.add_one();
-                link.receiver.contiguous()
-            }
-            _ => return self.discards.push_back(Discard::Words(delivery.words)),
-        };
-        let after = delivery.after_seq(near);
-        let (from, to, number) = (delivery.from, delivery.to, delivery.number);
-        let Some(slot) = self.outputs.keep(source, number, delivery.words) else { return };
-        let bulk = playout::Bulk { from, to, number, after, slot };
-        let playout = match self.links.get_mut(usize::from(link.0)) {
-            Some(Some(link)) => &mut link.playout,
-            _ => &mut self.local,
-        };
-        if playout.bulk(now, bulk).is_err() {
-            self.counters.bulk_overflow.add_one();
-            self.outputs.give_up_bulk(slot);
-        }
-        self.play_ready(now, link);
     }
 
     /// Time passed: gaps and waits may have come to their end.
@@ -467,37 +444,6 @@ impl Plane {
         u16::try_from(at).ok().map(LinkNo)
     }
 
-    fn link_up(
-        &mut self,
-        now: LocalTime,
-        link: LinkNo,
-        ids: (LinkId, LinkId),
-        address: Option<SocketAddr>,
-        same_host: bool,
-    ) {
-        self.link_down(link);
-        let Some(mut spare) = self.spare_links.pop() else { return };
-        spare.open(now, link, ids, address, same_host);
-        match self.links.get_mut(usize::from(link.0)) {
-            Some(slot @ None) if link != LinkNo::LOCAL => *slot = Some(spare),
-            _ => self.discards.push_back(Discard::Link(spare)),
-        }
-    }
-
-    fn link_down(&mut self, number: LinkNo) {
-        let Some(mut link) = self.links.get_mut(usize::from(number.0)).and_then(Option::take)
-        else {
-            return;
-        };
-        while let Some(slot) = link.playout.clear() {
-            self.outputs.give_up_bulk(slot);
-        }
-        link.forget_unacked(|from| settle(&self.ports, from));
-        self.outputs.release_link(number);
-        self.routes.retain(|r| r.source.link != number && r.sink.link != number);
-        self.discards.push_back(Discard::Link(link));
-    }
-
     fn route_remove(&mut self, now: LocalTime, route: Route) {
         if !self.routes.remove(route) {
             return;
@@ -544,68 +490,6 @@ impl Plane {
                 self.dispatch(now, LinkNo::LOCAL, &event);
             }
             self.play_ready(now, LinkNo::LOCAL);
-        }
-    }
-
-    fn take_bulk_packet(&mut self, from: PortId, packet: Ump) {
-        let group = BulkPiece::group_of(&packet);
-        let (begins, ends) = extent(&packet);
-        let Some(open) = self.open_bulk.get_mut(usize::from(from.0)) else { return };
-        if !begins && *open >> group & 1 == 0 {
-            return; // the rest of a message that was cut off
-        }
-        let sinks = self.routes.sinks(Endpoint::local(from));
-        if self.pieces.len() + sinks.len() + 2 > BULK_PIECES {
-            self.counters.bulk_overflow.add_one();
-            self.cut_bulk(from, 1 << group);
-            return;
-        }
-        *open |= 1 << group;
-        self.pieces.push_back(BulkPiece::Packet { from, packet });
-        if !ends {
-            return;
-        }
-        *open &= !(1 << group);
-        let mut local = false;
-        for route in sinks {
-            let sink = route.sink;
-            let (number, after) = if sink.link == LinkNo::LOCAL {
-                if local {
-                    continue; // one message for all local outputs
-                }
-                let Some(count) = self.local_bulk.get_mut(usize::from(from.0)) else { continue };
-                *count = count.wrapping_add(1);
-                local = true;
-                (*count, self.local_newest)
-            } else if let Some(Some(link)) = self.links.get_mut(usize::from(sink.link.0)) {
-                (link.next_bulk_number(from), link.newest())
-            } else {
-                continue;
-            };
-            if let Some(port) = self.ports.get(usize::from(from.0)) {
-                port.in_flight.add_one();
-            }
-            let sink =
-                if sink.link == LinkNo::LOCAL { Endpoint::local(PortId::NONE) } else { sink };
-            self.pieces.push_back(BulkPiece::Whole { from, group, sink, number, after });
-        }
-        self.pieces.push_back(BulkPiece::End { from, group });
-    }
-
-    /// Ends unfinished bulk messages of a source in the groups of `mask`.
-    fn cut_bulk(&mut self, from: PortId, mask: u32) {
-        let Some(open) = self.open_bulk.get_mut(usize::from(from.0)) else { return };
-        let cut = *open & mask;
-        *open &= !mask;
-        if cut == 0 {
-            return;
-        }
-        for group in (0..=16u8).filter(|g| cut >> g & 1 == 1) {
-            // Without its end the rest of a message is forgotten when the next one begins; and there
-            // is room unless nobody has taken pieces for long.
-            if self.pieces.len() < BULK_PIECES {
-                self.pieces.push_back(BulkPiece::End { from, group });
-            }
         }
     }
 
@@ -724,25 +608,6 @@ impl Plane {
                 self.outputs.play(now, route.sink.port, play);
             }
         }
-    }
-
-    fn dispatch_bulk(&mut self, now: LocalTime, link: LinkNo, bulk: &playout::Bulk) {
-        let source = Endpoint::remote(link, bulk.from);
-        if bulk.to != PortId::NONE {
-            if self.outputs.is_exported(bulk.to) {
-                self.outputs.play_bulk(now, bulk.to, bulk.slot);
-            } else {
-                self.counters.not_exported.add_one();
-                return self.outputs.give_up_bulk(bulk.slot);
-            }
-        } else {
-            for route in self.routes.sinks(source) {
-                if route.sink.link == LinkNo::LOCAL {
-                    self.outputs.play_bulk(now, route.sink.port, bulk.slot);
-                }
-            }
-        }
-        self.outputs.seal_bulk(bulk.slot);
     }
 
     fn silence(&mut self) {

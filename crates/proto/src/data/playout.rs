@@ -203,6 +203,22 @@ impl Playout {
         self.bulk.pop_front().map(|(_, b)| b.slot)
     }
 
+    /// Takes out the oldest bulk message that waits, whatever it waits for.
+    ///
+    /// Realtime-safe: yes
+    pub fn give_up_bulk(&mut self) -> Option<Bulk> {
+        let (_, bulk) = self.bulk.pop_front()?;
+        self.set_done(bulk.from, bulk.number);
+        Some(bulk)
+    }
+
+    /// Goes on with the numbers of a link's bulk messages where another left off.
+    ///
+    /// Realtime-safe: yes
+    pub const fn go_on_from(&mut self, old: &mut Self) {
+        core::mem::swap(&mut self.done, &mut old.done);
+    }
+
     fn next_bulk(&mut self, now: LocalTime, delivered: SeqNo) -> Option<Bulk> {
         for at in 0..self.bulk.len() {
             let (since, bulk) = self.bulk[at];

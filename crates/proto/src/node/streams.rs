@@ -88,6 +88,10 @@ impl Streams {
         }
     }
 
+    pub(super) fn link_of(&self, conn: ConnId) -> Option<LinkNo> {
+        self.conns.get(&conn)?.link
+    }
+
     pub(super) fn links(&self) -> Vec<(ConnId, LinkNo)> {
         self.conns.iter().filter_map(|(conn, s)| s.link.map(|link| (*conn, link))).collect()
     }

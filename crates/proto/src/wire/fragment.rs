@@ -12,14 +12,15 @@
 //! +---------------------------------------------------------------+
 //! |     index, u32: of this fragment in the message, from 0       |
 //! +-+-+-----------+-----------------------------------------------+
-//! |reserved 0 |C|L|                reserved, zero                 |
+//! |reserved 0 |C|L| reserved, zero|  lane, u16                    |
 //! +-----------+-+-+-----------------------------------------------+
 //! |     data: 0 to 256 big-endian words of packets …              |
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! L: the last fragment of the message. C: the message was cancelled at its source; what came of it is
-//! thrown away, or, where it is being written already, ended as a cancelled SysEx is. Only a fragment
+//! L: the last fragment of the message. C: the message was cancelled at its source, and so were those of
+//! that source before it that did not come whole; what came of it is thrown away, or, where it is being
+//! written already, ended as a cancelled SysEx is. Only a fragment
 //! with L or C may be without data. A packet may begin in one fragment and end in the next.
 
 use super::{Reader, WireError, Writer, within};
@@ -48,6 +49,8 @@ pub struct Fragment<'a> {
     pub index: u32,
     /// Whether the message ends here, and how.
     pub flags: FragmentFlags,
+    /// Which bulk lane of the sender's to this peer: another one begins to count its messages anew.
+    pub lane: u16,
     /// Big-endian words of Universal MIDI Packets: at most [`FRAGMENT_DATA_MAX`] bytes, a multiple
     /// of 4.
     pub data: &'a [u8],
@@ -96,7 +99,8 @@ impl<'a> Fragment<'a> {
         out.put_u32(self.after)?;
         out.put_u32(self.index)?;
         out.put_u8(self.flags.to_wire())?;
-        out.put(&[0; 3])?;
+        out.put_u8(0)?;
+        out.put_u16(self.lane)?;
         out.put(self.data)
     }
 
@@ -113,9 +117,10 @@ impl<'a> Fragment<'a> {
         let number = checked_number(r.u32()?)?;
         let (after, index) = (r.u32()?, r.u32()?);
         let flags = FragmentFlags::from_wire(r.u8()?)?;
-        r.reserved::<3>()?;
+        r.reserved::<1>()?;
+        let lane = r.u16()?;
         let data = checked_data(r.remaining(), flags)?;
-        Ok(Self { from, to, number, after, index, flags, data })
+        Ok(Self { from, to, number, after, index, flags, lane, data })
     }
 }
 
@@ -157,7 +162,7 @@ fn checked_data(data: &[u8], flags: FragmentFlags) -> Result<&[u8], WireError> {
     Ok(data)
 }
 
-const _: () = assert!(Fragment::FIXED_LEN == 2 + 2 + 3 * 4 + 1 + 3);
+const _: () = assert!(Fragment::FIXED_LEN == 2 + 2 + 3 * 4 + 1 + 1 + 2);
 const _: () = assert!(FRAGMENT_DATA_MAX.is_multiple_of(4));
 
 #[cfg(test)]
@@ -170,7 +175,16 @@ mod tests {
 
     fn fragment(data: &[u8]) -> Fragment<'_> {
         let flags = FragmentFlags::default();
-        Fragment { from: PortId(3), to: PortId(4), number: 2, after: 513, index: 1, flags, data }
+        Fragment {
+            from: PortId(3),
+            to: PortId(4),
+            number: 2,
+            after: 513,
+            index: 1,
+            flags,
+            lane: 7,
+            data,
+        }
     }
 
     #[test]
@@ -185,7 +199,7 @@ mod tests {
              0000 0002           # message 2
              0000 0201           # after event 513
              0000 0001           # fragment 1
-             01 000000           # the last
+             01 00 0007          # the last; lane 7
              3016 7e7f 0901 0000 # F0 7E 7F 09 01 F7: GM System On, one sysex7 packet",
         );
         assert!(whole.words().eq([0x3016_7E7F, 0x0901_0000]));
@@ -200,7 +214,7 @@ mod tests {
              0000 0002   # message 2
              0000 0201   # after event 513
              0000 0001   # fragment 1
-             02 000000   # cancelled; no data",
+             02 00 0007  # cancelled; lane 7; no data",
         );
     }
 
@@ -227,7 +241,7 @@ mod tests {
     #[test]
     fn reserved_bits_and_message_0_are_refused() {
         let good = written(|w| fragment(&[0; 4]).encode(w)).unwrap();
-        for bit in (2..8).chain(8..32) {
+        for bit in 2..16 {
             let mut bytes = good.clone();
             bytes[16 + bit / 8] |= 1 << (bit % 8);
             let error = Fragment::decode(&bytes).unwrap_err();
@@ -241,13 +255,13 @@ mod tests {
         fn every_value_comes_back(
             (from, to) in any::<(u16, u16)>(),
             (number, after, index) in (1u32.., any::<u32>(), any::<u32>()),
-            (last, cancelled) in any::<(bool, bool)>(),
+            (last, cancelled, lane) in any::<(bool, bool, u16)>(),
             mut data in proptest::collection::vec(any::<u8>(), 4..FRAGMENT_DATA_MAX),
         ) {
             data.truncate(data.len() & !3);
             let flags = FragmentFlags { last, cancelled };
             let (from, to) = (PortId(from), PortId(to));
-            let fragment = Fragment { from, to, number, after, index, flags, data: &data };
+            let fragment = Fragment { from, to, number, after, index, flags, lane, data: &data };
             round_trip(&Message::Fragment(fragment));
         }
     }

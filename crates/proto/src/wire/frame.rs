@@ -72,11 +72,13 @@ pub enum FrameKind {
     Panic = 11,
     /// A datagram, while UDP does not pass.
     Datagram = 12,
+    /// What has become of a bulk message?
+    BulkQuery = 13,
 }
 
 impl FrameKind {
     /// Every type, in the order of the numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Hello,
         Self::Heartbeat,
         Self::Devices,
@@ -89,6 +91,7 @@ impl FrameKind {
         Self::Subscribe,
         Self::Panic,
         Self::Datagram,
+        Self::BulkQuery,
     ];
 
     /// The number on the wire.
@@ -526,11 +529,11 @@ mod tests {
     #[test]
     fn every_type_has_one_number() {
         for kind in 0..100 {
-            assert_eq!(FrameKind::from_wire(kind).is_some(), (1..=12).contains(&kind));
+            assert_eq!(FrameKind::from_wire(kind).is_some(), (1..=13).contains(&kind));
         }
         assert!(FrameKind::ALL.into_iter().zip(1..).all(|(kind, n)| kind.to_wire() == n));
         assert_eq!(FrameKind::from_wire(EXTENSIONS_FROM | 1), None);
-        for kind in [0, 4, 5, 13, EXTENSIONS_FROM, u32::MAX] {
+        for kind in [0, 4, 5, 14, EXTENSIONS_FROM, u32::MAX] {
             assert_eq!(Message::decode(kind, &[1, 2, 3]), Ok(None));
         }
     }

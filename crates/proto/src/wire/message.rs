@@ -3,8 +3,8 @@
 //! The table of `FrameKind` in code: a new message is a variant here, and the compiler finds the rest.
 
 use super::{
-    BulkAck, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, JsonMidi, Panic,
-    Subscribe, WireError, Writer,
+    BulkAck, BulkQuery, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, JsonMidi,
+    Panic, Subscribe, WireError, Writer,
 };
 
 /// What a frame carries.
@@ -31,6 +31,8 @@ pub enum Message<'a> {
     Datagram(Carried<'a>),
     /// § 6.10
     JsonMidi(JsonMidi<'a>),
+    /// § 6.11
+    BulkQuery(BulkQuery),
 }
 
 impl<'a> Message<'a> {
@@ -48,6 +50,7 @@ impl<'a> Message<'a> {
             Self::Panic(_) => FrameKind::Panic,
             Self::Datagram(_) => FrameKind::Datagram,
             Self::JsonMidi(_) => FrameKind::JsonMidi,
+            Self::BulkQuery(_) => FrameKind::BulkQuery,
         }
     }
 
@@ -65,6 +68,7 @@ impl<'a> Message<'a> {
             Self::Panic(_) => Panic::LEN,
             Self::Datagram(m) => m.encoded_len(),
             Self::JsonMidi(m) => m.encoded_len(),
+            Self::BulkQuery(_) => BulkQuery::LEN,
         }
     }
 
@@ -84,6 +88,7 @@ impl<'a> Message<'a> {
             Self::Panic(m) => m.encode(out),
             Self::Datagram(m) => m.encode(out),
             Self::JsonMidi(m) => m.encode(out),
+            Self::BulkQuery(m) => m.encode(out),
         }
     }
 
@@ -100,6 +105,7 @@ impl<'a> Message<'a> {
             FrameKind::Devices => Self::Devices(Devices::decode(payload)?),
             FrameKind::Fragment => Self::Fragment(Fragment::decode(payload)?),
             FrameKind::BulkAck => Self::BulkAck(BulkAck::decode(payload)?),
+            FrameKind::BulkQuery => Self::BulkQuery(BulkQuery::decode(payload)?),
             FrameKind::Bye => Self::Bye(Bye::decode(payload)?),
             FrameKind::Subscribe => Self::Subscribe(Subscribe::decode(payload)?),
             FrameKind::Panic => Self::Panic(Panic::decode(payload)?),

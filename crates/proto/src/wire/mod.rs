@@ -33,6 +33,7 @@
 //! | frame 6      | [`JsonMidi`]               | clients  | `json_midi.rs`               |
 //! | frame 7      | [`Fragment`]               | bulk     | `fragment.rs`                |
 //! | frame 8      | [`BulkAck`]                | bulk     | `bulk_ack.rs`                |
+//! | frame 13     | [`BulkQuery`]              | bulk     | `bulk_query.rs`              |
 //! | frame 9      | [`Bye`]                    | control  | `bye.rs`                     |
 //! | frame 10     | [`Subscribe`]              | control  | `subscribe.rs`               |
 //! | frame 11     | [`Panic`]                  | control  | `panic.rs`                   |
@@ -58,6 +59,7 @@ pub mod snapshot;
 pub mod times;
 
 pub mod bulk_ack;
+pub mod bulk_query;
 pub mod bye;
 pub mod carried;
 pub mod devices;
@@ -74,7 +76,8 @@ pub mod subscribe;
 mod testing;
 
 pub use ack::Ack;
-pub use bulk_ack::{BulkAck, BulkState};
+pub use bulk_ack::{BulkAck, BulkState, Refused};
+pub use bulk_query::BulkQuery;
 pub use bye::{Bye, ByeReason};
 pub use carried::Carried;
 pub use datagram::{

@@ -50,7 +50,7 @@ impl RemotePort<'_> {
 
     fn endpoint(&self) -> Option<Endpoint> {
         self.remote
-            .link
+            .reach()
             .filter(|_| self.remote.devices_known)
             .map(|link| Endpoint::remote(link, self.port.id))
     }
@@ -112,7 +112,7 @@ impl Bus {
     pub(super) fn choose_mirrors(&mut self) {
         let keys: BTreeSet<MirrorKey> = self
             .remote_ports()
-            .filter(|p| self.rules.import.lets(&p.name()))
+            .filter(|p| !p.remote.hidden && self.rules.import.lets(&p.name()))
             .flat_map(|p| self.foreign_backends(p.remote).map(move |b| p.key(b)))
             .collect();
         let mut ranked: Vec<(u8, MirrorKey)> = keys
@@ -188,7 +188,7 @@ impl Bus {
         let mut left_out = None;
         for port in self.remote_ports() {
             let name = port.name();
-            if !self.rules.import.lets(&name) {
+            if port.remote.hidden || !self.rules.import.lets(&name) {
                 continue;
             }
             for backend in self.foreign_backends(port.remote) {
@@ -241,7 +241,7 @@ impl Bus {
                 let links = self
                     .remotes
                     .values()
-                    .filter_map(|r| r.link.filter(|_| r.subscribed.contains(&source.port.id)));
+                    .filter_map(|r| r.reach().filter(|_| r.subscribed.contains(&source.port.id)));
                 wanted.routes.extend(
                     links.map(|l| Route { source: near, sink: Endpoint::remote(l, PortId::NONE) }),
                 );

@@ -85,12 +85,25 @@ struct Remote {
     /// Whether it said since the link is up which ports it has. Until then its ports have no numbers:
     /// if it restarted, they are others.
     devices_known: bool,
+    /// Whether it said so on this connection, and waits for an answer.
+    devices_said: bool,
     /// What it wants of us.
     subscribed: BTreeSet<PortId>,
     /// The version of our list that it has answered.
     answered: u32,
     /// Since when its link is gone; its mirrors go after a while.
     gone_since: Option<LocalTime>,
+    /// The link it had, while it may come back to it: SysEx for its ports is kept for it.
+    kept: Option<LinkNo>,
+    /// Its mirrors are gone; only what is kept for it is left.
+    hidden: bool,
+}
+
+impl Remote {
+    /// The link that its routes name.
+    const fn reach(&self) -> Option<LinkNo> {
+        if self.link.is_some() { self.link } else { self.kept }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,6 +192,7 @@ impl Bus {
     pub fn wake_at(&self) -> LocalTime {
         self.remotes
             .values()
+            .filter(|r| !r.hidden)
             .filter_map(|r| r.gone_since)
             .map(|since| since + self.mirror_grace)
             .min()
@@ -273,6 +287,11 @@ impl Bus {
     pub fn peer_up(&mut self, node: NodeId, name: &str, domains: Vec<String>, link: LinkNo) {
         let display = self.displays.of(node, name);
         let before = self.remotes.remove(&node);
+        // To the same start of it, its ports have the numbers they had, and it wants what it wanted.
+        let same = before.as_ref().is_some_and(|r| r.kept == Some(link));
+        let subscribed =
+            before.as_ref().filter(|_| same).map(|r| r.subscribed.clone()).unwrap_or_default();
+        let devices_known = same && before.as_ref().is_some_and(|r| r.devices_known);
         let devices = before.map(|r| r.devices).unwrap_or_default();
         self.remotes.insert(
             node,
@@ -283,10 +302,13 @@ impl Bus {
                 // What it had before stands until it says anew, so that mirrors do not flicker.
                 devices,
                 devices_version: 0,
-                devices_known: false,
-                subscribed: BTreeSet::new(),
+                devices_known,
+                devices_said: false,
+                subscribed,
                 answered: 0,
                 gone_since: None,
+                kept: None,
+                hidden: false,
             },
         );
         self.subscriptions.remove(&node);
@@ -297,14 +319,27 @@ impl Bus {
     /// A peer's link is gone. After a farewell its mirrors go at once, otherwise after a while.
     pub fn peer_down(&mut self, now: LocalTime, node: NodeId, farewell: bool) {
         let Some(remote) = self.remotes.get_mut(&node) else { return };
-        remote.link = None;
-        remote.subscribed.clear();
+        if let Some(link) = remote.link.take() {
+            remote.kept = Some(link);
+        }
         remote.gone_since = Some(now);
         self.subscriptions.remove(&node);
         if farewell {
             self.remotes.remove(&node);
         }
         self.forget_some();
+        self.update();
+    }
+
+    /// A peer that was gone will not come back to its link: nothing is kept for it any more.
+    pub fn peer_lost(&mut self, node: NodeId) {
+        let Some(remote) = self.remotes.get_mut(&node) else { return };
+        remote.kept = None;
+        remote.subscribed.clear();
+        remote.devices_known = false;
+        if remote.hidden {
+            self.remotes.remove(&node);
+        }
         self.update();
     }
 
@@ -328,6 +363,7 @@ impl Bus {
         remote.devices = devices.ports;
         remote.devices_version = devices.version;
         remote.devices_known = true;
+        remote.devices_said = true;
         self.subscriptions.remove(&node);
         self.update();
     }
@@ -343,9 +379,13 @@ impl Bus {
     /// Time passed: mirrors of nodes that are gone for long go.
     pub fn timeout(&mut self, now: LocalTime) {
         let grace = self.mirror_grace;
-        let before = self.remotes.len();
-        self.remotes.retain(|_, r| r.gone_since.is_none_or(|since| now - since < grace));
-        if self.remotes.len() != before {
+        let mut changed = false;
+        for remote in self.remotes.values_mut().filter(|r| !r.hidden) {
+            remote.hidden = remote.gone_since.is_some_and(|since| now - since >= grace);
+            changed |= remote.hidden;
+        }
+        if changed {
+            self.remotes.retain(|_, r| !r.hidden || r.kept.is_some());
             self.update();
         }
     }
@@ -512,7 +552,7 @@ impl Bus {
 
     fn update_subscriptions(&mut self) {
         for (node, remote) in &self.remotes {
-            let Some(link) = remote.link.filter(|_| remote.devices_known) else { continue };
+            let Some(link) = remote.link.filter(|_| remote.devices_said) else { continue };
             let wanted: BTreeSet<PortId> = self
                 .applied
                 .routes

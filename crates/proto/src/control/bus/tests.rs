@@ -142,7 +142,7 @@ impl Model {
         for (node, remote) in &bus.remotes {
             let Some(link) = remote.link else { continue };
             assert_eq!(self.told[node], bus.devices, "every peer knows our ports");
-            if !remote.devices_known {
+            if !remote.devices_said {
                 continue;
             }
             let heard = wanted.routes.iter().filter(|r| r.source.link == link);
@@ -172,6 +172,10 @@ fn carry_out(bus: &mut Bus, now: &mut LocalTime, version: &mut u32, op: Op) {
         Op::Up(n, shares) => {
             // As the control plane does: an old link ends before a new one begins.
             bus.peer_down(*now, node(n), false);
+            // Every third time it has restarted, or was away for too long.
+            if *version % 3 == 0 {
+                bus.peer_lost(node(n));
+            }
             let domains = if shares { vec!["one".to_owned()] } else { vec![] };
             bus.peer_up(node(n), "mac", domains, LinkNo(u16::from(n) + 1));
         }

@@ -48,7 +48,8 @@ impl Bus {
     #[must_use]
     pub fn view(&self) -> Vec<PortView> {
         let locals = self.locals.values().filter(|l| l.present).map(|l| self.local_view(l));
-        let remotes = self.remotes.iter().flat_map(|(node, remote)| {
+        let shown = self.remotes.iter().filter(|(_, r)| !r.hidden);
+        let remotes = shown.flat_map(|(node, remote)| {
             remote.devices.iter().map(move |port| PortView {
                 id: port.id,
                 name: format!("{} @ {}", names::port_name(port, &remote.devices), remote.display),

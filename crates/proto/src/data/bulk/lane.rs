@@ -1,64 +1,88 @@
-//! The bulk lane of a whole node: one sender, a receiver for each link, and the bookkeeping between.
+//! The bulk lane of a whole node: what goes to each peer and comes from it, and the bookkeeping between.
 //!
 //! ```text
 //! plane ▸ BulkPiece ▸ piece() ▸ next_fragment() ▸ frames of the link
 //! frames of the link ▸ fragment() ▸ Delivery ▸ plane          ack() ◂ the peer's BulkAck
-//! plane ▸ BulkPlayed ▸ played() ▸ next_ack() ▸ frames of the link
+//! plane ▸ BulkPlayed ▸ played() ▸ next_word() ▸ frames of the link
 //! plane ▸ BulkPiece ▸ piece() ▸ next_local() ▸ Delivery ▸ plane          the local loop
 //! ```
 //!
-//! A message is in flight from the moment its source gave it until it was played, or will not be. No
-//! more than a window (`window.rs`) of them is on a link, or in the local loop, at the same time.
+//! A message is under way from the moment its source gave it until it was played, or it is known that it
+//! will not be, or that nobody knows. No more than a window (`window.rs`) of them is begun on a link, or in
+//! the local loop, at the same time.
 //!
-//! It runs where the tunnels are. A link is known from [`Lanes::linked`] to [`Lanes::unlinked`];
-//! whatever names another link comes too late and is forgotten, and counted where it was a message.
+//! It runs where the tunnels are. A link is known from [`Lanes::linked`] to [`Lanes::forgotten`]; in
+//! between its connection may break and be made again: what was not there yet goes on where it ended.
+//! Whatever names another link comes too late and is forgotten, and counted where it was a message.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Delivery;
+use super::building::Building;
+use super::news::{End, News, What};
 use super::receiver::{Received, Receiver};
-use super::sender::Sender;
+use super::sender::{Asked, Queue, Step};
 use super::window::Window;
 use crate::bridge::{BulkPiece, Endpoint};
-use crate::config::{BULK_QUEUED_MAX, BULK_QUEUED_WORDS, BULK_WINDOW, PORTS_MAX};
+use crate::config::{BULK_MEMORIES, BULK_QUEUED_MAX, BULK_QUEUED_WORDS, BULK_WINDOW};
 use crate::data::counters::PortCounters;
-use crate::id::{LinkNo, PortId};
-use crate::wire::{BulkAck, BulkState, Fragment};
+use crate::id::{BootId, LinkNo, NodeId, PortId};
+use crate::time::LocalTime;
+use crate::wire::{BulkAck, BulkQuery, BulkState, Fragment, Message, Refused};
 
-/// Acknowledgements that may wait for one link. A peer that sends messages and does not read what is
-/// said of them gets no more than these.
-const ACKS_WAITING: usize = 1024;
+/// Words that may wait for one link. A peer that sends messages and does not read what is said of them
+/// gets no more than these.
+const WORDS_WAITING: usize = 1024;
+
+/// News that nobody took; of more the oldest go.
+const NEWS_WAITING: usize = 4096;
 
 /// The bulk lane of a node.
 #[derive(Debug)]
 pub struct Lanes {
-    sender: Sender,
+    building: Building,
     links: BTreeMap<LinkNo, Lane>,
+    /// What came from peers that are gone, in the order in which they went.
+    memories: VecDeque<(NodeId, BootId, Receiver)>,
     local: Loop,
     ports: Arc<[PortCounters]>,
-    /// Messages that were not sent because their link was gone, or it or the local loop had too much
+    /// How many lanes were begun: so that no two to one peer have the same number.
+    begun: u16,
+    news: VecDeque<News>,
+    /// Messages that were not taken because their link was gone, or it or the local loop had too much
     /// waiting.
     pub dropped: u64,
     /// Messages of ours that a peer, or this node's own plane, did not play.
     pub unplayed: u64,
-    /// Messages from peers that did not come whole or broke a limit.
+    /// Messages from peers that broke a limit, or were none.
     pub refused: u64,
+    /// Messages of ours of which it is not known that they were played, because their peer was silent,
+    /// away for too long, or restarted.
+    pub failed: u64,
+    /// Questions about messages of which nothing was heard.
+    pub queries: u64,
+    /// Messages that went on where they had ended, after their connection broke.
+    pub resumed: u64,
 }
 
 /// What belongs to one link.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
+    peer: (NodeId, BootId),
+    number: u16,
+    /// Whether there is a connection.
+    attached: bool,
     receiver: Receiver,
-    /// Our messages of which the peer has not said that they are played, or will not be.
-    unacked: BTreeSet<(PortId, u32)>,
-    /// Those of them that were begun.
+    queue: Queue,
+    /// Our messages that were begun.
     window: Window,
     /// The peer's messages that are being played here.
     playing: BTreeSet<(PortId, u32)>,
-    /// The last message of each source that was refused, so that it is said once.
-    refused: BTreeMap<PortId, u32>,
-    acks: VecDeque<BulkAck>,
+    /// What the peer is to be told.
+    words: VecDeque<Message<'static>>,
+    /// When something left of which it is known that the peer has read it.
+    proven: Option<LocalTime>,
 }
 
 /// What belongs to the loop from local sources to local outputs.
@@ -70,19 +94,34 @@ struct Loop {
     window: Window,
 }
 
+/// What a fragment leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A message is whole: for the plane.
+    Whole(Delivery),
+    /// A message that the plane has is to be taken back.
+    Cancel(PortId, u32),
+}
+
 impl Lanes {
     /// No link. `ports` are the counters of the plane, whose `in_flight` is kept here for bulk
     /// messages.
     #[must_use]
     pub fn new(ports: Arc<[PortCounters]>) -> Self {
         Self {
-            sender: Sender::default(),
+            building: Building::default(),
             links: BTreeMap::new(),
+            memories: VecDeque::new(),
             local: Loop::default(),
             ports,
+            begun: 0,
+            news: VecDeque::new(),
             dropped: 0,
             unplayed: 0,
             refused: 0,
+            failed: 0,
+            queries: 0,
+            resumed: 0,
         }
     }
 
@@ -90,44 +129,80 @@ impl Lanes {
     /// [`BULK_WORDS_MAX`](crate::config::BULK_WORDS_MAX) and dropped.
     #[must_use]
     pub const fn too_long(&self) -> u64 {
-        self.sender.too_long
+        self.building.too_long
     }
 
-    /// The link is up.
-    pub fn linked(&mut self, link: LinkNo) {
-        self.unlinked(link);
-        self.links.insert(link, Lane::default());
+    /// The link has a connection. When it had one before, to the same start of the same node, and was
+    /// not forgotten since, what was under way goes on.
+    pub fn linked(&mut self, now: LocalTime, link: LinkNo, peer: (NodeId, BootId)) {
+        if self.links.get(&link).is_none_or(|lane| lane.peer != peer) {
+            self.forgotten(link, End::Unknown);
+            self.begun = self.begun.wrapping_add(1);
+            let lane = Lane::new(peer, self.begun, self.remember(peer));
+            self.links.insert(link, lane);
+        }
+        let Some(lane) = self.links.get_mut(&link) else { return };
+        lane.attached = true;
+        lane.proven = None;
+        lane.words.clear();
+        let queries = lane.queue.resume(now, lane.number);
+        self.resumed += queries.len() as u64;
+        lane.words.extend(queries.into_iter().map(Message::BulkQuery));
     }
 
-    /// The link is down: what was under way on it will not be acknowledged any more.
+    /// The connection of the link broke; what is under way is kept for the next one.
     pub fn unlinked(&mut self, link: LinkNo) {
-        self.sender.drop_link(link);
-        for (from, _) in self.links.remove(&link).unwrap_or_default().unacked {
-            self.landed(from);
+        if let Some(lane) = self.links.get_mut(&link) {
+            lane.attached = false;
+            lane.words.clear();
+        }
+    }
+
+    /// The link will not come back: what was under way on it ends, as far as it was begun, in `end`.
+    pub fn forgotten(&mut self, link: LinkNo, end: End) {
+        let Some(lane) = self.links.get(&link) else { return };
+        let pending = lane.queue.pending(None).into_iter();
+        let begun: Vec<_> =
+            pending.map(|(from, n)| (from, n, lane.queue.is_begun(from, n))).collect();
+        for (from, number, begun) in begun {
+            let end = if end == End::Unknown && !begun { End::Stopped } else { end };
+            self.over(link, from, number, end);
+        }
+        let Some(mut lane) = self.links.remove(&link) else { return };
+        let (node, boot) = lane.peer;
+        lane.receiver.drop_open();
+        self.memories.retain(|(n, ..)| *n != node);
+        if self.memories.len() >= BULK_MEMORIES {
+            self.memories.pop_front();
+        }
+        self.memories.push_back((node, boot, lane.receiver));
+    }
+
+    /// It is known that the peer has read what left at that moment.
+    pub fn proven(&mut self, link: LinkNo, at: LocalTime) {
+        if let Some(lane) = self.links.get_mut(&link) {
+            lane.proven = Some(lane.proven.map_or(at, |before| before.max(at)));
         }
     }
 
     /// Takes a piece from the plane.
-    pub fn piece(&mut self, piece: BulkPiece) {
-        if let BulkPiece::Whole { from, sink, number, .. } = piece {
-            let (messages, words) = if sink.link == LinkNo::LOCAL {
-                (self.local.waiting.len(), self.local.words)
-            } else {
-                self.sender.queued(sink.link)
-            };
-            let is_there = sink.link == LinkNo::LOCAL || self.links.contains_key(&sink.link);
-            if !is_there || messages >= BULK_QUEUED_MAX || words >= BULK_QUEUED_WORDS {
-                self.dropped += 1;
-                self.landed(from);
-                return;
+    pub fn piece(&mut self, now: LocalTime, piece: BulkPiece) {
+        match piece {
+            BulkPiece::Packet { from, packet } => self.building.packet(from, &packet),
+            BulkPiece::End { from, group } => self.building.end(from, group),
+            BulkPiece::Whole { from, group, sink, number, after } => {
+                let words = self.building.whole(from, group);
+                let Some(words) = words else {
+                    return self.not_taken(now, from, sink, number, End::TooLong);
+                };
+                let (to, after) = (sink.port, after.to_wire());
+                let message = Delivery { from, to, number, after, words };
+                if sink.link == LinkNo::LOCAL {
+                    self.take_local(now, sink, message);
+                } else {
+                    self.take(now, sink, message);
+                }
             }
-            if let Some(lane) = self.links.get_mut(&sink.link) {
-                lane.unacked.insert((from, number));
-            }
-        }
-        if let Some(message) = self.sender.piece(piece) {
-            self.local.words += message.words.len();
-            self.local.waiting.push_back(message);
         }
     }
 
@@ -140,42 +215,60 @@ impl Lanes {
         Some(message)
     }
 
-    /// Takes a fragment that came by a link; a message that is whole is for the plane.
-    pub fn fragment(&mut self, link: LinkNo, fragment: &Fragment<'_>) -> Option<Delivery> {
+    /// Takes a fragment that came by a link.
+    pub fn fragment(&mut self, link: LinkNo, fragment: &Fragment<'_>) -> Option<Came> {
         let lane = self.links.get_mut(&link)?;
         let (from, number) = (fragment.from, fragment.number);
-        // Nobody has a port of such a number: not worth a place in any table. And who keeps to its window has
-        // no more under way than that; the places of the node that plays are for all.
-        let possible = (1..PORTS_MAX).contains(&usize::from(from.0))
-            && (lane.playing.len() < BULK_WINDOW || lane.playing.contains(&(from, number)));
-        match if possible { lane.receiver.fragment(fragment) } else { Received::Dropped } {
+        if lane.receiver.is_other_lane(fragment.lane) {
+            lane.playing.clear();
+        }
+        // Who keeps to its window has no more under way than that; the places of the node that plays are
+        // for all.
+        let has_room = lane.playing.len() < BULK_WINDOW;
+        let Lane { receiver, words, .. } = lane;
+        match receiver.fragment(fragment, has_room, |ack| say(words, Message::BulkAck(ack))) {
             Received::More => None,
             Received::Whole(delivery) => {
-                lane.playing.insert((from, number));
-                lane.say(from, number, BulkState::Reassembled);
-                Some(delivery)
-            }
-            Received::Dropped => {
-                if !possible || lane.refused.insert(from, number) != Some(number) {
-                    self.refused += 1;
-                    lane.say(from, number, BulkState::Refused);
+                if !delivery.words.is_empty() {
+                    lane.playing.insert((from, number));
                 }
+                Some(Came::Whole(delivery))
+            }
+            Received::Cancelled => {
+                lane.playing.contains(&(from, number)).then_some(Came::Cancel(from, number))
+            }
+            Received::Refused => {
+                self.refused += 1;
                 None
             }
         }
     }
 
-    /// The peer said what became of a message of ours.
-    pub fn ack(&mut self, link: LinkNo, ack: &BulkAck) {
+    /// The peer asks about a message of its own.
+    pub fn query(&mut self, link: LinkNo, query: &BulkQuery) {
         let Some(lane) = self.links.get_mut(&link) else { return };
-        if ack.state == BulkState::Reassembled {
-            return; // it is there, and not played
+        if lane.receiver.is_other_lane(query.lane) {
+            lane.playing.clear();
         }
-        lane.window.end(ack.from, ack.number);
-        // A peer may say anything twice.
-        if lane.unacked.remove(&(ack.from, ack.number)) {
-            self.unplayed += u64::from(ack.state == BulkState::Refused);
-            self.landed(ack.from);
+        let answer = lane.receiver.query(query);
+        say(&mut lane.words, Message::BulkAck(answer));
+    }
+
+    /// The peer said what became of a message of ours.
+    pub fn ack(&mut self, now: LocalTime, link: LinkNo, ack: &BulkAck) {
+        let Some(lane) = self.links.get_mut(&link) else { return };
+        let (from, number) = (ack.from, ack.number);
+        match lane.queue.take(now, ack) {
+            Step::Nothing => {}
+            Step::Arrived(words, of) => {
+                let peer = Some(lane.peer.0);
+                self.tell(News { from, link, peer, number, what: What::Arrived { words, of } });
+            }
+            // A peer may say anything twice; then it is not in the queue any more.
+            Step::Over => {
+                lane.window.end(from, number);
+                self.over(link, from, number, end_of(ack.state));
+            }
         }
     }
 
@@ -183,204 +276,228 @@ impl Lanes {
     pub fn played(&mut self, source: Endpoint, number: u32, whole: bool) {
         if source.link == LinkNo::LOCAL {
             if self.local.window.end(source.port, number) {
-                self.unplayed += u64::from(!whole);
-                self.landed(source.port);
+                let end = if whole { End::Done } else { End::NotPlayed };
+                self.over(source.link, source.port, number, end);
             }
         } else if let Some(lane) = self.links.get_mut(&source.link)
             && lane.playing.remove(&(source.port, number))
         {
-            let state = if whole { BulkState::Done } else { BulkState::Refused };
-            lane.say(source.port, number, state);
+            let not_played = BulkState::Refused(Refused::NotPlayed);
+            let state = if whole { BulkState::Done } else { not_played };
+            lane.receiver.ended(source.port, number, state);
+            let ack = BulkAck { from: source.port, number, state, next: 0 };
+            say(&mut lane.words, Message::BulkAck(ack));
         }
     }
 
-    /// The next acknowledgement for the peer of this link.
-    pub fn next_ack(&mut self, link: LinkNo) -> Option<BulkAck> {
-        self.links.get_mut(&link)?.acks.pop_front()
+    /// Cancels what a local source has under way; how many messages.
+    pub fn cancel(&mut self, now: LocalTime, from: PortId) -> usize {
+        let links: Vec<LinkNo> = self.links.keys().copied().collect();
+        let mut cancelled = 0;
+        for link in links {
+            let Some(lane) = self.links.get(&link) else { continue };
+            for (from, number) in lane.queue.pending(Some(from)) {
+                self.give_up(now, link, (from, number), End::Cancelled);
+                cancelled += 1;
+            }
+        }
+        let waiting = core::mem::take(&mut self.local.waiting);
+        let (gone, kept): (VecDeque<_>, _) = waiting.into_iter().partition(|m| m.from == from);
+        self.local.waiting = kept;
+        for message in gone {
+            self.local.words -= message.words.len();
+            self.over(LinkNo::LOCAL, from, message.number, End::Cancelled);
+            cancelled += 1;
+        }
+        cancelled
+    }
+
+    /// Time passed: asks about messages of which nothing is heard, and gives up those that were asked
+    /// about often enough.
+    pub fn handle_timeout(&mut self, now: LocalTime) {
+        let links: Vec<LinkNo> = self.links.keys().copied().collect();
+        for link in links {
+            while let Some(lane) = self.links.get_mut(&link).filter(|lane| lane.attached) {
+                match lane.queue.ask(now, lane.proven, lane.number) {
+                    Some(Asked::Query(query)) => {
+                        self.queries += 1;
+                        say(&mut lane.words, Message::BulkQuery(query));
+                    }
+                    Some(Asked::InVain(from, number)) => {
+                        self.give_up(now, link, (from, number), End::Silent);
+                    }
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// When [`Lanes::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn wake_at(&self) -> LocalTime {
+        let attached = self.links.values().filter(|lane| lane.attached);
+        attached.map(|lane| lane.queue.wake_at()).min().unwrap_or(LocalTime::MAX)
+    }
+
+    /// The next word about messages for the peer of this link: an acknowledgement or a question.
+    pub fn next_word(&mut self, link: LinkNo) -> Option<Message<'static>> {
+        self.links.get_mut(&link)?.words.pop_front()
+    }
+
+    /// Whether there is a word for the peer of this link.
+    #[must_use]
+    pub fn has_word(&self, link: LinkNo) -> bool {
+        self.links.get(&link).is_some_and(|lane| !lane.words.is_empty())
     }
 
     /// Whether there is a fragment for this link.
     #[must_use]
     pub fn has_fragment(&self, link: LinkNo) -> bool {
-        let Some(lane) = self.links.get(&link) else { return false };
-        let next = self.sender.front(link);
-        next.is_some_and(|(message, begun)| begun || lane.window.has_room(message.words.len()))
+        self.links.get(&link).and_then(Lane::next_source).is_some()
     }
 
     /// Calls `send` with the next fragment for this link; `false` when there is none.
-    pub fn next_fragment(&mut self, link: LinkNo, send: impl FnOnce(&Fragment<'_>)) -> bool {
-        if !self.has_fragment(link) {
-            return false;
+    pub fn next_fragment(
+        &mut self,
+        now: LocalTime,
+        link: LinkNo,
+        send: impl FnOnce(&Fragment<'_>),
+    ) -> bool {
+        let Some(lane) = self.links.get_mut(&link) else { return false };
+        let Some(from) = lane.next_source() else { return false };
+        let begun = lane.queue.next_fragment(now, from, lane.number, send);
+        if let Some((number, words)) = begun {
+            lane.window.begin(from, number, words);
         }
-        if let Some(lane) = self.links.get_mut(&link)
-            && let Some((message, false)) = self.sender.front(link)
-            // Unless the peer spoke of it before it was sent.
-            && lane.unacked.contains(&(message.from, message.number))
-        {
-            lane.window.begin(message.from, message.number, message.words.len());
+        true
+    }
+
+    /// The next news about a message of a local source.
+    pub fn next_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    fn take(&mut self, now: LocalTime, sink: Endpoint, message: Delivery) {
+        let (from, number) = (message.from, message.number);
+        let Some(lane) = self.links.get_mut(&sink.link) else {
+            return self.not_taken(now, from, sink, number, End::Stopped);
+        };
+        let (messages, words) = lane.queue.kept();
+        if messages >= BULK_QUEUED_MAX || words >= BULK_QUEUED_WORDS {
+            return self.not_taken(now, from, sink, number, End::NoRoom);
         }
-        self.sender.next_fragment(link, send)
+        lane.queue.push(now, message);
+    }
+
+    fn take_local(&mut self, now: LocalTime, sink: Endpoint, message: Delivery) {
+        let waiting = &mut self.local;
+        if waiting.waiting.len() >= BULK_QUEUED_MAX || waiting.words >= BULK_QUEUED_WORDS {
+            return self.not_taken(now, message.from, sink, message.number, End::NoRoom);
+        }
+        waiting.words += message.words.len();
+        waiting.waiting.push_back(message);
+    }
+
+    /// A message that its source gave, and that goes nowhere.
+    fn not_taken(&mut self, now: LocalTime, from: PortId, sink: Endpoint, number: u32, end: End) {
+        if end != End::TooLong {
+            self.dropped += 1;
+        }
+        if let Some(lane) = self.links.get_mut(&sink.link) {
+            lane.queue.skip(now, from, number);
+        } else if sink.link == LinkNo::LOCAL && end == End::TooLong {
+            // Its number is awaited.
+            let words = [].into();
+            let message = Delivery { from, to: PortId::NONE, number, after: 0, words };
+            self.local.waiting.push_back(message);
+            return;
+        }
+        self.over(sink.link, from, number, end);
+    }
+
+    /// A message is over, and its peer has yet to hear that.
+    fn give_up(&mut self, now: LocalTime, link: LinkNo, (from, number): (PortId, u32), end: End) {
+        let Some(lane) = self.links.get_mut(&link) else { return };
+        lane.window.end(from, number);
+        if lane.queue.give_up(now, from, number) {
+            self.over(link, from, number, end);
+        }
     }
 
     /// A message of a local source is no longer under way.
-    fn landed(&self, from: PortId) {
-        if let Some(port) = self.ports.get(usize::from(from.0)) {
-            port.in_flight.sub(1);
+    fn over(&mut self, link: LinkNo, from: PortId, number: u32, end: End) {
+        match end {
+            End::Refused | End::NotPlayed => self.unplayed += 1,
+            End::Silent | End::Away | End::Unknown | End::Stopped => self.failed += 1,
+            End::Done | End::Cancelled | End::TooLong | End::NoRoom => {}
         }
+        if let Some(port) = self.ports.get(usize::from(from.0)) {
+            if !end.is_done() {
+                port.bulk_failed.add_one();
+            }
+            port.in_flight.sub(1);
+            port.bulk_in_flight.sub(1);
+        }
+        let peer = self.links.get(&link).map(|lane| lane.peer.0);
+        self.tell(News { from, link, peer, number, what: What::Ended(end) });
+    }
+
+    fn tell(&mut self, news: News) {
+        if self.news.len() >= NEWS_WAITING {
+            self.news.pop_front();
+        }
+        self.news.push_back(news);
+    }
+
+    /// What is known of the messages of a peer that was here before.
+    fn remember(&mut self, (node, boot): (NodeId, BootId)) -> Receiver {
+        let at = self.memories.iter().position(|(n, b, _)| (*n, *b) == (node, boot));
+        at.and_then(|at| self.memories.remove(at))
+            .map(|(.., receiver)| receiver)
+            .unwrap_or_default()
     }
 }
 
 impl Lane {
-    fn say(&mut self, from: PortId, number: u32, state: BulkState) {
-        if self.acks.len() < ACKS_WAITING {
-            self.acks.push_back(BulkAck { from, number, state });
+    fn new(peer: (NodeId, BootId), number: u16, receiver: Receiver) -> Self {
+        Self {
+            peer,
+            number,
+            attached: true,
+            receiver,
+            queue: Queue::default(),
+            window: Window::default(),
+            playing: BTreeSet::new(),
+            words: VecDeque::new(),
+            proven: None,
+        }
+    }
+
+    fn next_source(&self) -> Option<PortId> {
+        let next = self.queue.next_source(|words| self.window.has_room(words))?;
+        self.attached.then_some(next)
+    }
+}
+
+fn say(words: &mut VecDeque<Message<'static>>, word: Message<'static>) {
+    // What finds no room is asked for again.
+    if words.len() < WORDS_WAITING {
+        words.push_back(word);
+    }
+}
+
+const fn end_of(state: BulkState) -> End {
+    match state {
+        BulkState::Done => End::Done,
+        BulkState::Refused(Refused::TooLong) => End::TooLong,
+        BulkState::Refused(Refused::Cancelled) => End::Cancelled,
+        BulkState::Refused(Refused::NotPlayed) => End::NotPlayed,
+        BulkState::Refused(Refused::Other | Refused::Malformed | Refused::NoRoom) => End::Refused,
+        BulkState::Reassembled | BulkState::Receiving | BulkState::Missing | BulkState::Unknown => {
+            End::Unknown
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::midi::Ump;
-    use crate::seq::SeqNo;
-    use crate::wire::FragmentFlags;
-
-    const PEER: LinkNo = LinkNo(3);
-    const FROM: PortId = PortId(7);
-
-    fn lanes() -> Lanes {
-        Lanes::new((0..PORTS_MAX).map(|_| PortCounters::default()).collect())
-    }
-
-    /// A message of one packet, given to the lane as the plane does.
-    fn send(lanes: &mut Lanes, number: u32) {
-        send_to(lanes, Endpoint::remote(PEER, PortId::NONE), number);
-    }
-
-    fn send_to(lanes: &mut Lanes, sink: Endpoint, number: u32) {
-        lanes.ports[7].in_flight.add_one();
-        let packet = Ump::from_words(&[0x3001_0500, 0]).unwrap();
-        let after = SeqNo::NONE;
-        lanes.piece(BulkPiece::Packet { from: FROM, packet });
-        lanes.piece(BulkPiece::Whole { from: FROM, group: 0, sink, number, after });
-        lanes.piece(BulkPiece::End { from: FROM, group: 0 });
-    }
-
-    #[test]
-    fn in_flight_is_taken_back_once_whatever_the_peer_says() {
-        let mut lanes = lanes();
-        lanes.linked(PEER);
-        for number in 1..=3 {
-            send(&mut lanes, number);
-        }
-        let in_flight = |lanes: &Lanes| lanes.ports[7].in_flight.read();
-        assert_eq!(in_flight(&lanes), 3);
-        let states = [BulkState::Reassembled, BulkState::Done, BulkState::Refused];
-        for (state, left) in states.into_iter().zip([3, 2, 2]) {
-            lanes.ack(PEER, &BulkAck { from: FROM, number: 1, state });
-            lanes.ack(PEER, &BulkAck { from: FROM, number: 9, state });
-            assert_eq!(in_flight(&lanes), left, "after {state:?}");
-        }
-        lanes.unlinked(PEER);
-        assert_eq!(in_flight(&lanes), 0);
-        assert!(!lanes.has_fragment(PEER));
-        send(&mut lanes, 4);
-        assert_eq!((in_flight(&lanes), lanes.dropped), (0, 1), "the link is gone");
-    }
-
-    #[test]
-    fn a_queue_for_a_peer_that_does_not_read_has_an_end() {
-        let mut lanes = lanes();
-        lanes.linked(PEER);
-        let many = u32::try_from(BULK_QUEUED_MAX).unwrap();
-        (1..=many + 5).for_each(|number| send(&mut lanes, number));
-        assert_eq!(lanes.dropped, 5);
-        assert_eq!(lanes.ports[7].in_flight.read(), u64::from(many));
-    }
-
-    /// The numbers of the messages whose last fragment leaves now.
-    fn leave(lanes: &mut Lanes) -> Vec<u32> {
-        let mut left = vec![];
-        while lanes.next_fragment(PEER, |f| left.push(f.number)) {}
-        left
-    }
-
-    #[test]
-    fn no_more_leave_than_the_peer_has_places_for_until_it_has_played_some() {
-        let mut lanes = lanes();
-        lanes.linked(PEER);
-        let window = u32::try_from(BULK_WINDOW).unwrap();
-        (1..=window + 9).for_each(|number| send(&mut lanes, number));
-        assert_eq!(leave(&mut lanes), (1..=window).collect::<Vec<_>>());
-        assert!(!lanes.has_fragment(PEER));
-        let mut ack = |number, state| {
-            lanes.ack(PEER, &BulkAck { from: FROM, number, state });
-            leave(&mut lanes)
-        };
-        assert_eq!(ack(1, BulkState::Reassembled), []);
-        assert_eq!(ack(1, BulkState::Done), [window + 1]);
-        assert_eq!(ack(1, BulkState::Done), [], "said twice");
-        assert_eq!(ack(2, BulkState::Refused), [window + 2]);
-        // Of one that has not left yet: it takes no place when it leaves.
-        assert_eq!(ack(window + 3, BulkState::Done), []);
-        assert_eq!(ack(3, BulkState::Done), [window + 3, window + 4]);
-        assert_eq!(lanes.unplayed, 1);
-    }
-
-    #[test]
-    fn the_local_loop_gives_out_a_window_too_and_counts_until_played() {
-        let mut lanes = lanes();
-        let (window, sink) = (u32::try_from(BULK_WINDOW).unwrap(), Endpoint::local(PortId::NONE));
-        (1..=window + 2).for_each(|number| send_to(&mut lanes, sink, number));
-        let numbers = |lanes: &mut Lanes| -> Vec<u32> {
-            core::iter::from_fn(|| lanes.next_local()).map(|m| m.number).collect()
-        };
-        assert_eq!(numbers(&mut lanes), (1..=window).collect::<Vec<_>>());
-        for number in [1, 1, 2, 999] {
-            lanes.played(Endpoint::local(FROM), number, number == 1);
-        }
-        assert_eq!(lanes.ports[7].in_flight.read(), u64::from(window));
-        assert_eq!(numbers(&mut lanes), [window + 1, window + 2]);
-        (3..=window + 2).for_each(|n| lanes.played(Endpoint::local(FROM), n, true));
-        assert_eq!((lanes.ports[7].in_flight.read(), lanes.unplayed), (0, 1));
-    }
-
-    #[test]
-    fn a_message_is_acknowledged_when_whole_when_played_and_when_refused_once() {
-        let mut lanes = lanes();
-        lanes.linked(PEER);
-        let flags = FragmentFlags { last: true, cancelled: false };
-        let fragment = |from, index, number| Fragment {
-            from,
-            to: PortId(1),
-            number,
-            after: 0,
-            index,
-            flags,
-            data: &[],
-        };
-        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 1)).is_some());
-        lanes.played(Endpoint::remote(PEER, FROM), 1, true);
-        lanes.played(Endpoint::remote(PEER, FROM), 1, true);
-        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 4)).is_some());
-        lanes.played(Endpoint::remote(PEER, FROM), 4, false);
-        assert!(lanes.fragment(PEER, &fragment(FROM, 5, 2)).is_none());
-        assert!(lanes.fragment(PEER, &fragment(FROM, 6, 2)).is_none());
-        assert!(lanes.fragment(PEER, &fragment(PortId(9999), 0, 3)).is_none());
-        let said: Vec<_> =
-            core::iter::from_fn(|| lanes.next_ack(PEER)).map(|a| (a.number, a.state)).collect();
-        let (whole, done) = (BulkState::Reassembled, BulkState::Done);
-        let refused = BulkState::Refused;
-        let want = [(1, whole), (1, done), (4, whole), (4, refused), (2, refused), (3, refused)];
-        assert_eq!(said, want);
-        assert_eq!(lanes.refused, 2);
-        // One message more than a peer may have under way, until one of them is played.
-        let window = u32::try_from(BULK_WINDOW).unwrap();
-        for number in 10..10 + window {
-            assert!(lanes.fragment(PEER, &fragment(FROM, 0, number)).is_some());
-        }
-        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 99)).is_none());
-        lanes.played(Endpoint::remote(PEER, FROM), 10, true);
-        assert!(lanes.fragment(PEER, &fragment(FROM, 0, 100)).is_some());
-    }
-}
+mod tests;

@@ -1,13 +1,17 @@
 //! The bulk lane: SysEx and other messages that are longer than a packet, as frames of the tunnel.
 //!
 //! ```text
-//! sender.rs    pieces ▸ whole message ▸ fragments of 1 KiB
+//! building.rs  pieces ▸ whole message
+//! sender.rs    whole message ▸ fragments of 1 KiB, until its end is known
 //! receiver.rs  fragments ▸ whole message ▸ playout
 //! window.rs    how many messages are under way at the same time
 //! lane.rs      all of it, for all links of a node, with their acknowledgements
+//! news.rs      what sources are told of their messages
 //! ```
 
+mod building;
 pub mod lane;
+pub mod news;
 pub mod receiver;
 pub mod sender;
 mod window;
@@ -38,4 +42,12 @@ impl Delivery {
     pub const fn after_seq(&self, near: SeqNo) -> SeqNo {
         SeqNo::widen(self.after, near)
     }
+}
+
+/// The number of the bulk message after this one: 0 is none.
+///
+/// Realtime-safe: yes
+#[must_use]
+pub const fn following(number: u32) -> u32 {
+    if number == u32::MAX { 1 } else { number + 1 }
 }

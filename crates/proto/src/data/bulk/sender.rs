@@ -1,238 +1,403 @@
-//! Collects the pieces of bulk messages and gives them out as fragments, one link at a time.
+//! What waits for one link, is on its way, or is not known to be over: whole messages, given out as
+//! fragments.
+//!
+//! ```text
+//! waiting ─▸ sending ─▸ sent ─▸ reassembled ─▸ over
+//!    ▴          ▴────────┘ the peer says what is missing
+//!    └ cancelled: one fragment says so, and for all before it
+//! ```
+//!
+//! Messages of one source keep their order; sources take turns, fragment by fragment, so that a small
+//! message does not wait for the length of another's dump.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Delivery;
-use crate::bridge::BulkPiece;
-use crate::config::BULK_WORDS_MAX;
-use crate::data::classify::extent;
-use crate::id::{LinkNo, PortId};
-use crate::wire::{FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
+use crate::config::{BULK_ASK_AGAIN, BULK_ASKED_MOST, BULK_FRAGMENTS_AHEAD};
+use crate::id::PortId;
+use crate::time::LocalTime;
+use crate::wire::{BulkAck, BulkQuery, BulkState, FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
 
 /// Words in one fragment.
-const FRAGMENT_WORDS: usize = FRAGMENT_DATA_MAX / 4;
+pub(super) const FRAGMENT_WORDS: usize = FRAGMENT_DATA_MAX / 4;
 
-/// The sending half of the bulk lane, for all links of a node.
-#[derive(Debug, Default)]
-pub struct Sender {
-    /// What each source (and group) is in the middle of.
-    building: BTreeMap<(PortId, u8), Building>,
-    links: BTreeMap<LinkNo, Queue>,
-    /// Messages that were longer than [`BULK_WORDS_MAX`] and dropped.
-    pub too_long: u64,
-}
-
-#[derive(Debug, Default)]
-struct Building {
-    words: Vec<u32>,
-    whole: Option<Arc<[u32]>>,
-    too_long: bool,
-}
-
-/// What waits for one link.
-#[derive(Debug, Default)]
-struct Queue {
-    messages: VecDeque<Outgoing>,
-    /// All their words together.
-    words: usize,
+/// How far a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of it has left.
+    Waiting,
+    /// Some of it has left, or all and some is missing.
+    Sending,
+    /// All of it has left.
+    Sent,
+    /// The peer has all of it.
+    Reassembled,
+    /// It is over here; the peer has yet to be told.
+    Void,
 }
 
 #[derive(Debug)]
 struct Outgoing {
     message: Delivery,
-    next_word: usize,
+    /// Words of the whole message, also when they are needed no more.
+    length: usize,
+    stage: Stage,
+    /// The next fragment to be sent.
+    next: u32,
+    /// Fragments that the peer has.
+    there: u32,
+    /// When the peer last spoke of it, or it of itself: something left.
+    heard: LocalTime,
+    /// How often the peer was asked since it last spoke of it, and when first.
+    asked: u32,
+    asked_since: LocalTime,
+    /// The peer must answer before more is sent: the connection is a new one.
+    on_hold: bool,
 }
 
-impl Sender {
-    /// Takes a piece. A message that is whole and for this node itself is given back.
-    pub fn piece(&mut self, piece: BulkPiece) -> Option<Delivery> {
-        match piece {
-            BulkPiece::Packet { from, packet } => {
-                let key = (from, BulkPiece::group_of(&packet));
-                let building = self.building.entry(key).or_default();
-                if extent(&packet).0 {
-                    *building = Building::default();
-                }
-                if building.words.len() + packet.word_count() > BULK_WORDS_MAX {
-                    building.too_long = true;
-                } else if !building.too_long {
-                    building.words.extend_from_slice(packet.words());
-                }
-                None
+/// What there is to say of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing new.
+    Nothing,
+    /// The peer has so many words of so many.
+    Arrived(usize, usize),
+    /// It is over, and has left the queue.
+    Over,
+}
+
+/// What waits for one link.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    sources: BTreeMap<PortId, VecDeque<Outgoing>>,
+    /// The source whose fragment left last.
+    turn: PortId,
+    /// Messages and words that are kept.
+    messages: usize,
+    words: usize,
+}
+
+impl Queue {
+    /// Puts a message behind the others of its source.
+    pub(super) fn push(&mut self, now: LocalTime, message: Delivery) {
+        self.messages += 1;
+        self.words += message.words.len();
+        self.put(Outgoing::new(now, message, Stage::Waiting));
+    }
+
+    /// The number of a message that was not taken: the peer is to be told that it is over.
+    pub(super) fn skip(&mut self, now: LocalTime, from: PortId, number: u32) {
+        if let Some(last) = self.sources.get_mut(&from).and_then(|queue| queue.back_mut())
+            && last.stage == Stage::Void
+        {
+            last.message.number = number;
+            return;
+        }
+        self.put(Outgoing::new(now, void(from, number), Stage::Void));
+    }
+
+    /// How many messages are kept, and how many words they have together.
+    pub(super) const fn kept(&self) -> (usize, usize) {
+        (self.messages, self.words)
+    }
+
+    /// The source that has a fragment to send; `has_room` says whether a message of so many words may be
+    /// begun.
+    pub(super) fn next_source(&self, has_room: impl Fn(usize) -> bool) -> Option<PortId> {
+        let free = self.ahead() < BULK_FRAGMENTS_AHEAD;
+        let can_send = |queue: &VecDeque<Outgoing>| {
+            if queue.iter().any(|m| m.on_hold) {
+                return false;
             }
-            BulkPiece::Whole { from, group, sink, number, after } => {
-                let building = self.building.get_mut(&(from, group))?;
-                // A message that was too long still counts, as an empty one: its number is awaited.
-                if building.too_long {
-                    building.words.clear();
-                }
-                let words = building
-                    .whole
-                    .get_or_insert_with(|| core::mem::take(&mut building.words).into());
-                let message = Delivery {
-                    from,
-                    to: sink.port,
-                    number,
-                    after: after.to_wire(),
-                    words: Arc::clone(words),
-                };
-                if sink.link == LinkNo::LOCAL {
-                    return Some(message);
-                }
-                let queue = self.links.entry(sink.link).or_default();
-                queue.words += message.words.len();
-                queue.messages.push_back(Outgoing { message, next_word: 0 });
-                None
+            let next = queue.iter().find(|m| m.is_unsent());
+            next.is_some_and(|m| match m.stage {
+                Stage::Void => true,
+                Stage::Waiting => free && has_room(m.length),
+                _ => free,
+            })
+        };
+        let after = self
+            .sources
+            .range((core::ops::Bound::Excluded(self.turn), core::ops::Bound::Unbounded));
+        let before = self.sources.range(..=self.turn);
+        after.chain(before).find(|(_, queue)| can_send(queue)).map(|(from, _)| *from)
+    }
+
+    /// Calls `send` with the next fragment of a source; the number and words of its message, if it is
+    /// begun with it.
+    pub(super) fn next_fragment(
+        &mut self,
+        now: LocalTime,
+        from: PortId,
+        lane: u16,
+        send: impl FnOnce(&Fragment<'_>),
+    ) -> Option<(u32, usize)> {
+        self.turn = from;
+        let queue = self.sources.get_mut(&from)?;
+        let at = queue.iter().position(Outgoing::is_unsent)?;
+        let outgoing = queue.get_mut(at)?;
+        outgoing.write(lane, send);
+        if outgoing.stage == Stage::Void {
+            queue.remove(at);
+            self.tidy(from);
+            return None;
+        }
+        let begun = outgoing.stage == Stage::Waiting;
+        outgoing.next += 1;
+        outgoing.stage =
+            if outgoing.next >= outgoing.fragments() { Stage::Sent } else { Stage::Sending };
+        (outgoing.heard, outgoing.asked) = (now, 0);
+        begun.then_some((outgoing.message.number, outgoing.length))
+    }
+
+    /// The peer said what has become of a message.
+    pub(super) fn take(&mut self, now: LocalTime, ack: &BulkAck) -> Step {
+        let Some(queue) = self.sources.get_mut(&ack.from) else { return Step::Nothing };
+        let Some(at) =
+            queue.iter().position(|m| m.message.number == ack.number && m.stage != Stage::Void)
+        else {
+            if ack.state == BulkState::Missing {
+                self.explain(now, ack);
             }
-            BulkPiece::End { from, group } => {
-                if self.building.remove(&(from, group)).is_some_and(|b| b.too_long) {
-                    self.too_long += 1;
+            return Step::Nothing;
+        };
+        let Some(outgoing) = queue.get_mut(at) else { return Step::Nothing };
+        (outgoing.heard, outgoing.asked, outgoing.on_hold) = (now, 0, false);
+        match ack.state {
+            BulkState::Receiving => outgoing.arrived(ack.next),
+            BulkState::Missing if outgoing.stage != Stage::Reassembled => {
+                outgoing.rewind(ack.next);
+                // Nothing that follows was kept.
+                for later in queue.iter_mut().skip(at + 1) {
+                    later.rewind(0);
                 }
-                None
+                Step::Nothing
+            }
+            BulkState::Reassembled => {
+                self.words -= outgoing.forget_words();
+                Step::Arrived(outgoing.length, outgoing.length)
+            }
+            // Of what was there, and is kept here no more, nobody knows any more: `Missing`.
+            BulkState::Done | BulkState::Refused(_) | BulkState::Unknown | BulkState::Missing => {
+                self.remove(ack.from, at);
+                Step::Over
             }
         }
     }
 
-    /// Whether there is a fragment for this link.
-    #[must_use]
-    pub fn has_fragment(&self, link: LinkNo) -> bool {
-        self.front(link).is_some()
+    /// The next question that is due; `proven` is when something left of which it is known that the peer
+    /// has read it.
+    pub(super) fn ask(
+        &mut self,
+        now: LocalTime,
+        proven: Option<LocalTime>,
+        lane: u16,
+    ) -> Option<Asked> {
+        let stuck = self.ahead() >= BULK_FRAGMENTS_AHEAD;
+        for (from, queue) in &mut self.sources {
+            let from = *from;
+            // On the first that is not over hangs all that follows.
+            let Some(outgoing) = queue.iter_mut().find(|m| m.stage != Stage::Void) else {
+                continue;
+            };
+            if !outgoing.is_awaited(stuck) || now - outgoing.heard < BULK_ASK_AGAIN {
+                continue;
+            }
+            let number = outgoing.message.number;
+            if outgoing.asked >= BULK_ASKED_MOST {
+                let is_silent = proven.is_none_or(|proven| proven >= outgoing.asked_since);
+                if is_silent {
+                    return Some(Asked::InVain(from, number));
+                }
+                // What holds up the question holds up the answer: the stream is at fault, not the peer.
+                outgoing.heard = now;
+                continue;
+            }
+            if outgoing.asked == 0 {
+                outgoing.asked_since = now;
+            }
+            outgoing.asked += 1;
+            outgoing.heard = now;
+            return Some(Asked::Query(BulkQuery { from, lane, number }));
+        }
+        None
     }
 
-    /// The message whose fragment is next for this link, and whether some of it has left.
-    #[must_use]
-    pub fn front(&self, link: LinkNo) -> Option<(&Delivery, bool)> {
-        let outgoing = self.links.get(&link)?.messages.front()?;
-        Some((&outgoing.message, outgoing.next_word > 0))
+    /// When [`Queue::ask`] may have a question.
+    pub(super) fn wake_at(&self) -> LocalTime {
+        let stuck = self.ahead() >= BULK_FRAGMENTS_AHEAD;
+        let first = |queue: &VecDeque<Outgoing>| {
+            let first = queue.iter().find(|m| m.stage != Stage::Void)?;
+            first.is_awaited(stuck).then_some(first.heard + BULK_ASK_AGAIN)
+        };
+        self.sources.values().filter_map(first).min().unwrap_or(LocalTime::MAX)
     }
 
-    /// Calls `send` with the next fragment for this link; `false` when there is none.
-    pub fn next_fragment(&mut self, link: LinkNo, send: impl FnOnce(&Fragment<'_>)) -> bool {
-        let Some(queue) = self.links.get_mut(&link) else { return false };
-        let Some(outgoing) = queue.messages.front_mut() else { return false };
-        let words = &outgoing.message.words;
-        let start = outgoing.next_word.min(words.len());
+    /// A message is over without the peer having said so: it is told. Whether there was one.
+    pub(super) fn give_up(&mut self, now: LocalTime, from: PortId, number: u32) -> bool {
+        let Some(queue) = self.sources.get_mut(&from) else { return false };
+        let is_it = |m: &Outgoing| m.message.number == number && m.stage != Stage::Void;
+        let Some(at) = queue.iter().position(is_it) else { return false };
+        let Some(outgoing) = queue.get_mut(at) else { return false };
+        self.messages -= 1;
+        self.words -= outgoing.forget_words();
+        *outgoing = Outgoing::new(now, void(from, number), Stage::Void);
+        true
+    }
+
+    /// The messages of a source, or of all, that are not over: source and number.
+    pub(super) fn pending(&self, only: Option<PortId>) -> Vec<(PortId, u32)> {
+        let of = self.sources.iter().filter(|(from, _)| only.is_none_or(|o| o == **from));
+        let pending = of.flat_map(|(from, queue)| {
+            queue.iter().filter(|m| m.stage != Stage::Void).map(|m| (*from, m.message.number))
+        });
+        pending.collect()
+    }
+
+    /// Of a message that is not over: whether something of it has left.
+    pub(super) fn is_begun(&self, from: PortId, number: u32) -> bool {
+        let queue = self.sources.get(&from).into_iter().flatten();
+        queue.filter(|m| m.message.number == number).any(|m| m.stage != Stage::Waiting)
+    }
+
+    /// The connection is a new one: what was begun goes on when the peer has said where. The questions.
+    pub(super) fn resume(&mut self, now: LocalTime, lane: u16) -> Vec<BulkQuery> {
+        let mut queries = Vec::new();
+        for (from, queue) in &mut self.sources {
+            for outgoing in queue.iter_mut() {
+                // The events it came after were numbered on the old one.
+                outgoing.message.after = 0;
+                (outgoing.heard, outgoing.asked) = (now, 0);
+                if !matches!(outgoing.stage, Stage::Waiting | Stage::Void) {
+                    outgoing.on_hold = outgoing.stage != Stage::Reassembled;
+                    (outgoing.asked, outgoing.asked_since) = (1, now);
+                    queries.push(BulkQuery { from: *from, lane, number: outgoing.message.number });
+                }
+            }
+        }
+        queries
+    }
+
+    /// Fragments that left and of which the peer has not said that they are there.
+    fn ahead(&self) -> u32 {
+        let begun = self.sources.values().flatten();
+        begun
+            .filter(|m| m.stage != Stage::Reassembled)
+            .map(|m| m.next.saturating_sub(m.there))
+            .sum()
+    }
+
+    /// The peer misses a message that is over here: it is told that all before the next one is.
+    fn explain(&mut self, now: LocalTime, ack: &BulkAck) {
+        let Some(queue) = self.sources.get_mut(&ack.from) else { return };
+        let Some(first) = queue.front_mut().filter(|m| m.stage != Stage::Void) else { return };
+        let number = match first.message.number {
+            1 => u32::MAX,
+            n => n - 1,
+        };
+        for m in queue.iter_mut() {
+            m.rewind(0);
+        }
+        queue.push_front(Outgoing::new(now, void(ack.from, number), Stage::Void));
+    }
+
+    fn put(&mut self, outgoing: Outgoing) {
+        self.sources.entry(outgoing.message.from).or_default().push_back(outgoing);
+    }
+
+    fn remove(&mut self, from: PortId, at: usize) {
+        if let Some(gone) = self.sources.get_mut(&from).and_then(|queue| queue.remove(at)) {
+            self.messages -= 1;
+            self.words -= gone.message.words.len();
+        }
+        self.tidy(from);
+    }
+
+    fn tidy(&mut self, from: PortId) {
+        if self.sources.get(&from).is_some_and(VecDeque::is_empty) {
+            self.sources.remove(&from);
+        }
+    }
+}
+
+/// What is to be done about a message of which the peer says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Ask this.
+    Query(BulkQuery),
+    /// It was asked often enough.
+    InVain(PortId, u32),
+}
+
+impl Outgoing {
+    fn new(now: LocalTime, message: Delivery, stage: Stage) -> Self {
+        Self {
+            length: message.words.len(),
+            message,
+            stage,
+            next: 0,
+            there: 0,
+            heard: now,
+            asked: 0,
+            asked_since: now,
+            on_hold: false,
+        }
+    }
+
+    const fn is_unsent(&self) -> bool {
+        matches!(self.stage, Stage::Waiting | Stage::Sending | Stage::Void)
+    }
+
+    /// Whether it is the peer's turn to speak of it. `stuck`: so much has left that nothing more may.
+    const fn is_awaited(&self, stuck: bool) -> bool {
+        match self.stage {
+            Stage::Sent | Stage::Reassembled => true,
+            Stage::Sending => stuck || self.on_hold,
+            Stage::Waiting | Stage::Void => false,
+        }
+    }
+
+    fn fragments(&self) -> u32 {
+        u32::try_from(self.length.div_ceil(FRAGMENT_WORDS).max(1)).unwrap_or(u32::MAX)
+    }
+
+    fn arrived(&mut self, next: u32) -> Step {
+        self.there = self.there.max(next.min(self.next));
+        Step::Arrived((self.there as usize * FRAGMENT_WORDS).min(self.length), self.length)
+    }
+
+    fn rewind(&mut self, next: u32) {
+        if matches!(self.stage, Stage::Sending | Stage::Sent) {
+            let next = next.min(self.next);
+            (self.next, self.there, self.stage, self.on_hold) = (next, next, Stage::Sending, false);
+        }
+    }
+
+    /// The peer has all of it, or needs none of it. How many words are kept no more.
+    fn forget_words(&mut self) -> usize {
+        let kept = self.message.words.len();
+        self.message.words = Arc::from([]);
+        (self.stage, self.there, self.next) = (Stage::Reassembled, 0, 0);
+        kept
+    }
+
+    fn write(&self, lane: u16, send: impl FnOnce(&Fragment<'_>)) {
+        let Delivery { from, to, number, after, ref words } = self.message;
+        let start = (self.next as usize * FRAGMENT_WORDS).min(words.len());
         let end = (start + FRAGMENT_WORDS).min(words.len());
-        let last = end == words.len();
+        let cancelled = self.stage == Stage::Void;
+        let flags = FragmentFlags { last: !cancelled && end == words.len(), cancelled };
         let mut data = [0; FRAGMENT_DATA_MAX];
         let filled = 4 * (end - start);
         for (bytes, word) in data.as_chunks_mut::<4>().0.iter_mut().zip(&words[start..end]) {
             *bytes = word.to_be_bytes();
         }
-        send(&Fragment {
-            from: outgoing.message.from,
-            to: outgoing.message.to,
-            number: outgoing.message.number,
-            after: outgoing.message.after,
-            index: u32::try_from(start / FRAGMENT_WORDS).unwrap_or(u32::MAX),
-            flags: FragmentFlags { last, cancelled: false },
-            data: &data[..filled],
-        });
-        outgoing.next_word = end;
-        if last && let Some(gone) = queue.messages.pop_front() {
-            queue.words -= gone.message.words.len();
-        }
-        true
-    }
-
-    /// How many messages wait for this link, and how many words they have together.
-    #[must_use]
-    pub fn queued(&self, link: LinkNo) -> (usize, usize) {
-        self.links.get(&link).map_or((0, 0), |q| (q.messages.len(), q.words))
-    }
-
-    /// The link is gone, and what waited for it.
-    pub fn drop_link(&mut self, link: LinkNo) {
-        self.links.remove(&link);
+        let (index, data) = (self.next, &data[..filled]);
+        send(&Fragment { from, to, number, after, index, flags, lane, data });
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bridge::Endpoint;
-    use crate::data::bulk::receiver::{Received, Receiver};
-    use crate::midi::Ump;
-    use crate::seq::SeqNo;
-
-    const PEER: LinkNo = LinkNo(1);
-
-    fn packet(form: u32, n: u32) -> Ump {
-        Ump::from_words(&[0x3000_0000 | form << 20 | 6 << 16 | (n & 0x7F7F), n & 0x7F7F_7F7F])
-            .unwrap()
-    }
-
-    fn send(sender: &mut Sender, packets: &[Ump]) {
-        let from = PortId(1);
-        for packet in packets {
-            assert_eq!(sender.piece(BulkPiece::Packet { from, packet: *packet }), None);
-        }
-        let sink = Endpoint::remote(PEER, PortId(7));
-        let after = SeqNo::new(5);
-        sender.piece(BulkPiece::Whole { from, group: 0, sink, number: 1, after });
-        sender.piece(BulkPiece::End { from, group: 0 });
-    }
-
-    fn message(packets: u32) -> Vec<Ump> {
-        let last = packets - 1;
-        (0..packets)
-            .map(|n| {
-                packet(
-                    if packets == 1 {
-                        0
-                    } else {
-                        [1, 2, 3][usize::from(n > 0) + usize::from(n == last)]
-                    },
-                    n,
-                )
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_message_of_any_length_comes_out_whole() {
-        for packets in [1, 2, 127, 128, 129, 1000] {
-            let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
-            let sent = message(packets);
-            send(&mut sender, &sent);
-            let mut got = vec![];
-            while sender.next_fragment(PEER, |f| got.push(receiver.fragment(f))) {}
-            let (last, before) = got.split_last().unwrap();
-            assert!(before.iter().all(|r| *r == Received::More));
-            let Received::Whole(d) = last else { panic!("{last:?}") };
-            let words: Vec<u32> = sent.iter().flat_map(|p| p.words().to_vec()).collect();
-            assert_eq!((&*d.words, d.to, d.number, d.after), (&*words, PortId(7), 1, 5));
-            assert!(!sender.has_fragment(PEER));
-        }
-    }
-
-    #[test]
-    fn a_missing_or_foreign_fragment_drops_the_message_and_nothing_else() {
-        let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
-        send(&mut sender, &message(400));
-        let (mut n, mut got) = (0, vec![]);
-        while sender.next_fragment(PEER, |f| {
-            n += 1;
-            if n != 2 {
-                got.push(receiver.fragment(f));
-            }
-        }) {}
-        assert_eq!(got, [Received::More, Received::Dropped, Received::Dropped]);
-        send(&mut sender, &message(1));
-        assert!(sender.next_fragment(PEER, |f| {
-            assert!(matches!(receiver.fragment(f), Received::Whole(_)));
-        }));
-    }
-
-    #[test]
-    fn a_new_beginning_cancels_what_was_begun() {
-        let mut sender = Sender::default();
-        let from = PortId(1);
-        sender.piece(BulkPiece::Packet { from, packet: packet(1, 9) });
-        send(&mut sender, &message(1));
-        let mut words = 0;
-        while sender.next_fragment(PEER, |f| words += f.data.len() / 4) {}
-        assert_eq!(words, 2);
-    }
+fn void(from: PortId, number: u32) -> Delivery {
+    Delivery { from, to: PortId::NONE, number, after: 0, words: [].into() }
 }

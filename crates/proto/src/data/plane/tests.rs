@@ -1,6 +1,7 @@
 //! Nothing that the plane holds grows, whatever passes through it.
 
 use super::*;
+use crate::data::bulk::Delivery;
 use crate::data::counters::LinkCounters;
 use crate::random::Random;
 use crate::time::Span;
