@@ -17,6 +17,7 @@ use midip2p_midi::{Ump, sysex7};
 use midip2p_proto::bridge::ToData;
 use midip2p_proto::config::RING_EVENTS;
 use midip2p_proto::data::bulk::Delivery;
+use midip2p_proto::data::bulk::lane::Came;
 use midip2p_proto::id::PortId;
 
 use lane::{Half, KEYS, LINK, SYNTH, pair};
@@ -96,7 +97,7 @@ fn sysex_goes_out_in_pieces_and_comes_in_whole() {
     assert!(halves[0].pieces.slots() >= dump.len());
     let words: Arc<[u32]> = dump.iter().flat_map(|p| p.words().to_vec()).collect();
     let delivery = Delivery { from: PortId(9), to: SYNTH, number: 1, after: 0, words };
-    assert!(halves[1].deliveries.push((LINK, delivery)).is_ok());
+    assert!(halves[1].deliveries.push((LINK, Came::Whole(delivery))).is_ok());
     until(&halves, &mut sink, |heard| heard == dump.len());
     halves.iter_mut().for_each(Half::clear);
 }
@@ -108,11 +109,11 @@ fn links_and_programs_that_come_and_go() {
         let (mut source, mut sink) = ends(&halves);
         assert_no_alloc(|| source.send(clock::now(), note(true, 60)));
         until(&halves, &mut sink, |heard| heard == 1);
-        halves[1].tell(Command::Data(ToData::LinkDown { link: LINK }));
+        halves[1].tell(Command::Data(ToData::LinkDown { link: LINK, kept: false }));
         // What it held is released.
         until(&halves, &mut sink, |heard| heard == 1);
         halves[1].link_up();
-        halves[0].tell(Command::Data(ToData::LinkDown { link: LINK }));
+        halves[0].tell(Command::Data(ToData::LinkDown { link: LINK, kept: false }));
         halves[0].link_up();
         halves[0].route();
         drop((source, sink));

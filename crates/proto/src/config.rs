@@ -234,6 +234,10 @@ pub const BULK_ASK_AGAIN: Span = Span::from_s(1);
 /// …so many times; then the message has failed.
 pub const BULK_ASKED_MOST: u32 = 3;
 
+/// …if it is known that the peer has read what left after the first question: else the stream is at fault,
+/// which is given up sooner than this.
+pub const BULK_UNPROVEN: Span = Span::from_s(30);
+
 /// How long bulk messages for a peer whose link broke are kept for its return.
 pub const BULK_KEPT_FOR: Span = Span::from_s(60);
 

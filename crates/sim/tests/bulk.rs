@@ -3,6 +3,7 @@
 use midip2p_proto::config::BULK_WORDS_MAX;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::{Direction, PortIdentity};
+use midip2p_proto::id::PortId;
 use midip2p_proto::midi::sysex7::{self, Part};
 use midip2p_proto::node::NodeInput;
 use midip2p_proto::time::Span;
@@ -101,6 +102,56 @@ fn a_link_that_breaks_in_the_middle_leaves_no_half_dump() -> Result<(), String> 
 }
 
 #[test]
+fn dumps_come_whole_once_and_in_order_however_often_the_link_breaks() -> Result<(), String> {
+    seeds::each(|seed| {
+        let (mut w, mac, pc) = pair(Path { stream_rate: 300_000, ..Path::wifi_lossy() }, seed)?;
+        let port = w.hosts[mac].source("Synth @ pc").ok_or("the mirror is there")?;
+        for n in 0..12u8 {
+            let length = usize::try_from(w.random.below(30_000)).unwrap_or(0);
+            let data = [&[n][..], &dump(seed + u64::from(n), length)].concat();
+            if w.hosts[mac].source("Synth @ pc").is_none() {
+                // It has been away for so long that its mirror is gone.
+                w.join(mac, pc);
+            }
+            w.run_until(Span::from_s(20), "a mirror", |w| {
+                w.hosts[mac].source("Synth @ pc").is_some()
+            })?;
+            expect(w.sysex(mac, "Synth @ pc", 2, &data), "the mirror is there")?;
+            let pause = i64::try_from(w.random.below(400)).unwrap_or(0);
+            w.run(Span::from_ms(pause))?;
+            match n % 4 {
+                // Two are given while the cable is out, one of them after both have noticed.
+                1 => w.part(mac, pc),
+                2 => w.run(Span::from_ms(3_500))?,
+                3 => {
+                    let out = i64::try_from(w.random.below(3_000)).unwrap_or(0);
+                    w.run(Span::from_ms(out))?;
+                    w.join(mac, pc);
+                }
+                _ => {}
+            }
+        }
+        w.run_until(Span::from_s(50), "all is over", |w| of_port(w, mac, port) == 0)?;
+        quiet(&mut w)?;
+        w.checkers.all_arrived(&place(pc, "Synth"), 2)
+    })
+}
+
+#[test]
+fn a_dump_for_a_peer_that_stays_away_fails_after_a_minute_and_not_before() -> Result<(), String> {
+    let (mut w, mac, pc) = pair(Path { stream_rate: 100_000, ..Path::wifi() }, 1)?;
+    let port = w.hosts[mac].source("Synth @ pc").ok_or("the mirror is there")?;
+    expect(w.sysex(mac, "Synth @ pc", 2, &dump(1, 100_000)), "the mirror is there")?;
+    w.run(Span::from_ms(300))?;
+    w.part(mac, pc);
+    w.run(Span::from_s(60))?;
+    expect(of_port(&w, mac, port) == 1, "it is kept for a minute")?;
+    w.run(Span::from_s(6))?;
+    let failed = w.hosts[mac].node.as_ref().map(|n| n.lanes().failed);
+    expect(failed == Some(1) && of_port(&w, mac, port) == 0, "then it has failed")
+}
+
+#[test]
 fn a_device_that_takes_nothing_for_a_while_gets_all_in_order() -> Result<(), String> {
     seeds::each(|seed| {
         let (mut w, mac, pc) = pair(Path::wifi(), seed)?;
@@ -118,10 +169,12 @@ fn a_device_that_takes_nothing_for_a_while_gets_all_in_order() -> Result<(), Str
 
 /// How much of what a source gave is under way.
 fn under_way(w: &World, host: usize, source: &str) -> u64 {
-    let (Some(node), Some(port)) = (&w.hosts[host].node, w.hosts[host].source(source)) else {
-        return 0;
-    };
-    node.counters().1[usize::from(port.0)].in_flight.read()
+    w.hosts[host].source(source).map_or(0, |port| of_port(w, host, port))
+}
+
+fn of_port(w: &World, host: usize, port: PortId) -> u64 {
+    let node = w.hosts[host].node.as_ref();
+    node.map_or(0, |node| node.counters().1[usize::from(port.0)].in_flight.read())
 }
 
 /// Gives 400 messages of 4 KB for "Synth" on `pc`, whose device takes next to nothing at first.

@@ -12,6 +12,7 @@ mod panic;
 mod peers;
 mod ping;
 mod ports;
+mod progress;
 
 mod monitor;
 mod play;

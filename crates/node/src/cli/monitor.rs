@@ -208,7 +208,12 @@ fn say_status(status: &Status) {
             count(usize::try_from(*messages).unwrap_or(usize::MAX), "message")
         ),
         Status::Error(why) => eprintln!("warning: the node says: {why}"),
-        Status::Ready | Status::Flushed { .. } | Status::Other => {}
+        Status::Ready
+        | Status::Flushed { .. }
+        | Status::Progress { .. }
+        | Status::Undelivered { .. }
+        | Status::Cancelled(_)
+        | Status::Other => {}
     }
 }
 

@@ -17,6 +17,7 @@ use super::exit::{Exit, bad_input};
 use super::inbox::{Inbox, Input};
 use super::lines;
 use super::output;
+use super::progress::Progress;
 use super::socket::{PortRequest, Socket, Status, gone, signal_exit};
 use super::text::escape;
 
@@ -95,17 +96,35 @@ pub(super) fn run(args: &SendArgs) -> anyhow::Result<Exit> {
         socket.send_if_any(&checked.take(), &inbox)?;
         None
     };
-    // A signal asks for an end, not for the loss of what was sent.
-    let missing = socket.flush_and_wait(&mut inbox)?.unwrap_or(0);
+    let mut progress = Progress::new(args.json);
+    // A signal asks for an end, not for the loss of what was sent; but a file is not wanted any more.
+    let waited = socket.flush_and_watch(&mut inbox, |status| progress.take(status))?;
+    progress.end();
+    if waited.is_none() && !args.file.is_empty() {
+        return cancel(&mut socket, &mut inbox, args.json);
+    }
+    let missing = waited.unwrap_or(0);
     if args.json {
         let line = json!({ "event": "done", "sent": checked.good, "bad": checked.bad, "missing": missing });
         output::all(format!("{line}\n").as_bytes())?;
     }
     if missing > 0 {
-        anyhow::bail!("{missing} messages were not acknowledged; see `midip2p peers`");
+        anyhow::bail!("{missing} messages did not arrive; see `midip2p peers`");
     }
     let bad = if checked.bad > 0 { Exit::BadInput } else { Exit::Fine };
     Ok(exit.or_else(|| inbox.signal().map(|_| signal_exit(&inbox))).unwrap_or(bad))
+}
+
+/// A signal came while files were on their way.
+fn cancel(socket: &mut Socket, inbox: &mut Inbox, json: bool) -> anyhow::Result<Exit> {
+    let cancelled = socket.cancel(inbox)?.unwrap_or(0);
+    if json {
+        let line = json!({ "event": "cancelled", "messages": cancelled });
+        output::all(format!("{line}\n").as_bytes())?;
+    } else {
+        eprintln!("cancelled: {cancelled} messages did not arrive, or not all of them was played");
+    }
+    Ok(signal_exit(inbox))
 }
 
 impl Socket {

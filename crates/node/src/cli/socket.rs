@@ -180,16 +180,39 @@ impl Socket {
         self.send(&json!({ "command": "flush" }).to_string(), inbox)
     }
 
-    /// Flushes, and waits; how many messages were not acknowledged after all. `None` when a signal
-    /// came first. What else comes meanwhile is passed over.
-    pub(super) fn flush_and_wait(&mut self, inbox: &mut Inbox) -> anyhow::Result<Option<u64>> {
+    /// Cancels the SysEx that is under way; how many messages that were, if the node says so in time.
+    pub(super) fn cancel(&mut self, inbox: &mut Inbox) -> anyhow::Result<Option<u64>> {
+        self.send(&json!({ "command": "cancel" }).to_string(), inbox)?;
+        let deadline = clock::now() + LAST_WRITE;
+        loop {
+            match inbox.next_until(deadline) {
+                Some(Input::Text(number, text)) if number == self.number => {
+                    if let Some(Status::Cancelled(messages)) = Status::of(&text) {
+                        return Ok(Some(messages));
+                    }
+                }
+                Some(Input::Closed(number, _)) if number == self.number => return Ok(None),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Flushes, and waits; how many messages did not arrive after all. `None` when a signal came first.
+    /// `watch` is shown what the node says meanwhile.
+    pub(super) fn flush_and_watch(
+        &mut self,
+        inbox: &mut Inbox,
+        mut watch: impl FnMut(&Status),
+    ) -> anyhow::Result<Option<u64>> {
         self.flush(inbox)?;
         loop {
             match inbox.next() {
                 Input::Text(number, text) if number == self.number => match Status::of(&text) {
                     Some(Status::Flushed { missing }) => return Ok(Some(missing)),
                     Some(Status::Error(why)) => bail!("the node refused a message: {why}"),
-                    _ => {}
+                    Some(status) => watch(&status),
+                    None => {}
                 },
                 Input::Closed(number, why) if number == self.number => return Err(gone(&why)),
                 Input::Signal => return Ok(None),
@@ -209,6 +232,26 @@ pub(super) enum Status {
         /// Messages that nobody acknowledged.
         missing: u64,
     },
+    /// A long message is on its way: so much of it is there.
+    Progress {
+        /// For whom.
+        to: String,
+        /// Bytes of its packets that are there.
+        bytes: u64,
+        /// All its bytes.
+        of: u64,
+    },
+    /// A SysEx did not arrive; harmless to print.
+    Undelivered {
+        /// For whom it was.
+        to: String,
+        /// How it ended, in one word.
+        end: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// So many messages were cancelled, as asked.
+    Cancelled(u64),
     /// We were too slow to hear all; so many messages were lost.
     Lost(u64),
     /// Something is wrong; harmless to print.
@@ -226,10 +269,18 @@ impl Status {
         }
         let value: Value = serde_json::from_str(line).ok()?;
         let number = |key| value.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let text = |key| escape(value.get(key).and_then(Value::as_str).unwrap_or("this node"));
         Some(match value.get("status").and_then(Value::as_str)? {
             "ready" => Self::Ready,
             "flushed" => Self::Flushed { missing: number("missing") },
             "lost" => Self::Lost(number("messages")),
+            "cancelled" => Self::Cancelled(number("messages")),
+            "progress" => {
+                Self::Progress { to: text("to"), bytes: number("bytes"), of: number("of") }
+            }
+            "undelivered" => {
+                Self::Undelivered { to: text("to"), end: text("end"), why: text("error") }
+            }
             "error" => {
                 Self::Error(escape(value.get("error").and_then(Value::as_str).unwrap_or("")))
             }

@@ -9,6 +9,7 @@
 //! that sends as fast as it can is paced by them. `{"command":"flush"}` is answered when everything was
 //! acknowledged. The node sends what arrives, and words of its own, which have a `status` and no `type`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::Json;
@@ -23,7 +24,7 @@ use super::Context;
 use crate::node::Shared;
 use crate::session::asked::Asked;
 use crate::session::names::NotFound;
-use crate::session::{Session, TEXT_MAX, error};
+use crate::session::{Canceller, Session, TEXT_MAX, error};
 
 /// Texts that wait for a program; then what it hears waits, and at last the oldest go.
 const TEXTS: usize = 64;
@@ -61,14 +62,34 @@ async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
             return;
         }
     };
+    let mut waiting = VecDeque::new();
     loop {
-        tokio::select! {
-            text = incoming.recv() => match text {
-                Some(text) => session.take(&text).await,
-                None => break,
+        let text = match waiting.pop_front() {
+            Some(text) => text,
+            None => tokio::select! {
+                text = incoming.recv() => match text {
+                    Some(text) => text,
+                    None => break,
+                },
+                // The program cannot be written to any more: it is gone.
+                () = texts.closed() => break,
             },
-            // The program cannot be written to any more: it is gone.
-            () = texts.closed() => break,
+        };
+        let canceller = session.canceller();
+        let taking = session.take(&text);
+        tokio::pin!(taking);
+        // A dump may take long; whoever does not want it any more is heard meanwhile.
+        loop {
+            tokio::select! {
+                () = &mut taking => break,
+                Some(next) = incoming.recv(), if waiting.len() < TAKEN => {
+                    if Canceller::is_meant(&next) {
+                        canceller.cancel().await;
+                    } else {
+                        waiting.push_back(next);
+                    }
+                }
+            }
         }
     }
     session.close().await;

@@ -31,6 +31,7 @@ pub(crate) mod asked;
 pub mod names;
 
 mod listener;
+mod news;
 mod player;
 
 pub mod client;
@@ -54,6 +55,7 @@ pub(crate) struct Session {
     opened: Vec<Opened>,
     player: Option<Player>,
     listening: Option<JoinHandle<()>>,
+    telling: Option<JoinHandle<()>>,
 }
 
 impl Session {
@@ -80,10 +82,14 @@ impl Session {
         let listening = ends
             .sink
             .map(|sink| tokio::spawn(listener::run(sink, Arc::clone(shared), texts.clone())));
+        let telling = ends.source.as_ref().map(|(end, _)| {
+            let (heard, shared) = (shared.news.subscribe(), Arc::clone(shared));
+            tokio::spawn(news::run(heard, end.port, shared, texts.clone()))
+        });
         let player =
             ends.source.map(|(end, source)| Player::new(end.port, source, Arc::clone(shared)));
         let (shared, texts) = (Arc::clone(shared), texts.clone());
-        Ok(Self { shared, texts, opened, player, listening })
+        Ok(Self { shared, texts, opened, player, listening, telling })
     }
 
     /// Takes a text: records, or a command. It comes back when there is room for the next.
@@ -98,15 +104,47 @@ impl Session {
         }
     }
 
+    /// What cancels the SysEx of this program, also while [`Session::take`] waits for it.
+    pub(crate) fn canceller(&self) -> Canceller {
+        let port = self.player.as_ref().map(Player::port);
+        Canceller { port, shared: Arc::clone(&self.shared), texts: self.texts.clone() }
+    }
+
     /// The program is gone, or done: what it left sounding ends, its ports go.
     pub(crate) async fn close(self) {
         if let Some(player) = self.player {
             player.let_go().await;
         }
         close_ports(&self.opened, &self.shared).await;
-        if let Some(listening) = self.listening {
-            listening.abort();
+        for task in self.listening.into_iter().chain(self.telling) {
+            task.abort();
         }
+    }
+}
+
+/// Cancels what a program has under way.
+pub(crate) struct Canceller {
+    port: Option<PortId>,
+    shared: Arc<Shared>,
+    texts: mpsc::Sender<String>,
+}
+
+impl Canceller {
+    /// Whether a text is the command to cancel.
+    pub(crate) fn is_meant(text: &str) -> bool {
+        // Records are longer, or no commands.
+        text.len() <= 64
+            && serde_json::from_str::<serde_json::Value>(text)
+                .is_ok_and(|word| word.get("command").is_some_and(|c| c == "cancel"))
+    }
+
+    /// Cancels it, and tells the program how many messages that were.
+    pub(crate) async fn cancel(&self) {
+        let messages = match self.port {
+            Some(port) => player::cancel(port, &self.shared).await,
+            None => 0,
+        };
+        let _ = self.texts.send(player::cancelled(messages)).await;
     }
 }
 

@@ -83,6 +83,11 @@ impl Player {
         }
     }
 
+    /// Where it plays.
+    pub(super) const fn port(&self) -> PortId {
+        self.port
+    }
+
     /// The program is gone: ends what it left sounding.
     pub(super) async fn let_go(mut self) {
         while let Some(message) = self.held.release_any() {
@@ -157,7 +162,7 @@ impl Player {
             "cancel" => {
                 let cancelled = self.cancel().await;
                 let _ = self.failed();
-                json!({ "status": "cancelled", "messages": cancelled }).to_string()
+                self::cancelled(cancelled)
             }
             other => {
                 let error =
@@ -174,9 +179,7 @@ impl Player {
         while self.source.waiting() > 0 && !self.source.is_closed() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let (cancelled, done) = oneshot::channel();
-        let _ = self.shared.bulk.send(BulkInput::Cancel(self.port, cancelled)).await;
-        done.await.unwrap_or(0)
+        cancel(self.port, &self.shared).await
     }
 
     /// Waits until nothing is under way, as long as something moves; how much still is.
@@ -256,6 +259,18 @@ impl Player {
         let sent = self.shared.ports.get(usize::from(self.port.0));
         waiting + sent.map_or(0, |p| p.in_flight.read())
     }
+}
+
+/// Cancels the SysEx that a port has under way; how many messages.
+pub(super) async fn cancel(port: PortId, shared: &Shared) -> usize {
+    let (cancelled, done) = oneshot::channel();
+    let _ = shared.bulk.send(BulkInput::Cancel(port, cancelled)).await;
+    done.await.unwrap_or(0)
+}
+
+/// The word for that.
+pub(super) fn cancelled(messages: usize) -> String {
+    json!({ "status": "cancelled", "messages": messages }).to_string()
 }
 
 /// Whether a number still falls.

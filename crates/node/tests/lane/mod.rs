@@ -15,7 +15,7 @@ use midip2p::realtime::{Carried, Command};
 use midip2p::transport::Datagrams;
 use midip2p_proto::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
 use midip2p_proto::config::Config;
-use midip2p_proto::data::bulk::Delivery;
+use midip2p_proto::data::bulk::lane::Came;
 use midip2p_proto::data::counters::{LinkCounters, PlaneCounters, PortCounters};
 use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
@@ -80,7 +80,7 @@ pub(crate) struct Half {
     pub(crate) ports: Arc<[PortCounters]>,
     pub(crate) link: Arc<LinkCounters>,
     pub(crate) commands: Producer<Command>,
-    pub(crate) deliveries: Producer<(LinkNo, Delivery)>,
+    pub(crate) deliveries: Producer<(LinkNo, Came)>,
     pub(crate) words: Consumer<ToControl>,
     pub(crate) pieces: Consumer<BulkPiece>,
     pub(crate) discards: Consumer<Discard>,

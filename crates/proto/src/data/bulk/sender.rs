@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Delivery;
-use crate::config::{BULK_ASK_AGAIN, BULK_ASKED_MOST, BULK_FRAGMENTS_AHEAD};
+use crate::config::{BULK_ASK_AGAIN, BULK_ASKED_MOST, BULK_FRAGMENTS_AHEAD, BULK_UNPROVEN};
 use crate::id::PortId;
 use crate::time::LocalTime;
 use crate::wire::{BulkAck, BulkQuery, BulkState, FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
@@ -206,7 +206,8 @@ impl Queue {
             }
             let number = outgoing.message.number;
             if outgoing.asked >= BULK_ASKED_MOST {
-                let is_silent = proven.is_none_or(|proven| proven >= outgoing.asked_since);
+                let is_silent = proven.is_some_and(|proven| proven >= outgoing.asked_since)
+                    || now - outgoing.asked_since >= BULK_UNPROVEN;
                 if is_silent {
                     return Some(Asked::InVain(from, number));
                 }

@@ -24,6 +24,8 @@ pub fn conflicts(newer: &Ump, older: &Ump) -> bool {
     pair_conflicts(new, old)
         || pair_conflicts(old, new)
         || (before_note(old) && matches!(new, Meaning::NoteOn { .. }))
+        // What both leave, the newer one leaves in its own protocol.
+        || (new == old && newer.message_type() != older.message_type())
 }
 
 /// Whether the older message may be left out because the newer one, of the same continuous value,

@@ -67,6 +67,8 @@ proptest! {
 
 #[test]
 fn known_pairs_conflict_or_coalesce_or_do_not() {
+    let reset_2 = Ump::from_words(&[0x40B0_7900, 0]).unwrap();
+    assert!(conflicts(&reset_2, &Ump::midi1(0, 0xB0, 121, 0)), "of two protocols");
     let m = |status, a, b| Ump::midi1(0, status, a, b);
     let (on, off) = (m(0x90, 60, 1), m(0x80, 60, 1));
     for (newer, older, want) in [
