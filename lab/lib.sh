@@ -293,6 +293,18 @@ openmsx() {
   [ "${#openmsx[@]}" = 31 ] || fail "openttd-openmsx has ${#openmsx[@]} files, not 31"
 }
 
+# hexter: the file with the DX7 banks of Debian's hexter in $hexter, fetched once; fails where it cannot be.
+hexter() {
+  local kept=$(lab_kept)/hexter
+  if ! compgen -G "$kept/*.deb" >/dev/null; then
+    mkdir -p "$kept"
+    (cd "$kept" && apt-get -qq -o APT::Sandbox::User=root download hexter) >"$OUT/apt.err" 2>&1 || return 1
+  fi
+  [ -d "$kept/usr" ] || dpkg -x "$kept"/*.deb "$kept" || return 1
+  hexter=$(find "$kept" -name 'dx7_roms.dx7' | head -n 1)
+  [ -n "$hexter" ]
+}
+
 # midi_msg: the files of crate midi-msg's tests in the array `midi_msg`; fails where cargo cannot fetch it.
 midi_msg() {
   local kept=$(lab_kept)/midi-msg

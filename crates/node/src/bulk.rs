@@ -107,7 +107,11 @@ impl Bulk {
                     Some(input) => {
                         self.take(input);
                         // What came meanwhile is taken with it: one turn for a burst.
-                        while self.waiting.len() < WAITING && let Ok(input) = inbox.try_recv() {
+                        for _ in 0..INBOX {
+                            if self.waiting.len() >= WAITING {
+                                break;
+                            }
+                            let Ok(input) = inbox.try_recv() else { break };
                             self.take(input);
                         }
                     }
@@ -115,6 +119,7 @@ impl Bulk {
                 },
                 () = woken => {}
                 () = left => {}
+                // Until the lanes want to be called, and no longer.
                 () = tokio::time::sleep(pause), if wake_at != LocalTime::MAX => self.ask(),
             }
         }
@@ -135,6 +140,9 @@ impl Bulk {
         let now = clock::now();
         while let Ok(piece) = self.handle.pieces.pop() {
             self.lanes.piece(now, piece);
+        }
+        while let Some((from, number)) = self.lanes.next_local_cancel() {
+            self.waiting.push_back((LinkNo::LOCAL, Came::Cancel(from, number)));
         }
         while self.waiting.len() < WAITING
             && let Some(message) = self.lanes.next_local()
@@ -203,6 +211,8 @@ impl Bulk {
     fn take(&mut self, input: BulkInput) {
         match input {
             BulkInput::Linked(conn, link, peer, tunnel) => {
+                // What the plane gave under that number before is another peer's.
+                self.turn();
                 self.lanes.linked(clock::now(), link, peer);
                 self.links.insert(link, (conn, tunnel));
             }
@@ -211,6 +221,7 @@ impl Bulk {
                 self.links.remove(&link);
             }
             BulkInput::Forgotten(link, end) => {
+                self.turn();
                 self.links.remove(&link);
                 self.lanes.forgotten(link, end);
             }

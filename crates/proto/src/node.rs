@@ -234,6 +234,9 @@ impl Node {
                 Output::Discard(_) => continue,
                 Output::WakeAt(at) => at,
             };
+            while let Some((from, number)) = self.lanes.next_local_cancel() {
+                self.plane.cancel_bulk(Endpoint::local(from), number);
+            }
             if let Some(delivery) = self.lanes.next_local() {
                 self.plane.handle_bulk(now, LinkNo::LOCAL, delivery);
             } else if let Some(action) = self.control.poll() {

@@ -191,7 +191,7 @@ fn flood(w: &mut World, (host, source): (usize, &str), pc: usize) -> Result<(), 
         w.run(Span::from_ms(300))?;
         expect(under_way(w, host, source) > 300, "what is not played is under way")?;
         w.hosts[pc].stuck.clear();
-        w.run(Span::from_ms(10))?;
+        w.run(Span::from_ms(4))?;
         w.hosts[pc].stuck.insert("Synth".to_owned());
     }
     w.hosts[pc].stuck.clear();

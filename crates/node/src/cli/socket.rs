@@ -25,6 +25,9 @@ use super::text::escape;
 use crate::os::clock;
 use crate::session::names::closest;
 
+/// Longest text taken from a node: a SysEx of 16 MiB as hex digits, and lines beside it.
+const TEXT_MAX: usize = 40 << 20;
+
 /// A node that does not take a connection within this is stuck or gone.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -107,7 +110,11 @@ impl Socket {
         stream.set_read_timeout(Some(CONNECT_WITHIN))?;
         let writer = stream.try_clone()?;
         let url = format!("ws://{at}{}", request.path());
-        let (mut reader, _) = tungstenite::client(url, Half { stream, silent: false })
+        let half = Half { stream, silent: false };
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(TEXT_MAX))
+            .max_frame_size(Some(TEXT_MAX));
+        let (mut reader, _) = tungstenite::client::client_with_config(url, half, Some(config))
             .map_err(|error| refused(error, client, request))?;
         reader.get_mut().silent = true;
         reader.get_mut().stream.set_read_timeout(None)?;

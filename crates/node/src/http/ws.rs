@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -51,6 +52,9 @@ pub(super) async fn open(
         .on_upgrade(move |socket| serve(socket, asked, shared))
 }
 
+/// How long what a program said last may take after it is gone.
+const GONE_PATIENCE: Duration = Duration::from_secs(5);
+
 async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
     let (texts, outbox) = mpsc::channel(TEXTS);
     let (taken, mut incoming) = mpsc::channel(TAKEN);
@@ -82,13 +86,18 @@ async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
         loop {
             tokio::select! {
                 () = &mut taking => break,
-                Some(next) = incoming.recv(), if waiting.len() < TAKEN => {
-                    if Canceller::is_meant(&next) {
+                next = incoming.recv(), if waiting.len() < TAKEN => match next {
+                    Some(next) if Canceller::is_meant(&next) => {
+                        waiting.clear();
                         canceller.cancel().await;
-                    } else {
-                        waiting.push_back(next);
                     }
-                }
+                    Some(next) => waiting.push_back(next),
+                    None => {
+                        // What it holds must not hang for as long as a dump takes.
+                        let _ = tokio::time::timeout(GONE_PATIENCE, &mut taking).await;
+                        break;
+                    }
+                },
             }
         }
     }

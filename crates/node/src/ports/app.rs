@@ -17,7 +17,7 @@ use midip2p_proto::data::classify::{Lane, lane};
 use midip2p_proto::data::realtime::feed::{Feed, Intake, Taken, feed};
 use midip2p_proto::data::realtime::ring::{Gauge, RingStats};
 use midip2p_proto::id::PortId;
-use midip2p_proto::time::LocalTime;
+use midip2p_proto::time::{LocalTime, Span};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{Driver, OutputFull, Torn, Wanted};
@@ -29,6 +29,9 @@ const CLIENTS_MAX: usize = 256;
 
 /// Messages that a reading program may be behind before it loses some.
 const SINK_RING: usize = 16_384;
+
+/// A SysEx waits so long for a program that does not read; then it loses it, as it loses all else.
+const BULK_PATIENCE: Span = Span::from_s(2);
 
 /// Messages taken of one program before the next one's turn.
 const TURN: usize = 64;
@@ -153,6 +156,14 @@ impl AppSink {
         self.ring.pop().ok()
     }
 
+    /// Whether the next message is a packet of a SysEx or the like, which waits for a reader.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_bulk_next(&self) -> bool {
+        self.ring.peek().is_ok_and(|next| lane(&next.message) == Lane::Bulk)
+    }
+
     /// How many messages were lost because this end was too slow.
     ///
     /// Realtime-safe: yes
@@ -164,7 +175,15 @@ impl AppSink {
 
 enum Client {
     Source(Box<Source>),
-    Sink { port: PortId, ring: Producer<AppMessage>, lost: Arc<AtomicU64> },
+    Sink(Sink),
+}
+
+struct Sink {
+    port: PortId,
+    ring: Producer<AppMessage>,
+    lost: Arc<AtomicU64>,
+    /// Since when there is no room.
+    full_since: Option<LocalTime>,
 }
 
 struct Source {
@@ -202,7 +221,7 @@ impl Client {
     fn is_gone(&self) -> bool {
         match self {
             Self::Source(source) => source.intake.is_abandoned() && source.intake.is_empty(),
-            Self::Sink { ring, .. } => ring.is_abandoned(),
+            Self::Sink(sink) => sink.ring.is_abandoned(),
         }
     }
 }
@@ -241,7 +260,7 @@ impl AppPorts {
     pub fn sink(&self, port: PortId) -> Result<AppSink, TooManyClients> {
         let (ring, consumer) = RingBuffer::new(SINK_RING);
         let lost = Arc::<AtomicU64>::default();
-        self.add(Client::Sink { port, ring, lost: Arc::clone(&lost) })?;
+        self.add(Client::Sink(Sink { port, ring, lost: Arc::clone(&lost), full_since: None }))?;
         Ok(AppSink { ring: consumer, lost })
     }
 
@@ -383,18 +402,39 @@ impl Driver for AppDriver {
         source: Endpoint,
         message: Ump,
     ) -> Result<(), OutputFull> {
-        for client in &mut self.clients {
-            if let Client::Sink { port, ring, lost } = client
-                && *port == id
-                && ring.push(AppMessage { at: now, source, message }).is_err()
-            {
-                lost.fetch_add(1, Relaxed);
+        if lane(&message) == Lane::Bulk && has_waiting(sinks(&mut self.clients, id), now) {
+            return Err(OutputFull);
+        }
+        for sink in sinks(&mut self.clients, id) {
+            if sink.ring.push(AppMessage { at: now, source, message }).is_err() {
+                sink.lost.fetch_add(1, Relaxed);
             }
         }
         Ok(())
     }
 
     fn flush(&mut self, _now: LocalTime) {}
+}
+
+/// The programs that hear a port.
+fn sinks(clients: &mut [Client], id: PortId) -> impl Iterator<Item = &mut Sink> {
+    clients.iter_mut().filter_map(move |client| match client {
+        Client::Sink(sink) if sink.port == id => Some(sink),
+        Client::Sink(_) | Client::Source(_) => None,
+    })
+}
+
+/// Whether a program has no room, and has had some so lately that a SysEx waits for it.
+fn has_waiting<'a>(sinks: impl Iterator<Item = &'a mut Sink>, now: LocalTime) -> bool {
+    let mut waits = false;
+    for sink in sinks {
+        if sink.ring.is_full() {
+            waits |= now - *sink.full_since.get_or_insert(now) < BULK_PATIENCE;
+        } else {
+            sink.full_since = None;
+        }
+    }
+    waits
 }
 
 #[cfg(test)]
@@ -444,6 +484,25 @@ mod tests {
             assert!(quick.pop().is_some());
         }
         assert_eq!((slow.lost(), quick.lost()), (7, 0));
+    }
+
+    #[test]
+    fn a_sysex_waits_for_a_slow_program_but_not_for_ever() {
+        let (ports, mut driver, _sweep) = open(&claim());
+        let mut slow = ports.sink(PortId(1)).unwrap();
+        let mut quick = ports.sink(PortId(1)).unwrap();
+        serve(&mut driver);
+        let packet = Ump::from_words(&[0x3026_0102, 0]).unwrap();
+        let mut write = |seconds| {
+            driver.write(LocalTime::ZERO + Span::from_s(seconds), PortId(1), packet).is_ok()
+        };
+        for _ in 0..SINK_RING {
+            assert!(write(0) && quick.pop().is_some());
+        }
+        assert!(!write(1) && !write(2) && quick.pop().is_none(), "nobody gets it twice");
+        assert!(slow.pop().is_some() && write(3) && quick.pop().is_some());
+        assert!(!write(4) && write(7) && quick.pop().is_some(), "one that is stuck loses it");
+        assert_eq!((slow.lost(), quick.lost()), (1, 0));
     }
 
     #[test]

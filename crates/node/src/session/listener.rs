@@ -73,7 +73,10 @@ struct Listener {
 
 impl Listener {
     fn collect(&mut self) {
-        while let Some(message) = self.sink.pop() {
+        // A SysEx waits in the ring, and so its sender, until what came of it was read.
+        while (self.backlog.len() < BACKLOG / 4 || !self.sink.is_bulk_next())
+            && let Some(message) = self.sink.pop()
+        {
             if self.backlog.len() >= BACKLOG {
                 self.backlog.pop_front();
                 self.lost += 1;

@@ -39,6 +39,9 @@ const SYSEX_WITHIN: Duration = Duration::from_millis(100);
 /// How often room is looked for while there is none: an acknowledgement takes about a millisecond.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// How often it is looked for at once, while a SysEx waits, before that.
+const LOOKS: u32 = 1_000;
+
 /// When nothing was acknowledged for this long, a program that wants to know that all has arrived is
 /// told what is missing, and one that waits with a long SysEx goes on.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(10);
@@ -191,8 +194,9 @@ impl Player {
         while quiet < 2 {
             let left = self.under_way();
             quiet = if left == 0 { quiet + 1 } else { 0 };
-            // SysEx is waited for however long it takes: the bulk lane ends each, one way or another.
-            if progress.is_stuck(left, patience) && self.sysex_under_way() == 0 {
+            // Whoever flushes waits for SysEx however long it takes: the bulk lane ends each.
+            let waits = patience == FLUSH_PATIENCE && self.sysex_under_way() > 0;
+            if progress.is_stuck(left, patience) && !waits {
                 return left;
             }
             // Acknowledgements are counted on the real-time thread, which tells nobody.
@@ -221,10 +225,13 @@ impl Player {
         self.sent += 1;
         let _ = self.held.take(Endpoint::local(self.port), &packet);
         let mut progress = Progress::new(u64::MAX);
+        let mut looks = 0;
         loop {
             let under_way = self.under_way();
             self.given_up = self.given_up.min(under_way);
-            if under_way - self.given_up < IN_FLIGHT && self.source.room() > 0 {
+            // Of a SysEx the bulk lane takes all; how much of it is under way was looked at when it began.
+            let is_bulk = lane(&packet) == Lane::Bulk;
+            if (is_bulk || under_way - self.given_up < IN_FLIGHT) && self.source.room() > 0 {
                 // Sent by this thread, where it may: to wake another costs more than to send.
                 let taken =
                     if last { self.source.send(at, packet) } else { self.source.push(at, packet) };
@@ -236,8 +243,15 @@ impl Player {
             if progress.is_stuck(under_way, PATIENCE) {
                 self.given_up = under_way;
             }
-            // As above: what makes room is counted, not signalled.
-            tokio::time::sleep(LOOK_AGAIN).await;
+            // As above: what makes room is counted, not signalled. A ring that is full of packets is empty
+            // again long before a timer is over.
+            if is_bulk && looks < LOOKS {
+                looks += 1;
+                tokio::task::yield_now().await;
+            } else {
+                // Nobody signals that there is room.
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         }
     }
 

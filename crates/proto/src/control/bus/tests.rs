@@ -173,7 +173,7 @@ fn carry_out(bus: &mut Bus, now: &mut LocalTime, version: &mut u32, op: Op) {
             // As the control plane does: an old link ends before a new one begins.
             bus.peer_down(*now, node(n), false);
             // Every third time it has restarted, or was away for too long.
-            if *version % 3 == 0 {
+            if version.is_multiple_of(3) {
                 bus.peer_lost(node(n));
             }
             let domains = if shares { vec!["one".to_owned()] } else { vec![] };

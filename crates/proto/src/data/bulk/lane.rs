@@ -28,12 +28,16 @@ use crate::bridge::{BulkPiece, Endpoint};
 use crate::config::{BULK_MEMORIES, BULK_QUEUED_MAX, BULK_QUEUED_WORDS, BULK_WINDOW};
 use crate::data::counters::PortCounters;
 use crate::id::{BootId, LinkNo, NodeId, PortId};
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Span};
 use crate::wire::{BulkAck, BulkQuery, BulkState, Fragment, Message, Refused};
 
 /// Words that may wait for one link. A peer that sends messages and does not read what is said of them
 /// gets no more than these.
 const WORDS_WAITING: usize = 1024;
+
+/// A message that is at its peer is given up when it was not played in so long, and in twice the time that
+/// a DIN cable takes for all that is there.
+const PLAYING_AT_LEAST: Span = Span::from_s(60);
 
 /// News that nobody took; of more the oldest go.
 const NEWS_WAITING: usize = 4096;
@@ -79,6 +83,8 @@ struct Lane {
     window: Window,
     /// The peer's messages that are being played here.
     playing: BTreeSet<(PortId, u32)>,
+    /// Of these, those of a lane that it has begun anew since: nobody waits for their end.
+    orphans: BTreeSet<(PortId, u32)>,
     /// What the peer is to be told.
     words: VecDeque<Message<'static>>,
     /// When something left of which it is known that the peer has read it.
@@ -89,6 +95,8 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Loop {
     waiting: VecDeque<Delivery>,
+    /// What the plane has of them and is to take back.
+    cancelled: VecDeque<(PortId, u32)>,
     /// All words of what waits.
     words: usize,
     window: Window,
@@ -208,7 +216,7 @@ impl Lanes {
 
     /// The next message from this node to itself, for the plane.
     pub fn next_local(&mut self) -> Option<Delivery> {
-        let Loop { waiting, words, window } = &mut self.local;
+        let Loop { waiting, words, window, .. } = &mut self.local;
         let message = waiting.pop_front_if(|m| window.has_room(m.words.len()))?;
         *words -= message.words.len();
         window.begin(message.from, message.number, message.words.len());
@@ -220,11 +228,11 @@ impl Lanes {
         let lane = self.links.get_mut(&link)?;
         let (from, number) = (fragment.from, fragment.number);
         if lane.receiver.is_other_lane(fragment.lane) {
-            lane.playing.clear();
+            lane.orphans.append(&mut lane.playing);
         }
         // Who keeps to its window has no more under way than that; the places of the node that plays are
         // for all.
-        let has_room = lane.playing.len() < BULK_WINDOW;
+        let has_room = lane.playing.len() + lane.orphans.len() < BULK_WINDOW;
         let Lane { receiver, words, .. } = lane;
         match receiver.fragment(fragment, has_room, |ack| say(words, Message::BulkAck(ack))) {
             Received::More => None,
@@ -235,7 +243,8 @@ impl Lanes {
                 Some(Came::Whole(delivery))
             }
             Received::Cancelled => {
-                lane.playing.contains(&(from, number)).then_some(Came::Cancel(from, number))
+                // Its place is free for its sender; the plane will be done with it in a moment.
+                lane.playing.remove(&(from, number)).then_some(Came::Cancel(from, number))
             }
             Received::Refused => {
                 self.refused += 1;
@@ -248,7 +257,7 @@ impl Lanes {
     pub fn query(&mut self, link: LinkNo, query: &BulkQuery) {
         let Some(lane) = self.links.get_mut(&link) else { return };
         if lane.receiver.is_other_lane(query.lane) {
-            lane.playing.clear();
+            lane.orphans.append(&mut lane.playing);
         }
         let answer = lane.receiver.query(query);
         say(&mut lane.words, Message::BulkAck(answer));
@@ -280,6 +289,7 @@ impl Lanes {
                 self.over(source.link, source.port, number, end);
             }
         } else if let Some(lane) = self.links.get_mut(&source.link)
+            && !lane.orphans.remove(&(source.port, number))
             && lane.playing.remove(&(source.port, number))
         {
             let not_played = BulkState::Refused(Refused::NotPlayed);
@@ -309,7 +319,18 @@ impl Lanes {
             self.over(LinkNo::LOCAL, from, message.number, End::Cancelled);
             cancelled += 1;
         }
+        for number in self.local.window.of(from) {
+            self.local.window.end(from, number);
+            self.local.cancelled.push_back((from, number));
+            self.over(LinkNo::LOCAL, from, number, End::Cancelled);
+            cancelled += 1;
+        }
         cancelled
+    }
+
+    /// The next message of a local source that the plane is to take back from local outputs.
+    pub fn next_local_cancel(&mut self) -> Option<(PortId, u32)> {
+        self.local.cancelled.pop_front()
     }
 
     /// Time passed: asks about messages of which nothing is heard, and gives up those that were asked
@@ -318,13 +339,17 @@ impl Lanes {
         let links: Vec<LinkNo> = self.links.keys().copied().collect();
         for link in links {
             while let Some(lane) = self.links.get_mut(&link).filter(|lane| lane.attached) {
-                match lane.queue.ask(now, lane.proven, lane.number) {
+                let playing = PLAYING_AT_LEAST + lane.window.playing_time() * 2;
+                match lane.queue.ask(now, lane.proven, playing, lane.number) {
                     Some(Asked::Query(query)) => {
                         self.queries += 1;
                         say(&mut lane.words, Message::BulkQuery(query));
                     }
                     Some(Asked::InVain(from, number)) => {
                         self.give_up(now, link, (from, number), End::Silent);
+                    }
+                    Some(Asked::NotPlayed(from, number)) => {
+                        self.give_up(now, link, (from, number), End::NotPlayed);
                     }
                     None => break,
                 }
@@ -468,6 +493,7 @@ impl Lane {
             queue: Queue::default(),
             window: Window::default(),
             playing: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             words: VecDeque::new(),
             proven: None,
         }

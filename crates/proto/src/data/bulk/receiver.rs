@@ -19,7 +19,9 @@ use crate::wire::{BulkAck, BulkQuery, BulkState, Fragment, Refused};
 const OPEN_MAX: usize = 64;
 
 /// Fragments after which a message's sender is told how far it is.
-const SAID_EVERY: u32 = 64;
+///
+/// 32 messages, each with one less than these, are less than what a sender may have unanswered.
+const SAID_EVERY: u32 = 32;
 
 /// Messages of one source of which it is remembered what became of them: as many as may be under way,
 /// twice.
@@ -176,6 +178,8 @@ impl Receiver {
     ) -> Received {
         let state = BulkState::Refused(Refused::Cancelled);
         if ahead < 0 {
+            self.ended(from, number, state);
+            say(ack(from, number, state, 0));
             return Received::Cancelled;
         }
         if let Some(source) = self.sources.get_mut(&from) {
@@ -219,7 +223,7 @@ impl Receiver {
             }
             return Received::More;
         }
-        if !is_one_message(&source.words) {
+        if source.words.is_empty() || !is_one_message(&source.words) {
             return self.refuse(from, number, Refused::Malformed, say);
         }
         let next = source.next_index;

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! waiting ─▸ sending ─▸ sent ─▸ reassembled ─▸ over
-//!    ▴          ▴────────┘ the peer says what is missing
-//!    └ cancelled: one fragment says so, and for all before it
+//!               ▴────────┘ the peer says what is missing
+//! void ─▸ void sent ─▸ over        cancelled here, or not taken: one fragment says so
 //! ```
 //!
 //! Messages of one source keep their order; sources take turns, fragment by fragment, so that a small
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::Delivery;
 use crate::config::{BULK_ASK_AGAIN, BULK_ASKED_MOST, BULK_FRAGMENTS_AHEAD, BULK_UNPROVEN};
 use crate::id::PortId;
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Span};
 use crate::wire::{BulkAck, BulkQuery, BulkState, FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
 
 /// Words in one fragment.
@@ -35,6 +35,8 @@ enum Stage {
     Reassembled,
     /// It is over here; the peer has yet to be told.
     Void,
+    /// The peer was told, and has not said that it heard.
+    VoidSent,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ struct Outgoing {
     asked_since: LocalTime,
     /// The peer must answer before more is sent: the connection is a new one.
     on_hold: bool,
+    /// Since when the peer has all of it.
+    whole_since: LocalTime,
 }
 
 /// What there is to say of a message.
@@ -110,9 +114,11 @@ impl Queue {
             if queue.iter().any(|m| m.on_hold) {
                 return false;
             }
-            let next = queue.iter().find(|m| m.is_unsent());
-            next.is_some_and(|m| match m.stage {
-                Stage::Void => true,
+            let at = queue.iter().position(Outgoing::is_unsent);
+            let next = at.and_then(|at| queue.get(at).map(|m| (at, m)));
+            next.is_some_and(|(at, m)| match m.stage {
+                // It speaks for all before it, so they must be there, or over.
+                Stage::Void => queue.iter().take(at).all(Outgoing::is_settled),
                 Stage::Waiting => free && has_room(m.length),
                 _ => free,
             })
@@ -139,8 +145,7 @@ impl Queue {
         let outgoing = queue.get_mut(at)?;
         outgoing.write(lane, send);
         if outgoing.stage == Stage::Void {
-            queue.remove(at);
-            self.tidy(from);
+            (outgoing.stage, outgoing.heard, outgoing.asked) = (Stage::VoidSent, now, 0);
             return None;
         }
         let begun = outgoing.stage == Stage::Waiting;
@@ -154,9 +159,7 @@ impl Queue {
     /// The peer said what has become of a message.
     pub(super) fn take(&mut self, now: LocalTime, ack: &BulkAck) -> Step {
         let Some(queue) = self.sources.get_mut(&ack.from) else { return Step::Nothing };
-        let Some(at) =
-            queue.iter().position(|m| m.message.number == ack.number && m.stage != Stage::Void)
-        else {
+        let Some(at) = queue.iter().position(|m| m.message.number == ack.number) else {
             if ack.state == BulkState::Missing {
                 self.explain(now, ack);
             }
@@ -164,6 +167,19 @@ impl Queue {
         };
         let Some(outgoing) = queue.get_mut(at) else { return Step::Nothing };
         (outgoing.heard, outgoing.asked, outgoing.on_hold) = (now, 0, false);
+        if outgoing.is_void() {
+            match (outgoing.stage, ack.state) {
+                (Stage::VoidSent, BulkState::Missing) => {
+                    queue.iter_mut().skip(at).for_each(|m| m.rewind(0));
+                }
+                (Stage::VoidSent, BulkState::Refused(_) | BulkState::Unknown) => {
+                    queue.remove(at);
+                    self.tidy(ack.from);
+                }
+                _ => {}
+            }
+            return Step::Nothing;
+        }
         match ack.state {
             BulkState::Receiving => outgoing.arrived(ack.next),
             BulkState::Missing if outgoing.stage != Stage::Reassembled => {
@@ -176,6 +192,9 @@ impl Queue {
             }
             BulkState::Reassembled => {
                 self.words -= outgoing.forget_words();
+                if outgoing.stage != Stage::Reassembled {
+                    (outgoing.stage, outgoing.whole_since) = (Stage::Reassembled, now);
+                }
                 Step::Arrived(outgoing.length, outgoing.length)
             }
             // Of what was there, and is kept here no more, nobody knows any more: `Missing`.
@@ -187,11 +206,12 @@ impl Queue {
     }
 
     /// The next question that is due; `proven` is when something left of which it is known that the peer
-    /// has read it.
+    /// has read it, `playing` how long the peer may take to play what it has.
     pub(super) fn ask(
         &mut self,
         now: LocalTime,
         proven: Option<LocalTime>,
+        playing: Span,
         lane: u16,
     ) -> Option<Asked> {
         let stuck = self.ahead() >= BULK_FRAGMENTS_AHEAD;
@@ -205,6 +225,9 @@ impl Queue {
                 continue;
             }
             let number = outgoing.message.number;
+            if outgoing.stage == Stage::Reassembled && now - outgoing.whole_since > playing {
+                return Some(Asked::NotPlayed(from, number));
+            }
             if outgoing.asked >= BULK_ASKED_MOST {
                 let is_silent = proven.is_some_and(|proven| proven >= outgoing.asked_since)
                     || now - outgoing.asked_since >= BULK_UNPROVEN;
@@ -238,9 +261,13 @@ impl Queue {
     /// A message is over without the peer having said so: it is told. Whether there was one.
     pub(super) fn give_up(&mut self, now: LocalTime, from: PortId, number: u32) -> bool {
         let Some(queue) = self.sources.get_mut(&from) else { return false };
-        let is_it = |m: &Outgoing| m.message.number == number && m.stage != Stage::Void;
-        let Some(at) = queue.iter().position(is_it) else { return false };
+        let Some(at) = queue.iter().position(|m| m.message.number == number) else { return false };
         let Some(outgoing) = queue.get_mut(at) else { return false };
+        if outgoing.is_void() {
+            queue.remove(at);
+            self.tidy(from);
+            return false;
+        }
         self.messages -= 1;
         self.words -= outgoing.forget_words();
         *outgoing = Outgoing::new(now, void(from, number), Stage::Void);
@@ -251,7 +278,7 @@ impl Queue {
     pub(super) fn pending(&self, only: Option<PortId>) -> Vec<(PortId, u32)> {
         let of = self.sources.iter().filter(|(from, _)| only.is_none_or(|o| o == **from));
         let pending = of.flat_map(|(from, queue)| {
-            queue.iter().filter(|m| m.stage != Stage::Void).map(|m| (*from, m.message.number))
+            queue.iter().filter(|m| !m.is_void()).map(|m| (*from, m.message.number))
         });
         pending.collect()
     }
@@ -270,6 +297,9 @@ impl Queue {
                 // The events it came after were numbered on the old one.
                 outgoing.message.after = 0;
                 (outgoing.heard, outgoing.asked) = (now, 0);
+                if outgoing.stage == Stage::VoidSent {
+                    outgoing.stage = Stage::Void;
+                }
                 if !matches!(outgoing.stage, Stage::Waiting | Stage::Void) {
                     outgoing.on_hold = outgoing.stage != Stage::Reassembled;
                     (outgoing.asked, outgoing.asked_since) = (1, now);
@@ -292,15 +322,15 @@ impl Queue {
     /// The peer misses a message that is over here: it is told that all before the next one is.
     fn explain(&mut self, now: LocalTime, ack: &BulkAck) {
         let Some(queue) = self.sources.get_mut(&ack.from) else { return };
-        let Some(first) = queue.front_mut().filter(|m| m.stage != Stage::Void) else { return };
-        let number = match first.message.number {
+        let is_after = |m: &Outgoing| m.message.number.wrapping_sub(ack.number).cast_signed() > 0;
+        let Some(at) = queue.iter().position(is_after) else { return };
+        queue.iter_mut().skip(at).for_each(|m| m.rewind(0));
+        let Some(next) = queue.get(at).filter(|m| !m.is_void()) else { return };
+        let number = match next.message.number {
             1 => u32::MAX,
             n => n - 1,
         };
-        for m in queue.iter_mut() {
-            m.rewind(0);
-        }
-        queue.push_front(Outgoing::new(now, void(ack.from, number), Stage::Void));
+        queue.insert(at, Outgoing::new(now, void(ack.from, number), Stage::Void));
     }
 
     fn put(&mut self, outgoing: Outgoing) {
@@ -329,6 +359,8 @@ pub(super) enum Asked {
     Query(BulkQuery),
     /// It was asked often enough.
     InVain(PortId, u32),
+    /// It is there, and should have been played long ago.
+    NotPlayed(PortId, u32),
 }
 
 impl Outgoing {
@@ -343,7 +375,17 @@ impl Outgoing {
             asked: 0,
             asked_since: now,
             on_hold: false,
+            whole_since: now,
         }
+    }
+
+    const fn is_void(&self) -> bool {
+        matches!(self.stage, Stage::Void | Stage::VoidSent)
+    }
+
+    /// Whether what comes behind it may say that all before is over.
+    const fn is_settled(&self) -> bool {
+        matches!(self.stage, Stage::Reassembled | Stage::VoidSent)
     }
 
     const fn is_unsent(&self) -> bool {
@@ -353,7 +395,7 @@ impl Outgoing {
     /// Whether it is the peer's turn to speak of it. `stuck`: so much has left that nothing more may.
     const fn is_awaited(&self, stuck: bool) -> bool {
         match self.stage {
-            Stage::Sent | Stage::Reassembled => true,
+            Stage::Sent | Stage::Reassembled | Stage::VoidSent => true,
             Stage::Sending => stuck || self.on_hold,
             Stage::Waiting | Stage::Void => false,
         }
@@ -369,6 +411,9 @@ impl Outgoing {
     }
 
     fn rewind(&mut self, next: u32) {
+        if self.stage == Stage::VoidSent {
+            self.stage = Stage::Void;
+        }
         if matches!(self.stage, Stage::Sending | Stage::Sent) {
             let next = next.min(self.next);
             (self.next, self.there, self.stage, self.on_hold) = (next, next, Stage::Sending, false);
@@ -379,7 +424,7 @@ impl Outgoing {
     fn forget_words(&mut self) -> usize {
         let kept = self.message.words.len();
         self.message.words = Arc::from([]);
-        (self.stage, self.there, self.next) = (Stage::Reassembled, 0, 0);
+        (self.there, self.next) = (0, 0);
         kept
     }
 

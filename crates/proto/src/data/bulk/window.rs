@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{BULK_WINDOW, BULK_WORDS_MAX};
+use crate::config::{BULK_WINDOW, BULK_WORDS_MAX, DIN_BYTES};
 use crate::id::PortId;
+use crate::time::Span;
 
 /// The messages under way on one link, or on the local loop.
 #[derive(Debug, Default)]
@@ -29,6 +30,18 @@ impl Window {
     pub(super) fn begin(&mut self, from: PortId, number: u32, words: usize) {
         let before = self.open.insert((from, number), words);
         self.words = self.words + words - before.unwrap_or(0);
+    }
+
+    /// The messages of a source that are under way.
+    pub(super) fn of(&self, from: PortId) -> Vec<u32> {
+        self.open.range((from, 0)..=(from, u32::MAX)).map(|((_, number), _)| *number).collect()
+    }
+
+    /// What a DIN cable takes for all of them: three bytes a word.
+    pub(super) fn playing_time(&self) -> Span {
+        Span::from_s(
+            i64::try_from(3 * self.words / DIN_BYTES as usize).unwrap_or(i64::MAX / 2_000_000_000),
+        )
     }
 
     /// It was played, or will not be; whether it was under way.

@@ -1,6 +1,6 @@
 //! Bulk messages in the data plane: pieces of them out of local sources, whole ones into outputs.
 
-use super::{Discard, Plane};
+use super::Plane;
 use crate::bridge::{BulkPiece, Endpoint};
 use crate::config::BULK_PIECES;
 use crate::data::bulk::{Delivery, following};
@@ -25,7 +25,9 @@ impl Plane {
                 Some(link.receiver.contiguous())
             }
             _ if self.is_parked(link) => None,
-            _ => return self.discards.push_back(Discard::Words(delivery.words)),
+            _ => {
+                return self.outputs.refuse_bulk(source, delivery.number, delivery.words);
+            }
         };
         let after = near.map_or(SeqNo::NONE, |near| delivery.after_seq(near));
         let (from, to, number) = (delivery.from, delivery.to, delivery.number);
