@@ -11,9 +11,9 @@ use midip2p_proto::seq::SeqNo;
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::frame::{Frame, encode, encode_message};
 use midip2p_proto::wire::{
-    Ack, BulkAck, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder, DevicePort,
-    Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, JsonMidi, Message,
-    Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
+    Ack, BulkAck, BulkQuery, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder,
+    DevicePort, Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, JsonMidi,
+    Message, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
 };
 
 fn main() -> std::io::Result<()> {
@@ -144,7 +144,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let flags = FragmentFlags { last: true, cancelled: false };
     let (from, to) = (PortId(3), PortId(4));
     let data = [0x30, 0x16, 0x7E, 0x7F, 0x09, 0x01, 0, 0];
-    let fragment = Fragment { from, to, number: 2, after: 513, index: 1, flags, data: &data };
+    let fragment =
+        Fragment { from, to, number: 2, after: 513, index: 1, flags, lane: 7, data: &data };
     let cancelled = FragmentFlags { last: false, cancelled: true };
     let times = Times { sent, echo: None };
     let whole = datagram(258, |d| d.times(&times).unwrap());
@@ -155,7 +156,11 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("devices", Message::Devices(Devices { version: 7, ports: vec![port(1), port(258)] })),
         ("fragment", Message::Fragment(fragment)),
         ("cancelled", Message::Fragment(Fragment { flags: cancelled, data: &[], ..fragment })),
-        ("bulk_ack", Message::BulkAck(BulkAck { from, number: 258, state: BulkState::Done })),
+        (
+            "bulk_ack",
+            Message::BulkAck(BulkAck { from, number: 258, state: BulkState::Done, next: 0 }),
+        ),
+        ("bulk_query", Message::BulkQuery(BulkQuery { from, lane: 7, number: 258 })),
         ("bye", Message::Bye(Bye { reason: ByeReason::Stopping, text: "Ctrl-C".into() })),
         ("subscribe", Message::Subscribe(Subscribe { devices_version: 7, ports: vec![from, to] })),
         ("panic", Message::Panic(Panic { id: 0x0102_0304_0506_0708 })),
