@@ -114,7 +114,7 @@ pub(crate) fn run(state: &str, latency_ms: i64) -> Result<()> {
     if latency_ms > 0 {
         options.playout.mode = PlayoutMode::Fixed(Span::from_ms(latency_ms));
     }
-    let listen = lan::Listen { udp: Some(0), tcp: Some(0), addresses: vec![] };
+    let listen = lan::Listen { udp: Some(0), tcp: Some(0), ..lan::Listen::default() };
     let network = || Ok(lan::open(&listen)?);
     let node = runtime.block_on(Node::start_on(
         options,

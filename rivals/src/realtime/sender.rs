@@ -128,7 +128,7 @@ async fn start(
     let seen = Arc::<Seen>::default();
     let mut options = child::options(state, "bench-a");
     options.peers = vec![peer.to_owned()];
-    let listen = lan::Listen { udp: Some(0), tcp: Some(0), addresses: vec![] };
+    let listen = lan::Listen { udp: Some(0), tcp: Some(0), ..lan::Listen::default() };
     let counting = Arc::clone(&seen);
     let network = move || {
         let mut transport = lan::open(&listen)?;
