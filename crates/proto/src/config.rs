@@ -235,7 +235,8 @@ pub const BULK_ASK_AGAIN: Span = Span::from_s(1);
 pub const BULK_ASKED_MOST: u32 = 3;
 
 /// …if it is known that the peer has read what left after the first question: else the stream is at fault,
-/// which is given up sooner than this.
+/// and it is waited for as long as this. (The stream is not given up before: where two packets in three are
+/// lost it stands still for tens of seconds, while notes go by.)
 pub const BULK_UNPROVEN: Span = Span::from_s(30);
 
 /// How long bulk messages for a peer whose link broke are kept for its return.

@@ -159,8 +159,6 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, u16)> {
 
 /// Bytes that a stream takes before they can leave.
 const UNSENT_MAX: u32 = 64 * 1024;
-/// How long what was sent on a stream may be without an answer of the other machine.
-const STALLED_FOR: Duration = Duration::from_secs(10);
 
 struct Udp {
     sockets: Vec<Bound>,
@@ -268,8 +266,6 @@ fn prepared(stream: TcpStream) -> Box<dyn Stream> {
     {
         // What was written and not sent is what a control frame waits behind.
         let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);
-        // A stream on which nothing passes is given up, and another tried; SysEx goes on there.
-        let _ = socket.set_tcp_user_timeout(Some(STALLED_FOR));
     }
     Box::new(stream)
 }
