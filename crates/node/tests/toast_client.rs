@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says so
 
 mod client;
+mod nodes;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -26,7 +27,8 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use client::{Client, DEADLINE, app_port, options, pair, until};
+use client::Client;
+use nodes::{DEADLINE, app_port, options, pair, until};
 
 /// The example, running; killed if it is still there when this goes.
 struct Script {
@@ -298,4 +300,64 @@ async fn text_on_a_link_is_passed_over_and_counted() {
     assert_eq!(node.shared().tunnels.json_received.read(), 0);
     assert!(node.view().ports.is_empty());
     node.stop().await;
+}
+
+/// A client that plays to a port of `b` which nobody reads, so that a SysEx stands still there;
+/// and that has been told that all of it is there.
+async fn stuck(a: &Node, b: &Node) -> Client {
+    let hearing = app_port(b, Direction::Destination, vec![Wish::All]).await;
+    // Longer than the ring of a program that does not read: it waits for it for two seconds.
+    let _unread = b.shared().apps.sink(hearing).unwrap();
+    let mut client = Client::join(a).await;
+    client
+        .say(b"{\"command\":\"open\",\"name\":\"Dumps\",\"source\":true,\"exported\":true}\n")
+        .await;
+    assert_eq!(client.word().await["status"], "ready");
+    let dump = "01".repeat(300_000);
+    for part in format!("{{\"type\":\"sysex\",\"data\":\"{dump}\"}}\n").as_bytes().chunks(60_000) {
+        client.say(part).await;
+    }
+    loop {
+        let word = client.word().await;
+        assert_eq!(word["status"], "progress", "{word}");
+        if word["bytes"] == word["of"] {
+            assert_eq!((word["of"].as_u64(), &word["to"]), (Some(400_000), &json!("b")));
+            return client;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_how_its_sysex_does_and_that_its_peer_went_before_it_was_played() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = pair(dir.path()).await;
+    let mut client = stuck(&a, &b).await;
+    b.stop().await;
+    let word = client.word().await;
+    assert_eq!(
+        (&word["status"], &word["end"]),
+        (&json!("undelivered"), &json!("stopped")),
+        "{word}"
+    );
+    client.say(b"{\"command\":\"flush\"}\n").await;
+    let word = client.word().await;
+    assert_eq!((&word["status"], &word["missing"]), (&json!("flushed"), &json!(1)), "{word}");
+    assert_eq!((a.shared().sysex.failed.read(), a.shared().sysex.done.read()), (1, 0));
+    a.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_cancels_what_is_under_way_and_nothing_of_it_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = pair(dir.path()).await;
+    let mut client = stuck(&a, &b).await;
+    client.say(b"{\"command\":\"cancel\"}\n").await;
+    let mut words = [client.word().await, client.word().await];
+    words.sort_by_key(|word| word["status"].to_string());
+    assert_eq!(words[0], json!({ "status": "cancelled", "messages": 1 }));
+    assert_eq!(words[1]["end"], "cancelled", "{}", words[1]);
+    until(|| a.shared().ports.iter().all(|p| p.bulk_in_flight.read() == 0)).await;
+    assert_eq!((a.shared().sysex.cancelled.read(), a.shared().sysex.failed.read()), (1, 0));
+    a.stop().await;
+    b.stop().await;
 }

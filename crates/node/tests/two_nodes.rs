@@ -1,77 +1,17 @@
 //! Two whole nodes in one process, on real loopback sockets: threads, rings, stages and all.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says so
 
-use std::time::Duration;
+mod nodes;
 
 use midip2p::node::Node;
-use midip2p::options::Options;
 use midip2p::os::clock;
-use midip2p::stages::control::{AppRequest, ControlInput};
+use midip2p::stages::control::ControlInput;
 use midip2p_midi::{Ump, sysex7};
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::Direction;
-use midip2p_proto::id::PortId;
-use tokio::sync::oneshot;
 
-/// Long enough for the slowest machine; only a test that fails waits for it.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-fn options(dir: &std::path::Path, name: &str) -> Options {
-    Options {
-        name: Some(name.to_owned()),
-        state: Some(dir.join(name)),
-        udp: Some(0),
-        tcp: Some(0),
-        http: Some(0),
-        discovery: false,
-        alsa: false,
-        jack: false,
-        ..Options::default()
-    }
-}
-
-/// Two linked nodes.
-async fn pair(dir: &std::path::Path) -> (Node, Node) {
-    linked(options(dir, "a"), options(dir, "b")).await
-}
-
-/// Two linked nodes with these options.
-async fn linked(a: Options, mut to_a: Options) -> (Node, Node) {
-    let a = Node::start(a).await.unwrap();
-    to_a.peers = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
-    let b = Node::start(to_a).await.unwrap();
-    for node in [&a, &b] {
-        until(|| node.view().peers.iter().any(|(p, _)| p.state == LinkState::Connected)).await;
-    }
-    (a, b)
-}
-
-async fn until(mut done: impl FnMut() -> bool) {
-    let waited = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waited).await.expect("it happens in time");
-}
-
-async fn app_port(node: &Node, direction: Direction, wishes: Vec<Wish>) -> PortId {
-    let (opened, is_open) = oneshot::channel();
-    let (ready, is_ready) = oneshot::channel();
-    let request = AppRequest {
-        name: "keys".to_owned(),
-        direction,
-        exported: direction == Direction::Source,
-        wishes,
-        opened,
-        ready,
-    };
-    node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
-    let port = is_open.await.unwrap().unwrap();
-    is_ready.await.unwrap();
-    port
-}
+use nodes::{app_port, linked, options, pair, until};
 
 #[tokio::test]
 async fn what_one_node_plays_the_other_hears_once_in_order_and_unchanged() {

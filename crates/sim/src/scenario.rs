@@ -28,14 +28,22 @@ pub fn calm_pair(path: Path, seed: u64) -> Result<(World, usize, usize), String>
 pub fn pair(path: Path, seed: u64) -> Result<(World, usize, usize), String> {
     let mut w = World::new(path, seed);
     let (mac, pc) = (w.host("mac"), w.host("pc"));
+    link(&mut w, mac, pc)?;
+    Ok((w, mac, pc))
+}
+
+/// Gives two hosts the ports of [`pair`], and links them.
+///
+/// # Errors
+/// As [`pair`].
+pub fn link(w: &mut World, mac: usize, pc: usize) -> Result<(), String> {
     w.plug(mac, "Keys", Direction::Source);
     w.plug(pc, "Synth", Direction::Destination);
     w.find(mac, pc);
     w.run_until(Span::from_s(8), "mirrors", |w| {
         w.hosts[pc].mirror("Keys @ mac").is_some() && w.hosts[mac].mirror("Synth @ pc").is_some()
     })?;
-    listen(&mut w, pc, "Keys @ mac", (mac, "Keys"))?;
-    Ok((w, mac, pc))
+    listen(w, pc, "Keys @ mac", (mac, "Keys"))
 }
 
 /// Listens to a mirror, and waits until its source is read.

@@ -2,12 +2,11 @@
 //! go by the stream, at once, and none of them twice.
 
 use midip2p_proto::config::Config;
-use midip2p_proto::control::port::Direction;
 use midip2p_proto::control::{Note, PeerView};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::time::Span;
 use midip2p_sim::network::Path;
-use midip2p_sim::scenario::{dump, expect, listen, note, place, play, quiet};
+use midip2p_sim::scenario::{dump, expect, link, note, place, play, quiet};
 use midip2p_sim::seeds;
 use midip2p_sim::traffic::{Traffic, drive};
 use midip2p_sim::world::World;
@@ -18,13 +17,7 @@ fn pair(path: Path, seed: u64) -> Result<(World, usize, usize), String> {
     let config = |dual_transport| Config { dual_transport, ..Config::default() };
     let mac = w.host_on("mac", "seq:mac", config(seed % 3 == 1));
     let pc = w.host_on("pc", "seq:pc", config(seed % 3 == 2));
-    w.plug(mac, "Keys", Direction::Source);
-    w.plug(pc, "Synth", Direction::Destination);
-    w.find(mac, pc);
-    w.run_until(Span::from_s(8), "mirrors", |w| {
-        w.hosts[pc].mirror("Keys @ mac").is_some() && w.hosts[mac].mirror("Synth @ pc").is_some()
-    })?;
-    listen(&mut w, pc, "Keys @ mac", (mac, "Keys"))?;
+    link(&mut w, mac, pc)?;
     Ok((w, mac, pc))
 }
 

@@ -1,15 +1,7 @@
-//! Nodes for tests of clients, and a client that says whatever a test wants.
-
-use std::path::Path;
-use std::time::Duration;
+//! A client that says whatever a test wants.
 
 use midip2p::node::Node;
-use midip2p::options::Options;
-use midip2p::stages::control::{AppRequest, ControlInput};
-use midip2p_proto::control::bus::Wish;
-use midip2p_proto::control::lifecycle::LinkState;
-use midip2p_proto::control::port::Direction;
-use midip2p_proto::id::{BootId, LinkId, NodeId, PortId};
+use midip2p_proto::id::{BootId, LinkId, NodeId};
 use midip2p_proto::wire::hello::JSON_ONLY;
 use midip2p_proto::wire::{
     Bye, FrameDecoder, FrameEvent, Hello, JsonMidi, MIN_VERSION, Message, PROTOCOL_VERSION, frame,
@@ -17,64 +9,8 @@ use midip2p_proto::wire::{
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
-/// Long enough for the slowest machine; only a test that fails waits for it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-
-pub(crate) fn options(dir: &Path, name: &str) -> Options {
-    Options {
-        name: Some(name.to_owned()),
-        state: Some(dir.join(name)),
-        udp: Some(0),
-        tcp: Some(0),
-        http: Some(0),
-        discovery: false,
-        listed: false,
-        alsa: false,
-        jack: false,
-        ..Options::default()
-    }
-}
-
-/// Two linked nodes, "a" and "b".
-pub(crate) async fn pair(dir: &Path) -> (Node, Node) {
-    let a = Node::start(options(dir, "a")).await.unwrap();
-    let mut to_a = options(dir, "b");
-    to_a.peers = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
-    let b = Node::start(to_a).await.unwrap();
-    for node in [&a, &b] {
-        until(|| node.view().peers.iter().any(|(p, _)| p.state == LinkState::Connected)).await;
-    }
-    (a, b)
-}
-
-pub(crate) async fn until(mut done: impl FnMut() -> bool) {
-    let waited = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waited).await.expect("it happens in time");
-}
-
-/// An app port "keys" that peers know of, if it is a source.
-pub(crate) async fn app_port(node: &Node, direction: Direction, wishes: Vec<Wish>) -> PortId {
-    let (opened, is_open) = oneshot::channel();
-    let (ready, is_ready) = oneshot::channel();
-    let request = AppRequest {
-        name: "keys".to_owned(),
-        direction,
-        exported: direction == Direction::Source,
-        wishes,
-        opened,
-        ready,
-    };
-    node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
-    let port = is_open.await.unwrap().unwrap();
-    is_ready.await.unwrap();
-    port
-}
+use crate::nodes::DEADLINE;
 
 /// A peer that has said hello.
 pub(crate) struct Client {

@@ -1,0 +1,74 @@
+//! Nodes of this machine for tests, linked with each other.
+
+use std::path::Path;
+use std::time::Duration;
+
+use midip2p::node::Node;
+use midip2p::options::Options;
+use midip2p::stages::control::{AppRequest, ControlInput};
+use midip2p_proto::control::bus::Wish;
+use midip2p_proto::control::lifecycle::LinkState;
+use midip2p_proto::control::port::Direction;
+use midip2p_proto::id::PortId;
+use tokio::sync::oneshot;
+
+/// Long enough for the slowest machine; only a test that fails waits for it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) fn options(dir: &Path, name: &str) -> Options {
+    Options {
+        name: Some(name.to_owned()),
+        state: Some(dir.join(name)),
+        udp: Some(0),
+        tcp: Some(0),
+        http: Some(0),
+        discovery: false,
+        listed: false,
+        alsa: false,
+        jack: false,
+        ..Options::default()
+    }
+}
+
+/// Two linked nodes, "a" and "b".
+pub(crate) async fn pair(dir: &Path) -> (Node, Node) {
+    linked(options(dir, "a"), options(dir, "b")).await
+}
+
+/// Two linked nodes with these options.
+pub(crate) async fn linked(a: Options, mut to_a: Options) -> (Node, Node) {
+    let a = Node::start(a).await.unwrap();
+    to_a.peers = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
+    let b = Node::start(to_a).await.unwrap();
+    for node in [&a, &b] {
+        until(|| node.view().peers.iter().any(|(p, _)| p.state == LinkState::Connected)).await;
+    }
+    (a, b)
+}
+
+pub(crate) async fn until(mut done: impl FnMut() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waited).await.expect("it happens in time");
+}
+
+/// An app port "keys" that peers know of, if it is a source.
+pub(crate) async fn app_port(node: &Node, direction: Direction, wishes: Vec<Wish>) -> PortId {
+    let (opened, is_open) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel();
+    let request = AppRequest {
+        name: "keys".to_owned(),
+        direction,
+        exported: direction == Direction::Source,
+        wishes,
+        opened,
+        ready,
+    };
+    node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
+    let port = is_open.await.unwrap().unwrap();
+    is_ready.await.unwrap();
+    port
+}
