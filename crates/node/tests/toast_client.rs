@@ -30,6 +30,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use client::Client;
 use nodes::{DEADLINE, app_port, options, pair, until};
 
+/// Runs the example as a terminal would: whoever started the tests may have had Ctrl-C ignored, as a shell
+/// does for what runs in the background, and a child inherits that.
+const HEARS_CTRL_C: &str = "import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name='__main__')";
+
 /// The example, running; killed if it is still there when this goes.
 struct Script {
     child: Child,
@@ -48,6 +55,7 @@ impl Script {
     fn start(port: u16, arguments: &[&str]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/toast_client.py");
         let mut child = Command::new("python3")
+            .args(["-c", HEARS_CTRL_C])
             .arg(path)
             .args(["--port", &port.to_string()])
             .args(arguments)
