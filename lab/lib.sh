@@ -277,6 +277,18 @@ network() {
   "$NETLAB" up "$@" >"$OUT/netlab.log" || fail "netlab up $*: see $OUT/netlab.log"
 }
 
+# usual_tcp NAME...: TCP of these namespaces fills queues as that of nearly every Linux does, whatever this
+# machine was given (BBR, say); Reno where only the root namespace may choose Cubic. Sets usual_tcp.
+usual_tcp() {
+  local name
+  for name in "$@"; do
+    for usual_tcp in cubic reno; do
+      "$NETLAB" exec "$name" -- sysctl -qw "net.ipv4.tcp_congestion_control=$usual_tcp" 2>/dev/null && continue 2
+    done
+    fail "neither Cubic nor Reno in $name"
+  done
+}
+
 # ---- music that is not ours -------------------------------------------------------------------
 
 # openmsx: the 31 files of Debian's openttd-openmsx in the array `openmsx`, fetched once.

@@ -3,7 +3,7 @@
 //! Control frames and datagrams (while UDP does not let them pass) overtake fragments: the writer looks
 //! for one before each fragment. A peer that does
 //! not read is noticed by its heartbeat; what waits for it meanwhile is bounded, and then the
-//! connection is closed.
+//! connection is closed. Fragments leave at the rate that the path carries without a queue (`pace.rs`).
 //!
 //! The text of a client ([`crate::session::client`]) has a way of its own in both directions. While its session
 //! does not keep up, its connection is not read, and that is not taken for its silence.
@@ -24,6 +24,9 @@ use midip2p_proto::wire::{MIN_VERSION, PROTOCOL_VERSION};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
 
+mod pace;
+
+use self::pace::Pace;
 use crate::bulk::BulkInput;
 use crate::metrics::TunnelCounters;
 use crate::session::client::Ends;
@@ -33,7 +36,10 @@ use crate::transport::Stream;
 /// Control messages that may wait for a connection; with one more it is closed as stuck.
 pub const MESSAGES: usize = 1024;
 /// Fragments that may wait for a connection; the rest waits in the bulk sender.
-const FRAGMENTS: usize = 32;
+const FRAGMENTS: usize = 128;
+
+/// Bytes of fragments that leave at a time: no more than a control frame may wait behind.
+const FRAGMENTS_AT_ONCE: usize = 16 * 1024;
 
 /// Datagrams that may wait for a connection; with one more it is lost, as by a network.
 const DATAGRAMS: usize = CARRIED_WAITING;
@@ -140,6 +146,7 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel
     let (fragments, fragments_out) = mpsc::channel(FRAGMENTS);
     let (parts_in, parts) = mpsc::channel(PARTS);
     let (texts, texts_out) = mpsc::channel(TEXTS);
+    let pace = Pace::new(stream.gauge());
     let (reader, writer) = tokio::io::split(stream);
     let incoming = Incoming { conn, inboxes: inboxes.clone(), parts: Some(parts_in), heard: None };
     let reading = tokio::spawn(read(reader, incoming));
@@ -149,6 +156,7 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel
             datagrams: datagrams_out,
             fragments: fragments_out,
             text: Text { texts: texts_out, now: Vec::new(), at: 0 },
+            pace,
         };
         write(writer, outgoing, &inboxes.drained, &inboxes.counters).await;
         // It ended because it could not write, or because the node let go; then nobody minds.
@@ -313,6 +321,7 @@ struct Outgoing {
     datagrams: mpsc::Receiver<Vec<u8>>,
     fragments: mpsc::Receiver<OwnedFragment>,
     text: Text,
+    pace: Pace,
 }
 
 /// What a client is told, cut into frames.
@@ -345,11 +354,12 @@ async fn write(
     drained: &Notify,
     counters: &TunnelCounters,
 ) {
-    let Outgoing { mut messages, mut datagrams, mut fragments, mut text } = outgoing;
+    let Outgoing { mut messages, mut datagrams, mut fragments, mut text, mut pace } = outgoing;
     let mut sequence = 0u32;
     let mut out = Vec::new();
     loop {
         out.clear();
+        let paced = !pace.is_ready() && !fragments.is_empty();
         tokio::select! {
             biased;
             message = messages.recv() => match message {
@@ -360,16 +370,21 @@ async fn write(
                 let carried = Carried { datagram: &datagram };
                 push(&Message::Datagram(carried), &mut sequence, &mut out);
             }
-            Some(fragment) = fragments.recv() => {
+            Some(fragment) = fragments.recv(), if !paced => {
                 push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
+                pace.spend(out.len());
                 // Several leave together, but no more than a control frame may wait behind.
-                while out.len() < 16 * 1024
+                while out.len() < FRAGMENTS_AT_ONCE
+                    && pace.is_ready()
                     && let Ok(fragment) = fragments.try_recv()
                 {
+                    let before = out.len();
                     push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
+                    pace.spend(out.len() - before);
                 }
                 drained.notify_waiters();
             }
+            () = pace.wait(), if paced => continue,
             Some(part) = text.next() => {
                 push(&Message::JsonMidi(JsonMidi { part }), &mut sequence, &mut out);
             }

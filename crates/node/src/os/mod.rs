@@ -9,5 +9,6 @@ mod private;
 pub mod registry;
 pub mod slice;
 pub mod state;
+pub mod tcp;
 pub mod timer;
 pub mod wake;

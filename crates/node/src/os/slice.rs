@@ -6,7 +6,7 @@
 //! plays a thousand notes a second was put off at every second note otherwise, until whoever had woken it
 //! went to sleep (`perf record -e sched:sched_switch` shows it). Older kernels take the wish and do nothing.
 //!
-//! No safe crate makes these two calls, so this is the one file of the node that holds `unsafe` code.
+//! No safe crate makes these two calls, so this file holds `unsafe` code.
 
 use std::io;
 

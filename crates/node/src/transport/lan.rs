@@ -6,12 +6,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::os::tcp::Gauge;
 
 use super::{Accepting, Acceptor, Datagrams, Dialer, Opening, Stream, Transport};
 
@@ -254,6 +256,12 @@ impl Acceptor for Accept {
             }?;
             Ok((prepared(stream), unmapped(from)))
         })
+    }
+}
+
+impl Stream for TcpStream {
+    fn gauge(&self) -> Option<Gauge> {
+        self.as_fd().try_clone_to_owned().ok().map(Gauge::new)
     }
 }
 

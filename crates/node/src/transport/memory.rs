@@ -65,6 +65,8 @@ impl Network {
     }
 }
 
+impl Stream for tokio::io::DuplexStream {}
+
 struct Mailbox {
     network: Network,
     own: SocketAddr,

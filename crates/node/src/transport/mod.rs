@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::os::tcp::Gauge;
+
 pub mod lan;
 pub mod memory;
 
@@ -37,8 +39,12 @@ pub trait Datagrams: Send {
 }
 
 /// A stream, whatever carries it.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// What tells how it stands; `None` where nothing does.
+    fn gauge(&self) -> Option<Gauge> {
+        None
+    }
+}
 
 /// A stream that is being opened.
 pub type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;

@@ -7,11 +7,13 @@
 //! window.rs    how many messages are under way at the same time
 //! lane.rs      all of it, for all links of a node, with their acknowledgements
 //! news.rs      what sources are told of their messages
+//! rate.rs      how fast fragments may leave
 //! ```
 
 mod building;
 pub mod lane;
 pub mod news;
+pub mod rate;
 pub mod receiver;
 pub mod sender;
 mod window;

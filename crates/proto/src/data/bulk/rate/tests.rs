@@ -1,0 +1,203 @@
+//! The rate on paths of many kinds: what stands in their queue, and what they carry.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+/// A fragment with its frame and what TCP, IP and the wire add.
+const PACKET: u32 = 1_150;
+
+/// A path with one queue, and a sender that wakes a little late.
+struct Path {
+    now: LocalTime,
+    rate: StreamRate,
+    /// Bytes a second.
+    carries: i64,
+    /// There and back, without the queue.
+    length: Span,
+    /// How much a round trip may be longer by itself.
+    jitter: Span,
+    /// Until when the queue is busy.
+    busy: LocalTime,
+    /// Acknowledgements on their way: when they come, and when their packet left.
+    acks: VecDeque<(LocalTime, LocalTime)>,
+    look: Look,
+    wakes: LocalTime,
+    chance: u64,
+    /// What a note would have waited, each tenth of a millisecond.
+    waits: Vec<Span>,
+}
+
+impl Path {
+    fn new(carries: i64, length: Span) -> Self {
+        let now = LocalTime::from_ns(1_000_000_000);
+        Self {
+            now,
+            rate: StreamRate::new(now),
+            carries,
+            length,
+            jitter: Span::ZERO,
+            busy: now,
+            acks: VecDeque::new(),
+            look: Look { arrived: 0, round_trip: length, varies: Span::ZERO },
+            wakes: now,
+            chance: 7,
+            waits: Vec::new(),
+        }
+    }
+
+    /// From 0 to 999.
+    fn chance(&mut self) -> i64 {
+        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.chance >> 33).cast_signed() % 1_000
+    }
+
+    fn span(&mut self, most: Span) -> Span {
+        most * self.chance() / 1_000
+    }
+
+    /// A dump, for so long; the bytes that arrived.
+    fn dump(&mut self, lasts: Span) -> u64 {
+        let (began, before) = (self.now, self.look.arrived);
+        self.wakes = self.now;
+        let mut noted = self.now;
+        while self.now - began < lasts {
+            self.now += Span::from_us(10);
+            self.take_acks();
+            if self.now - noted >= Span::from_us(100) {
+                noted = self.now;
+                self.waits.push((self.busy - self.now).max(Span::ZERO));
+            }
+            if self.now >= self.wakes {
+                self.send();
+            }
+        }
+        self.look.arrived - before
+    }
+
+    fn send(&mut self) {
+        while self.rate.is_ready(self.now) {
+            self.rate.spend(1_150);
+            self.busy = self.busy.max(self.now)
+                + Span::from_ns(i64::from(PACKET) * 1_000_000_000 / self.carries);
+            let by_itself = self.span(self.jitter);
+            self.acks.push_back((self.busy + self.length + by_itself, self.now));
+            if self.rate.wants_look(self.now) {
+                self.rate.look(self.now, self.look);
+            }
+        }
+        // One in fifty wakes much too late.
+        let late = if self.chance() < 20 { Span::from_ms(2) } else { Span::from_us(80) };
+        self.wakes = self.rate.wait() + self.span(late);
+    }
+
+    fn take_acks(&mut self) {
+        while let Some((_, left)) = self.acks.pop_front_if(|(comes, _)| *comes <= self.now) {
+            let (took, look) = (self.now - left, &mut self.look);
+            look.arrived += u64::from(PACKET);
+            look.varies = look.varies + ((took - look.round_trip).abs() - look.varies) / 4;
+            look.round_trip = look.round_trip + (took - look.round_trip) / 8;
+        }
+    }
+
+    /// Of a hundred notes, the second longest.
+    fn wait(&mut self) -> Span {
+        self.waits.sort_unstable();
+        self.waits[self.waits.len() * 99 / 100]
+    }
+}
+
+fn mbit(mbit: i64) -> i64 {
+    mbit * 125_000
+}
+
+/// What arrives of what the path carries, and what a note waits.
+fn measure(path: &mut Path, lasts: Span) -> (f64, Span) {
+    path.waits.clear();
+    let arrived = path.dump(lasts) as f64 / (path.carries as f64 * lasts.as_ns() as f64 / 1e9);
+    (arrived, path.wait())
+}
+
+#[test]
+fn it_carries_nearly_all_and_notes_hardly_wait() {
+    for (carries, length_us, wait_us) in [
+        (100, 300, 800),
+        (100, 1_000, 800),
+        (100, 10_000, 4_000),
+        (1_000, 200, 800),
+        (1_000, 1_000, 800),
+        (300, 2_000, 800),
+        (20, 3_000, 2_000),
+        (5, 5_000, 8_000),
+    ] {
+        let mut path = Path::new(mbit(carries), Span::from_us(length_us));
+        let (share, wait) = measure(&mut path, Span::from_s(2));
+        let seen = format!("{carries} Mbit/s, {length_us} µs: {share:.3}, {} µs", wait.as_us());
+        assert!(share > 0.8 && wait < Span::from_us(wait_us), "{seen}");
+    }
+}
+
+#[test]
+fn a_path_that_becomes_narrower_or_wider_is_found_again() {
+    let mut path = Path::new(mbit(200), Span::from_ms(1));
+    measure(&mut path, Span::from_s(1));
+    path.carries = mbit(50);
+    measure(&mut path, Span::from_ms(200));
+    let (share, wait) = measure(&mut path, Span::from_s(1));
+    assert!(share > 0.8 && wait < Span::from_ms(1), "narrower: {share:.3}, {wait:?}");
+    path.carries = mbit(400);
+    measure(&mut path, Span::from_s(1));
+    let (share, wait) = measure(&mut path, Span::from_s(1));
+    assert!(share > 0.8 && wait < Span::from_ms(1), "wider: {share:.3}, {wait:?}");
+}
+
+#[test]
+fn a_path_that_becomes_longer_is_no_queue_for_long() {
+    let mut path = Path::new(mbit(100), Span::from_ms(1));
+    measure(&mut path, Span::from_s(1));
+    path.length = Span::from_ms(6);
+    let (share, _) = measure(&mut path, Span::from_s(5));
+    assert!(share > 0.2, "meanwhile: {share:.3}");
+    let (share, _) = measure(&mut path, Span::from_s(2));
+    assert!(share > 0.8, "{share:.3}");
+}
+
+#[test]
+fn jitter_is_no_queue() {
+    for (jitter_us, least) in [(500, 0.7), (3_000, 0.5), (16_000, 0.2)] {
+        let mut path = Path::new(mbit(100), Span::from_ms(4));
+        path.jitter = Span::from_us(jitter_us);
+        measure(&mut path, Span::from_s(4));
+        let (share, _) = measure(&mut path, Span::from_s(4));
+        assert!(share > least, "{jitter_us} µs: {share:.3}");
+    }
+}
+
+#[test]
+fn after_a_pause_a_path_is_tried_again_from_below() {
+    let mut path = Path::new(mbit(1_000), Span::from_us(500));
+    measure(&mut path, Span::from_s(1));
+    for (pause, carries) in [(1, 100), (60, 30)] {
+        path.now += Span::from_s(pause);
+        path.carries = mbit(carries);
+        // As after a lone packet that was not acknowledged at once.
+        path.look.round_trip = Span::from_ms(8);
+        let (share, wait) = measure(&mut path, Span::from_s(2));
+        assert!(share > 0.75 && wait < Span::from_ms(12), "{carries}: {share:.3}, {wait:?}");
+    }
+}
+
+#[test]
+fn what_waits_less_than_the_rate_allows_does_not_change_it() {
+    let now = LocalTime::from_ns(1);
+    let mut rate = StreamRate::new(now);
+    for ms in 1..2_000 {
+        let now = now + Span::from_ms(ms);
+        assert!(rate.is_ready(now));
+        rate.spend(100);
+        // Slower and slower, though next to nothing is sent.
+        let round_trip = Span::from_us(300 + 5 * ms);
+        rate.look(now, Look { arrived: 100 * ms.unsigned_abs(), round_trip, varies: Span::ZERO });
+    }
+    assert_eq!(rate.limit, BEGIN);
+}
