@@ -141,12 +141,18 @@ fn snapshot(datagram: &mut DatagramBuilder<'_>) {
 
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let sent = LocalTime::from_ns(0x0102_0304_0506_0708);
-    let flags = FragmentFlags { last: true, cancelled: false };
+    let flags = FragmentFlags { last: true, ..FragmentFlags::default() };
     let (from, to) = (PortId(3), PortId(4));
     let data = [0x30, 0x16, 0x7E, 0x7F, 0x09, 0x01, 0, 0];
     let fragment =
         Fragment { from, to, number: 2, after: 513, index: 1, flags, lane: 7, data: &data };
-    let cancelled = FragmentFlags { last: false, cancelled: true };
+    let cancelled = FragmentFlags { cancelled: true, ..FragmentFlags::default() };
+    let bare = Fragment {
+        flags: FragmentFlags { sysex7: true, ..flags },
+        index: 0,
+        data: &[0x2C, 4, 0x7E, 0x7F, 0x09, 0x01],
+        ..fragment
+    };
     let times = Times { sent, echo: None };
     let whole = datagram(258, |d| d.times(&times).unwrap());
     let messages = [
@@ -155,6 +161,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("heartbeat_echo", Message::Heartbeat(Heartbeat { sent, echo: Some(sent) })),
         ("devices", Message::Devices(Devices { version: 7, ports: vec![port(1), port(258)] })),
         ("fragment", Message::Fragment(fragment)),
+        ("fragment_sysex7", Message::Fragment(bare)),
         ("cancelled", Message::Fragment(Fragment { flags: cancelled, data: &[], ..fragment })),
         (
             "bulk_ack",

@@ -170,16 +170,22 @@ fn lie(w: &mut World, evil: &mut Evil, random: &mut Random) {
         }
         2 => evil.say(w, &Message::Panic(Panic { id: u64::from(number() % 1000) })),
         _ => {
-            let flags = FragmentFlags { last: number() % 3 == 0, cancelled: number() % 9 == 0 };
+            let (last, cancelled) = (number() % 3 == 0, number() % 9 == 0);
+            let sysex7 = !cancelled && number() % 4 == 0;
+            let flags = FragmentFlags { last, cancelled, sysex7 };
             let fragment = Fragment {
                 from: port(number()),
                 to: PortId(u16::try_from(number() % 5).unwrap_or(0)),
                 number: number().max(1),
                 after: number(),
-                index: if number() % 2 == 0 { 0 } else { number() },
+                index: if sysex7 || number() % 2 == 0 { 0 } else { number() },
                 flags,
                 lane: u16::from(number() % 50 == 0),
-                data: &data,
+                data: if sysex7 {
+                    &[0x38 | u8::from(last) << 2, 6, 1, 2, 3, 4, 5, 6]
+                } else {
+                    &data
+                },
             };
             evil.say(w, &Message::Fragment(fragment));
         }

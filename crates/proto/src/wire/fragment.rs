@@ -12,8 +12,8 @@
 //! +---------------------------------------------------------------+
 //! |     index, u32: of this fragment in the message, from 0       |
 //! +-+-+-----------+-----------------------------------------------+
-//! |reserved 0 |C|L| reserved, zero|  lane, u16                    |
-//! +-----------+-+-+-----------------------------------------------+
+//! |reserved |S|C|L| reserved, zero|  lane, u16                    |
+//! +---------+-+-+-+-----------------------------------------------+
 //! |     data: 0 to 256 big-endian words of packets …              |
 //! +---------------------------------------------------------------+
 //! ```
@@ -21,8 +21,10 @@
 //! L: the last fragment of the message. C: the message was cancelled at its source, and so were those of
 //! that source before it that did not come whole; what came of it is thrown away, or, where it is being
 //! written already, ended as a cancelled SysEx is. Only a fragment
-//! with L or C may be without data. A packet may begin in one fragment and end in the next.
+//! with L or C may be without data. A packet may begin in one fragment and end in the next. S: data are the
+//! bytes of `SysEx7` packets, without their heads (`sysex7.rs`).
 
+use super::sysex7::{self, Packets, Part};
 use super::{Reader, WireError, Writer, within};
 use crate::id::PortId;
 
@@ -31,6 +33,7 @@ pub const FRAGMENT_DATA_MAX: usize = 1024;
 
 const FLAG_LAST: u8 = 1 << 0;
 const FLAG_CANCELLED: u8 = 1 << 1;
+const FLAG_SYSEX7: u8 = 1 << 2;
 
 /// A part of a bulk message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +55,7 @@ pub struct Fragment<'a> {
     /// Which bulk lane of the sender's to this peer: another one begins to count its messages anew.
     pub lane: u16,
     /// Big-endian words of Universal MIDI Packets: at most [`FRAGMENT_DATA_MAX`] bytes, a multiple
-    /// of 4.
+    /// of 4. With [`FragmentFlags::sysex7`] the group, and up to 768 bytes of a `SysEx`.
     pub data: &'a [u8],
 }
 
@@ -63,18 +66,39 @@ pub struct FragmentFlags {
     pub last: bool,
     /// The message was cancelled at its source; this ends it too.
     pub cancelled: bool,
+    /// The data are the bytes of `SysEx7` packets without their heads.
+    pub sysex7: bool,
 }
 
 impl<'a> Fragment<'a> {
     /// Bytes in front of the data.
     pub const FIXED_LEN: usize = 20;
 
-    /// The words of the data.
+    /// The words of the packets.
     ///
     /// Realtime-safe: yes
-    pub fn words(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
-        let (words, _) = self.data.as_chunks::<4>();
-        words.iter().map(|word| u32::from_be_bytes(*word))
+    #[must_use]
+    pub fn words(&self) -> Words<'a> {
+        if self.flags.sysex7 {
+            return Words::Bytes(Packets::of(self.data, self.part()));
+        }
+        Words::Words(self.data.as_chunks().0.iter())
+    }
+
+    const fn part(&self) -> Part {
+        Part { first: self.index == 0, last: self.flags.last }
+    }
+
+    fn checked(self) -> Result<Self, WireError> {
+        checked_number(self.number)?;
+        if !self.flags.sysex7 {
+            checked_words(self.data, self.flags)?;
+        } else if self.flags.cancelled {
+            return Err(WireError::Reserved { reading: "fragment flags" });
+        } else {
+            sysex7::check(self.data, self.part())?;
+        }
+        Ok(self)
     }
 
     /// Bytes that [`Self::encode`] writes.
@@ -86,13 +110,12 @@ impl<'a> Fragment<'a> {
     /// Appends the payload.
     ///
     /// # Errors
-    /// When the number is 0, the data is too long, not whole words, or missing without `last` or
-    /// `cancelled`; or there is no room.
+    /// When the number is 0, the data is too long, not whole words (or no bytes of a `SysEx`, where it is to
+    /// be), or missing without `last` or `cancelled`; or there is no room.
     ///
     /// Realtime-safe: yes
     pub fn encode(&self, out: &mut Writer<'_>) -> Result<(), WireError> {
-        checked_number(self.number)?;
-        checked_data(self.data, self.flags)?;
+        self.checked()?;
         out.put_u16(self.from.0)?;
         out.put_u16(self.to.0)?;
         out.put_u32(self.number)?;
@@ -108,19 +131,18 @@ impl<'a> Fragment<'a> {
     ///
     /// # Errors
     /// When it is cut off, the number is 0, reserved bits are not, or the data is too long, not whole
-    /// words, or missing without `last` or `cancelled`.
+    /// words (or no bytes of a `SysEx`, where it is to be), or missing without `last` or `cancelled`.
     ///
     /// Realtime-safe: yes
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(payload, "fragment");
         let (from, to) = (PortId(r.u16()?), PortId(r.u16()?));
-        let number = checked_number(r.u32()?)?;
-        let (after, index) = (r.u32()?, r.u32()?);
+        let (number, after, index) = (r.u32()?, r.u32()?, r.u32()?);
         let flags = FragmentFlags::from_wire(r.u8()?)?;
         r.reserved::<1>()?;
         let lane = r.u16()?;
-        let data = checked_data(r.remaining(), flags)?;
-        Ok(Self { from, to, number, after, index, flags, lane, data })
+        let data = r.remaining();
+        Self { from, to, number, after, index, flags, lane, data }.checked()
     }
 }
 
@@ -128,16 +150,50 @@ impl FragmentFlags {
     const fn to_wire(self) -> u8 {
         let last = if self.last { FLAG_LAST } else { 0 };
         let cancelled = if self.cancelled { FLAG_CANCELLED } else { 0 };
-        last | cancelled
+        let sysex7 = if self.sysex7 { FLAG_SYSEX7 } else { 0 };
+        last | cancelled | sysex7
     }
 
     const fn from_wire(flags: u8) -> Result<Self, WireError> {
-        if flags & !(FLAG_LAST | FLAG_CANCELLED) != 0 {
+        if flags & !(FLAG_LAST | FLAG_CANCELLED | FLAG_SYSEX7) != 0 {
             return Err(WireError::Reserved { reading: "fragment flags" });
         }
-        Ok(Self { last: flags & FLAG_LAST != 0, cancelled: flags & FLAG_CANCELLED != 0 })
+        Ok(Self {
+            last: flags & FLAG_LAST != 0,
+            cancelled: flags & FLAG_CANCELLED != 0,
+            sysex7: flags & FLAG_SYSEX7 != 0,
+        })
     }
 }
+
+/// The words of a fragment's packets.
+#[derive(Clone, Debug)]
+pub enum Words<'a> {
+    /// As they stand there.
+    Words(core::slice::Iter<'a, [u8; 4]>),
+    /// Made of the bytes of a `SysEx`.
+    Bytes(Packets<'a>),
+}
+
+impl Iterator for Words<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        match self {
+            Self::Words(words) => words.next().map(|word| u32::from_be_bytes(*word)),
+            Self::Bytes(packets) => packets.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Words(words) => words.size_hint(),
+            Self::Bytes(packets) => packets.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Words<'_> {}
 
 /// The number of a bulk message, which is never 0: that stands for "none".
 pub(super) const fn checked_number(number: u32) -> Result<u32, WireError> {
@@ -147,7 +203,7 @@ pub(super) const fn checked_number(number: u32) -> Result<u32, WireError> {
     Ok(number)
 }
 
-fn checked_data(data: &[u8], flags: FragmentFlags) -> Result<&[u8], WireError> {
+fn checked_words(data: &[u8], flags: FragmentFlags) -> Result<(), WireError> {
     within(data.len(), FRAGMENT_DATA_MAX, "fragment data")?;
     if !data.len().is_multiple_of(4) {
         return Err(WireError::Length {
@@ -159,7 +215,7 @@ fn checked_data(data: &[u8], flags: FragmentFlags) -> Result<&[u8], WireError> {
     if data.is_empty() && flags == FragmentFlags::default() {
         return Err(WireError::Missing { reading: "fragment data" });
     }
-    Ok(data)
+    Ok(())
 }
 
 const _: () = assert!(Fragment::FIXED_LEN == 2 + 2 + 3 * 4 + 1 + 1 + 2);
@@ -190,7 +246,7 @@ mod tests {
     #[test]
     fn the_vectors_hold_both_ways() {
         let whole = Fragment {
-            flags: FragmentFlags { last: true, cancelled: false },
+            flags: FragmentFlags { last: true, ..FragmentFlags::default() },
             ..fragment(&[0x30, 0x16, 0x7E, 0x7F, 0x09, 0x01, 0x00, 0x00])
         };
         check_message(
@@ -204,7 +260,7 @@ mod tests {
         );
         assert!(whole.words().eq([0x3016_7E7F, 0x0901_0000]));
         let cancelled = Fragment {
-            flags: FragmentFlags { last: false, cancelled: true },
+            flags: FragmentFlags { cancelled: true, ..FragmentFlags::default() },
             to: PortId::NONE,
             ..fragment(&[])
         };
@@ -216,6 +272,21 @@ mod tests {
              0000 0001   # fragment 1
              02 00 0007  # cancelled; lane 7; no data",
         );
+        let bytes = Fragment {
+            flags: FragmentFlags { last: true, sysex7: true, cancelled: false },
+            index: 0,
+            ..fragment(&[0x2C, 0x04, 0x7E, 0x7F, 0x09, 0x01])
+        };
+        check_message(
+            &Message::Fragment(bytes),
+            "0003 0004     # from port 3 to port 4
+             0000 0002     # message 2
+             0000 0201     # after event 513
+             0000 0000     # fragment 0
+             05 00 0007    # the last, bytes of a SysEx; lane 7
+             2c04 7e7f 0901  # group 3, the first and last, 4 bytes: F0 7E 7F 09 01 F7",
+        );
+        assert!(bytes.words().eq([0x3204_7E7F, 0x0901_0000]));
     }
 
     #[test]
@@ -241,7 +312,7 @@ mod tests {
     #[test]
     fn reserved_bits_and_message_0_are_refused() {
         let good = written(|w| fragment(&[0; 4]).encode(w)).unwrap();
-        for bit in 2..16 {
+        for bit in 3..16 {
             let mut bytes = good.clone();
             bytes[16 + bit / 8] |= 1 << (bit % 8);
             let error = Fragment::decode(&bytes).unwrap_err();
@@ -259,7 +330,7 @@ mod tests {
             mut data in proptest::collection::vec(any::<u8>(), 4..FRAGMENT_DATA_MAX),
         ) {
             data.truncate(data.len() & !3);
-            let flags = FragmentFlags { last, cancelled };
+            let flags = FragmentFlags { last, cancelled, sysex7: false };
             let (from, to) = (PortId(from), PortId(to));
             let fragment = Fragment { from, to, number, after, index, flags, lane, data: &data };
             round_trip(&Message::Fragment(fragment));

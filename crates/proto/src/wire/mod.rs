@@ -71,6 +71,7 @@ pub mod json_midi;
 pub mod message;
 pub mod panic;
 pub mod subscribe;
+pub mod sysex7;
 
 #[cfg(test)]
 mod testing;

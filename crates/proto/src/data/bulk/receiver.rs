@@ -199,7 +199,7 @@ impl Receiver {
     ) -> Received {
         let (from, number) = (fragment.from, fragment.number);
         let Some(source) = self.sources.get_mut(&from) else { return Received::Refused };
-        let more = fragment.data.len() / 4;
+        let more = fragment.words().len();
         let begins = source.next_index == 0;
         let refused = if begins && (!has_room || self.open >= OPEN_MAX) {
             Some(Refused::NoRoom)

@@ -17,6 +17,7 @@ use super::Delivery;
 use crate::config::{BULK_ASK_AGAIN, BULK_ASKED_MOST, BULK_FRAGMENTS_AHEAD, BULK_UNPROVEN};
 use crate::id::PortId;
 use crate::time::{LocalTime, Span};
+use crate::wire::sysex7::{Part, pack};
 use crate::wire::{BulkAck, BulkQuery, BulkState, FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
 
 /// Words in one fragment.
@@ -433,11 +434,16 @@ impl Outgoing {
         let start = (self.next as usize * FRAGMENT_WORDS).min(words.len());
         let end = (start + FRAGMENT_WORDS).min(words.len());
         let cancelled = self.stage == Stage::Void;
-        let flags = FragmentFlags { last: !cancelled && end == words.len(), cancelled };
+        let last = !cancelled && end == words.len();
+        let words = words.get(start..end).unwrap_or_default();
         let mut data = [0; FRAGMENT_DATA_MAX];
-        let filled = 4 * (end - start);
-        for (bytes, word) in data.as_chunks_mut::<4>().0.iter_mut().zip(&words[start..end]) {
-            *bytes = word.to_be_bytes();
+        let packed = pack(words, Part { first: self.next == 0, last }, &mut data);
+        let flags = FragmentFlags { last, cancelled, sysex7: packed.is_some() };
+        let filled = packed.unwrap_or(4 * words.len());
+        if packed.is_none() {
+            for (bytes, word) in data.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+                *bytes = word.to_be_bytes();
+            }
         }
         let (index, data) = (self.next, &data[..filled]);
         send(&Fragment { from, to, number, after, index, flags, lane, data });

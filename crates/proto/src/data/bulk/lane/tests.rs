@@ -407,7 +407,7 @@ fn sources_take_turns() {
 #[test]
 fn a_hostile_peer_gets_its_answers_and_no_memory() {
     let mut lanes = lanes();
-    let flags = FragmentFlags { last: false, cancelled: false };
+    let flags = FragmentFlags::default();
     let data = [0; FRAGMENT_DATA_MAX];
     for n in 0..200_000u32 {
         let from = PortId(u16::try_from(n % 600).unwrap());

@@ -1,0 +1,258 @@
+//! SysEx7 packets without their heads: three quarters of the bytes (`docs/protocol.md` § 6.5).
+//!
+//! A SysEx7 packet has six bytes of the message and two that say which group it is for, whether the message
+//! begins or ends with it and how many of the six there are. In a message that was cut as late as possible
+//! all of that follows from the place of the packet, so a fragment carries the group once and the bytes. What
+//! it says of itself beside that is said elsewhere too: what is not the same in both places is damage.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-------+-+-+-------------------+---------------+---------------+
+//! | group |F|L|  bytes: 0 to 768  |0|   a byte    |0|   a byte    | …
+//! +-------+-+-+-------------------+---------------+---------------+
+//! ```
+
+use super::WireError;
+use super::fragment::FRAGMENT_DATA_MAX;
+
+/// Bytes of the message in one packet.
+const FULL: usize = 6;
+/// Message type 3, 64 bits: SysEx7.
+const TYPE: u32 = 3;
+/// Bytes in front of those of the message.
+const HEAD: usize = 2;
+/// Bits that no byte of a SysEx has.
+const HIGH_BITS: u32 = 0x8080_8080;
+
+/// The most bytes of a message in one fragment: as many as 1 KiB of packets has.
+pub(super) const BYTES_MAX: usize = FRAGMENT_DATA_MAX / 8 * FULL;
+
+/// Which part of its message a fragment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The message begins with it.
+    pub(crate) first: bool,
+    /// The message ends with it.
+    pub(crate) last: bool,
+}
+
+impl Part {
+    /// The head of a fragment's data.
+    const fn said(self, group: u16, bytes: u16) -> u16 {
+        group << 12 | (self.first as u16) << 11 | (self.last as u16) << 10 | bytes
+    }
+
+    /// The status and the number of bytes of a packet; `at` counts the bytes before it.
+    const fn head(self, at: usize, bytes: usize) -> (u32, usize) {
+        let (begins, ends) = (self.first && at == 0, self.last && at + FULL >= bytes);
+        let status = match (begins, ends) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, false) => 2,
+            (false, true) => 3,
+        };
+        (status, if bytes - at < FULL { bytes - at } else { FULL })
+    }
+}
+
+/// The group and the bytes of these packets, if their heads can be left out; how many bytes were written.
+///
+/// Realtime-safe: yes
+pub(crate) fn pack(words: &[u32], part: Part, out: &mut [u8; FRAGMENT_DATA_MAX]) -> Option<usize> {
+    let (packets, rest) = words.as_chunks::<2>();
+    let (last, full) = packets.split_last()?;
+    let bytes = full.len() * FULL + (last[0] >> 16 & 0xF) as usize;
+    if !rest.is_empty() || bytes > BYTES_MAX {
+        return None;
+    }
+    let group = words.first()? >> 24 & 0xF;
+    let (head, data) = out.split_first_chunk_mut::<HEAD>()?;
+    *head = part.said(u16::try_from(group).ok()?, u16::try_from(bytes).ok()?).to_be_bytes();
+    for (n, packet) in packets.iter().enumerate() {
+        let (status, count) = part.head(n * FULL, bytes.max(n * FULL));
+        let wanted = TYPE << 28 | group << 24 | status << 20 | u32::try_from(count).ok()? << 16;
+        let [a, b, c, d] = packet[1].to_be_bytes();
+        let [_, _, x, y] = packet[0].to_be_bytes();
+        let six = [x, y, a, b, c, d];
+        let is_bare = packet[0] & 0xFFFF_0000 == wanted
+            && (packet[0] & 0xFFFF | packet[1]) & HIGH_BITS == 0
+            && six.get(count..)?.iter().all(|byte| *byte == 0);
+        if !is_bare || count == 0 && packets.len() > 1 {
+            return None;
+        }
+        data.get_mut(n * FULL..n * FULL + count)?.copy_from_slice(six.get(..count)?);
+    }
+    Some(HEAD + bytes)
+}
+
+/// Whether this is what [`pack`] makes.
+pub(super) fn check(data: &[u8], part: Part) -> Result<(), WireError> {
+    let Some((head, bytes)) = data.split_first_chunk::<HEAD>() else {
+        return Err(WireError::Missing { reading: "fragment data, head of a SysEx" });
+    };
+    super::within(bytes.len(), BYTES_MAX, "fragment data, SysEx bytes")?;
+    let said = u16::from_be_bytes(*head);
+    let count = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    if said != part.said(said >> 12, count) {
+        return Err(WireError::Value {
+            reading: "fragment data, head of a SysEx",
+            found: u64::from(said),
+        });
+    }
+    if let Some(byte) = bytes.iter().find(|byte| **byte > 0x7F) {
+        return Err(WireError::Value {
+            reading: "fragment data, SysEx byte",
+            found: u64::from(*byte),
+        });
+    }
+    if !part.last && (bytes.is_empty() || !bytes.len().is_multiple_of(FULL)) {
+        return Err(WireError::Length {
+            reading: "fragment data, in packets",
+            found: bytes.len(),
+            limit: BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
+/// The packets again.
+#[derive(Clone, Debug)]
+pub struct Packets<'a> {
+    group: u32,
+    bytes: &'a [u8],
+    part: Part,
+    at: usize,
+    /// The second word of the packet that was begun.
+    second: Option<u32>,
+    words: usize,
+}
+
+impl<'a> Packets<'a> {
+    pub(super) fn of(data: &'a [u8], part: Part) -> Self {
+        let (head, bytes) = data.split_first_chunk::<HEAD>().unwrap_or((&[0; HEAD], data));
+        let group = u32::from(head[0] >> 4);
+        let words = 2 * bytes.len().div_ceil(FULL).max(1);
+        Self { group, bytes, part, at: 0, second: None, words }
+    }
+}
+
+impl Iterator for Packets<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.words = self.words.checked_sub(1)?;
+        if let Some(second) = self.second.take() {
+            return Some(second);
+        }
+        let (status, count) = self.part.head(self.at, self.bytes.len());
+        let mut six = [0; FULL];
+        for (to, byte) in six.iter_mut().zip(self.bytes.iter().skip(self.at).take(count)) {
+            *to = *byte;
+        }
+        self.at += count;
+        let [x, y, a, b, c, d] = six;
+        self.second = Some(u32::from_be_bytes([a, b, c, d]));
+        let head = TYPE << 28 | self.group << 24 | status << 20;
+        let count = u32::try_from(count).unwrap_or(0) << 16;
+        Some(head | count | u32::from(x) << 8 | u32::from(y))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.words, Some(self.words))
+    }
+}
+
+impl ExactSizeIterator for Packets<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PARTS: [Part; 4] = [
+        Part { first: true, last: true },
+        Part { first: true, last: false },
+        Part { first: false, last: true },
+        Part { first: false, last: false },
+    ];
+
+    fn packed(words: &[u32], part: Part) -> Option<Vec<u8>> {
+        let mut out = [0xAA; FRAGMENT_DATA_MAX];
+        pack(words, part, &mut out).map(|length| out[..length].to_vec())
+    }
+
+    #[test]
+    fn every_length_and_place_comes_back() {
+        for part in PARTS {
+            for length in 0..=BYTES_MAX + 1 {
+                let bytes = (0..length).map(|n| u8::try_from(n % 128).unwrap());
+                let head = part.said(9, u16::try_from(length).unwrap()).to_be_bytes();
+                let data: Vec<u8> = head.into_iter().chain(bytes).collect();
+                let whole = length > 0 && length % FULL == 0;
+                let allowed = length <= BYTES_MAX && (part.last || whole);
+                assert_eq!(check(&data, part).is_ok(), allowed, "{part:?} {length}");
+                if allowed {
+                    let words: Vec<u32> = Packets::of(&data, part).collect();
+                    assert_eq!(words.len(), Packets::of(&data, part).len());
+                    assert_eq!(packed(&words, part), Some(data), "{part:?} {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_it_says_of_itself_is_what_it_is() {
+        for part in PARTS {
+            let head = part.said(5, 6).to_be_bytes();
+            let data = [&head[..], &[1, 2, 3, 4, 5, 6]].concat();
+            for other in PARTS {
+                assert_eq!(check(&data, other).is_ok(), part == other, "{part:?} {other:?}");
+            }
+            for length in 0..data.len() {
+                assert!(check(&data[..length], part).is_err(), "{part:?} {length}");
+            }
+            assert!(check(&[&head[..], &[1, 2, 3, 0x80, 5, 6]].concat(), part).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_cut_otherwise_keeps_its_heads() {
+        let whole = Part { first: true, last: true };
+        assert_eq!(packed(&[0x3506_7E7F, 0x0901_0203], whole).unwrap()[..2], [0x5C, 6]);
+        for (words, why) in [
+            (&[0x3516_7E7F, 0x0901_0203][..], "no beginning"),
+            (&[0x3526_7E7F, 0x0901_0203, 0x3531_0100, 0], "it begins in the middle"),
+            (&[0x3515_7E7F, 0x0901_0200, 0x3531_0100, 0], "a short packet first"),
+            (&[0x3516_7E7F, 0x0901_0203, 0x3530_0000, 0], "an end of its own"),
+            (&[0x3516_7E7F, 0x0901_0203, 0x3631_0100, 0], "two groups"),
+            (&[0x3516_7E7F, 0x0901_0283, 0x3531_0100, 0], "a byte of eight bits"),
+            (&[0x3516_7E7F, 0x0901_0203, 0x3531_0101, 0], "something behind the end"),
+            (&[0x5516_7E7F, 0x0901_0203, 0x3531_0100, 0], "another type"),
+            (&[0x3516_7E7F, 0x0901_0203, 0x3531_0100], "half a packet"),
+            (&[], "nothing"),
+        ] {
+            let part = if words.len() == 2 { PARTS[2] } else { whole };
+            assert_eq!(packed(words, part), None, "{why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_packed_that_does_not_come_back(
+            words in proptest::collection::vec(
+                (0x30u32..0x32, 0u32..0x40, any::<u16>(), any::<u32>())
+                    .prop_map(|(a, b, c, d)| [a << 24 | b << 16 | u32::from(c & 0x7F7F), d & 0x7F7F_7F7F]),
+                0..6,
+            ),
+            part in 0usize..4,
+        ) {
+            let words = words.concat();
+            if let Some(data) = packed(&words, PARTS[part]) {
+                prop_assert!(check(&data, PARTS[part]).is_ok());
+                prop_assert!(Packets::of(&data, PARTS[part]).eq(words));
+            }
+        }
+    }
+}
