@@ -35,9 +35,11 @@ const BITE_MOST: i64 = 32 * 1024;
 /// What a thread that woke late may make up for.
 const CATCHES_UP: Span = Span::from_us(300);
 /// How often the stream is looked at while fragments leave.
-const LOOK_EVERY: Span = Span::from_ms(1);
+const LOOK_EVERY: Span = Span::from_us(500);
 /// A round lasts so long, and a round trip and a half, and until so many bytes have arrived…
 const ROUND: Span = Span::from_ms(5);
+/// …at the beginning less…
+const ROUND_FIRST: Span = Span::from_us(2_500);
 /// See [`ROUND`].
 const ROUND_BYTES: u64 = 8 * 1024;
 /// …but no longer than this.
@@ -183,10 +185,12 @@ impl StreamRate {
         self.floor[1] = self.floor[1].min(look.round_trip);
         self.lowest = self.lowest.min(look.round_trip);
         let (lasted, arrived) = (now - self.round.since, look.arrived.saturating_sub(before));
-        let enough = lasted >= ROUND.max(self.shortest() * 3 / 2) && arrived >= ROUND_BYTES;
+        let least = if self.begins { ROUND_FIRST } else { ROUND };
+        let enough = lasted >= least.max(self.shortest() * 3 / 2) && arrived >= ROUND_BYTES;
         // At the beginning a queue grows as fast as the rate.
-        let overshot =
-            self.begins && lasted >= LOOK_EVERY && look.round_trip - self.lowest > self.tolerance();
+        let overshot = self.begins
+            && lasted >= LOOK_EVERY * 2
+            && look.round_trip - self.lowest > self.tolerance();
         if overshot {
             self.round.fastest = look.round_trip;
         }
@@ -239,8 +243,8 @@ impl StreamRate {
         let before = self.delivered;
         let arrived = i64::try_from(arrived).unwrap_or(i64::MAX / 2_000_000_000);
         self.delivered = arrived * 1_000_000_000 / lasted.as_ns().max(1);
-        if self.round.breath {
-            // What is there though much less leaves is not of our making.
+        if self.round.breath && self.calm > 0 {
+            // What is there though much less leaves, and was no queue before, is not of our making.
             self.noise = (self.noise * 3 + self.queue()) / 4;
         }
         if self.round.breath || !self.round.pressed {

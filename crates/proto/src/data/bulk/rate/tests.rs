@@ -130,10 +130,25 @@ fn it_carries_nearly_all_and_notes_hardly_wait() {
         (20, 3_000, 2_000),
         (5, 5_000, 8_000),
     ] {
+        for seed in 0..20 {
+            let mut path = Path::new(mbit(carries), Span::from_us(length_us));
+            path.chance = seed;
+            let (share, wait) = measure(&mut path, Span::from_s(2));
+            let seen = format!("{carries} Mbit/s, {length_us} µs, {seed}: {share:.3}, {wait:?}");
+            // A tenth of these two seconds is the beginning, and late wake-ups cost the fast ones more.
+            let least = if length_us < 10_000 { 0.75 } else { 0.7 };
+            assert!(share > least && wait < Span::from_us(wait_us), "{seen}");
+        }
+    }
+}
+
+#[test]
+fn it_is_fast_soon() {
+    for (carries, length_us, within_ms) in [(1_000, 300, 60), (100, 300, 30), (100, 5_000, 200)] {
         let mut path = Path::new(mbit(carries), Span::from_us(length_us));
-        let (share, wait) = measure(&mut path, Span::from_s(2));
-        let seen = format!("{carries} Mbit/s, {length_us} µs: {share:.3}, {} µs", wait.as_us());
-        assert!(share > 0.8 && wait < Span::from_us(wait_us), "{seen}");
+        measure(&mut path, Span::from_ms(within_ms));
+        let (share, _) = measure(&mut path, Span::from_ms(100));
+        assert!(share > 0.75, "{carries} Mbit/s, {length_us} µs: {share:.3}");
     }
 }
 
