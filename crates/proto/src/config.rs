@@ -112,7 +112,7 @@ pub const TICK_SOURCES: usize = 4;
 pub const TICKS_OWED_MAX: u32 = 384;
 
 /// Sources whose notes one output keeps apart: one of each link, since all of them may play on the same
-/// one. A note-on from one more source is refused. 304 bytes a source, touched only once it plays.
+/// one. A note-on from one more source is refused. 288 bytes a source, touched only once it plays.
 pub const HOLDERS_MAX: usize = LINKS_MAX;
 
 /// How many of them may be sources of one link: nobody takes all the places of an output. A peer's port that

@@ -1,9 +1,11 @@
 //! Nothing that the plane holds grows, whatever passes through it.
 
 use super::*;
+use crate::bridge::PlayoutMode;
 use crate::config::{PROBE_FIRST, PROBES_TOGETHER};
 use crate::data::bulk::Delivery;
 use crate::data::counters::LinkCounters;
+use crate::data::realtime::jitter::Delays;
 use crate::id::LinkId;
 use crate::random::Random;
 use crate::time::Span;
@@ -299,4 +301,23 @@ fn many_idle_links_wake_their_node_seldom() {
     assert!(datagrams > 19 * usize::from(MANY) && times <= 200, "{datagrams} in {times}");
     assert!(most <= Some(PROBES_TOGETHER + 4), "{most:?} at once");
     assert!(said > 20 * usize::from(MANY) && rings <= 200, "{said} words, {rings} times");
+}
+
+/// An output whose latency adapts waits for the slowest of those that play on it, whatever its number.
+#[test]
+fn the_last_of_all_links_is_waited_for_as_the_first_is() {
+    let mut output = output::Output::new(true, true);
+    output.set_playout(PlayoutMode::Adaptive, None);
+    let (mut delays, counters) = (vec![Delays::new(); LINKS_MAX], PlaneCounters::default());
+    let mut latency = |ms: i64, link: usize, delay: Span| {
+        let now = LocalTime::ZERO + Span::from_ms(ms);
+        let source = Endpoint::remote(LinkNo(u16::try_from(link).unwrap()), PortId(1));
+        let play = Play { message: Ump::midi1(0, 0x90, 60, 1), source, born: Some(now - delay) };
+        output.due(now, &play, &mut delays, (&counters, None)) - (now - delay)
+    };
+    for ms in 0..100 {
+        latency(1_000 + 10 * ms, 1, Span::from_ms(1));
+        latency(1_000 + 10 * ms, LINKS_MAX - 1, Span::from_ms(60));
+    }
+    assert!(latency(2_000, 1, Span::from_ms(1)) >= Span::from_ms(60));
 }
