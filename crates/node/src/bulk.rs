@@ -68,6 +68,8 @@ pub struct Bulk {
     handle: BulkHandle,
     lanes: Lanes,
     links: BTreeMap<LinkNo, (ConnId, Tunnel)>,
+    /// Which connection is which link.
+    numbers: BTreeMap<ConnId, LinkNo>,
     /// Whole messages, and such as are taken back, for which the real-time thread had no room.
     waiting: VecDeque<(LinkNo, Came)>,
     /// What is said of messages of local sources, to whoever listens.
@@ -82,8 +84,8 @@ impl Bulk {
     pub fn new(handle: BulkHandle, ports: Arc<[PortCounters]>, told: Told) -> Self {
         let lanes = Lanes::new(ports);
         let Told { news, counters, view } = told;
-        let (links, waiting) = (BTreeMap::new(), VecDeque::new());
-        Self { handle, lanes, links, waiting, news, counters, view }
+        let (links, numbers, waiting) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Self { handle, lanes, links, numbers, waiting, news, counters, view }
     }
 
     /// Runs until the inbox is closed.
@@ -127,9 +129,9 @@ impl Bulk {
 
     /// Asks about messages of which nothing is heard.
     fn ask(&mut self) {
-        for (link, (_, tunnel)) in &self.links {
-            if let Some(at) = tunnel.proven() {
-                self.lanes.proven(*link, at);
+        for link in self.lanes.busy() {
+            if let Some(at) = self.links.get(&link).and_then(|(_, tunnel)| tunnel.proven()) {
+                self.lanes.proven(link, at);
             }
         }
         self.lanes.handle_timeout(clock::now());
@@ -149,18 +151,19 @@ impl Bulk {
         {
             self.waiting.push_back((LinkNo::LOCAL, Came::Whole(message)));
         }
-        for (link, (_, tunnel)) in &self.links {
-            while self.lanes.has_word(*link)
+        for link in self.lanes.busy() {
+            let Some((_, tunnel)) = self.links.get(&link) else { continue };
+            while self.lanes.has_word(link)
                 && let Ok(permit) = tunnel.messages.try_reserve()
-                && let Some(word) = self.lanes.next_word(*link)
+                && let Some(word) = self.lanes.next_word(link)
             {
                 permit.send(word);
             }
-            while self.lanes.has_fragment(*link)
+            while self.lanes.has_fragment(link)
                 && let Ok(permit) = tunnel.fragments.try_reserve()
             {
                 let mut fragment = None;
-                self.lanes.next_fragment(now, *link, |f| fragment = Some(OwnedFragment::of(f)));
+                self.lanes.next_fragment(now, link, |f| fragment = Some(OwnedFragment::of(f)));
                 let Some(fragment) = fragment else { break };
                 permit.send(fragment);
             }
@@ -214,15 +217,17 @@ impl Bulk {
                 // What the plane gave under that number before is another peer's.
                 self.turn();
                 self.lanes.linked(clock::now(), link, peer);
+                self.let_go(link);
                 self.links.insert(link, (conn, tunnel));
+                self.numbers.insert(conn, link);
             }
             BulkInput::Unlinked(link) => {
                 self.lanes.unlinked(link);
-                self.links.remove(&link);
+                self.let_go(link);
             }
             BulkInput::Forgotten(link, end) => {
                 self.turn();
-                self.links.remove(&link);
+                self.let_go(link);
                 self.lanes.forgotten(link, end);
             }
             BulkInput::Query(conn, query) => {
@@ -260,6 +265,13 @@ impl Bulk {
     }
 
     fn link_of(&self, conn: ConnId) -> Option<LinkNo> {
-        self.links.iter().find(|(_, (c, _))| *c == conn).map(|(link, _)| *link)
+        self.numbers.get(&conn).copied()
+    }
+
+    /// The link has no connection any more.
+    fn let_go(&mut self, link: LinkNo) {
+        if let Some((conn, _)) = self.links.remove(&link) {
+            self.numbers.remove(&conn);
+        }
     }
 }

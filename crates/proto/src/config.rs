@@ -13,8 +13,9 @@ pub const PORTS_MAX: usize = 512;
 /// it, so that no program is held up by the size of a session.
 pub const DIRECT_SINKS_MAX: usize = 4;
 
-/// Links of one node at the same time: a session of 64 nodes, and the local loop as number 0.
-pub const LINKS_MAX: usize = 64;
+/// Links of one node at the same time: 255 other nodes, and the local loop as number 0. What a link needs
+/// is there once it is made, and what is kept for one that is not made yet is a few words.
+pub const LINKS_MAX: usize = 256;
 
 /// Machines whose nodes dialled this one and cannot become peers, remembered for people to see. A
 /// session that is updated node by node fits; at one more the one that came longest ago is forgotten.
@@ -110,8 +111,9 @@ pub const TICK_SOURCES: usize = 4;
 /// Clocks (F8) that one source may be owed: four bars. One more is left out.
 pub const TICKS_OWED_MAX: u32 = 384;
 
-/// Sources whose notes one output keeps apart. A note-on from one more source is refused.
-pub const HOLDERS_MAX: usize = 32;
+/// Sources whose notes one output keeps apart: one of each link, since all of them may play on the same
+/// one. A note-on from one more source is refused. 288 bytes a source, touched only once it plays.
+pub const HOLDERS_MAX: usize = LINKS_MAX;
 
 /// How many of them may be sources of one link: nobody takes all the places of an output. A peer's port that
 /// plays on all sixteen groups has its own.
@@ -216,6 +218,16 @@ pub const ACK_EVENTS: u32 = 64;
 /// path open. Two a second cost 200 byte/s.
 pub const PROBE_EVERY: Span = Span::from_ms(500);
 
+/// Who hears its peer idle, and would have to send within half of that pause, answers at once: both wake up
+/// once for two datagrams. So that the same end begins each time, it waits by so much less.
+pub const PROBE_LEADS_BY: Span = Span::from_ms(10);
+
+/// When a datagram leaves for that reason, those of other links that would follow so soon leave with it: a
+/// node wakes up for several at a time, however many links it has…
+pub const PROBE_WITH_OTHERS: Span = Span::from_ms(50);
+/// …but for no more of them than this, so that a note waits behind few: on Wi-Fi each takes 150 µs.
+pub const PROBES_TOGETHER: usize = 16;
+
 /// So many times as often where much is lost: half as often as an event would be sent.
 pub const PROBES_MOST: u32 = 5;
 
@@ -264,6 +276,10 @@ pub const BULK_WAITING_WORDS: usize = 4 * BULK_WORDS_MAX;
 
 /// Words of unfinished bulk messages from one link: 32 MiB. A fragment beyond drops its message.
 pub const BULK_OPEN_WORDS: usize = 2 * BULK_WORDS_MAX;
+
+/// When a heartbeat leaves, those of so many other peers leave with it that are due within an eighth of
+/// [`Config::heartbeat_every`]; see [`PROBES_TOGETHER`].
+pub const HEARTBEATS_TOGETHER: usize = 16;
 
 /// What a user may change.
 #[derive(Clone, Debug, PartialEq, Eq)]

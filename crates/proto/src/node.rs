@@ -329,7 +329,8 @@ impl Node {
     /// The next frame of the bulk lanes.
     fn send_bulk(&mut self, now: LocalTime) -> Option<NodeOutput> {
         let Self { streams, lanes, .. } = self;
-        for (conn, link) in streams.links() {
+        for link in lanes.busy() {
+            let Some(conn) = streams.conn_of(link) else { continue };
             if let Some(word) = lanes.next_word(link) {
                 let bytes = streams.frame(conn, &word)?;
                 return Some(NodeOutput::Stream(conn, bytes));

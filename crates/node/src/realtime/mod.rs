@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use midip2p_proto::bridge::{BulkPiece, ToControl, ToData};
-use midip2p_proto::config::CARRIED_WAITING;
+use midip2p_proto::config::LINKS_MAX;
 use midip2p_proto::data::bulk::lane::Came;
 use midip2p_proto::data::plane::{Discard, Plane, Supply};
 use midip2p_proto::id::{LinkNo, PortId};
@@ -46,6 +46,10 @@ const COMMANDS: usize = 4096;
 const DELIVERIES: usize = 64;
 /// Pieces and words that may wait for the others; the plane keeps what finds no room.
 const PIECES: usize = 8192;
+
+/// Datagrams that streams carry, on their way between the thread and the bulk task: a chord for all peers at
+/// once, several times.
+const CARRIED: usize = 4 * LINKS_MAX;
 
 /// A datagram that a stream carries, in either direction.
 #[derive(Clone, Copy)]
@@ -175,8 +179,8 @@ pub fn start(
     let (words_in, words) = RingBuffer::new(COMMANDS);
     let (pieces_in, pieces) = RingBuffer::new(PIECES);
     let (discards_in, discards) = RingBuffer::new(COMMANDS);
-    let (to_carry_in, to_carry) = RingBuffer::new(CARRIED_WAITING);
-    let (carried, carried_out) = RingBuffer::new(CARRIED_WAITING);
+    let (to_carry_in, to_carry) = RingBuffer::new(CARRIED);
+    let (carried, carried_out) = RingBuffer::new(CARRIED);
     let rings = Rings {
         commands: commands_out,
         deliveries: deliveries_out,

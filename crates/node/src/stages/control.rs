@@ -149,6 +149,8 @@ pub struct ControlStage {
     conns: u64,
     requests: AtomicU64,
     changed: bool,
+    /// What the control plane last said of when it wants to be called, unless that may be too late.
+    wake_at: Option<LocalTime>,
     stopped: Option<oneshot::Sender<()>>,
     /// Connections that took no more messages.
     broken: Vec<ConnId>,
@@ -176,6 +178,7 @@ impl ControlStage {
             conns: 0,
             requests: AtomicU64::new(0),
             changed: true,
+            wake_at: None,
             stopped: None,
             broken: Vec::new(),
             later: VecDeque::new(),
@@ -192,7 +195,7 @@ impl ControlStage {
             tokio::pin!(woken);
             woken.as_mut().enable();
             self.take_words().await;
-            let pause = (self.control.wake_at() - clock::now()).to_duration();
+            let pause = (self.wake_at() - clock::now()).to_duration();
             tokio::select! {
                 input = inbox.recv() => match input {
                     Some(input) => self.take(input).await,
@@ -212,6 +215,12 @@ impl ControlStage {
                 return;
             }
         }
+    }
+
+    /// When the control plane wants to be called, or a little before. To ask it costs a look at all peers.
+    fn wake_at(&mut self) -> LocalTime {
+        let control = &self.control;
+        *self.wake_at.get_or_insert_with(|| control.wake_at())
     }
 
     async fn take_words(&mut self) {
@@ -318,6 +327,10 @@ impl ControlStage {
 
     /// Tells the control plane something and carries out what it wants.
     async fn tell(&mut self, input: Input<'_>) {
+        // A sign of life puts off what is due, and nothing else.
+        if !input.is_sign_of_life() {
+            self.wake_at = None;
+        }
         self.control.handle(clock::now(), input);
         loop {
             while let Some(action) = self.control.poll() {
@@ -326,6 +339,7 @@ impl ControlStage {
             // A connection that takes no more is none.
             let Some(conn) = self.broken.pop() else { break };
             self.let_go(conn);
+            self.wake_at = None;
             self.control.handle(clock::now(), Input::Closed(conn));
         }
         self.tell_ports();

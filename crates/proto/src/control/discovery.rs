@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Config, LINKS_MAX};
 use crate::id::NodeId;
 use crate::random::Random;
 use crate::time::{LocalTime, Span};
@@ -28,8 +28,9 @@ pub enum Via {
 /// Failures after which an address that a peer told of is forgotten.
 pub const GOSSIP_TRIES: u32 = 6;
 
-/// Addresses known at the same time; one more from the network is refused.
-pub const CANDIDATES_MAX: usize = 512;
+/// Addresses known at the same time, four for each node that there may be a link with; one more from the
+/// network is refused.
+pub const CANDIDATES_MAX: usize = 4 * LINKS_MAX;
 
 /// Of these, addresses that peers told of: they must not crowd out what multicast finds.
 pub const GOSSIP_MAX: usize = CANDIDATES_MAX / 2;

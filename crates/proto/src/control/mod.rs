@@ -132,6 +132,19 @@ pub enum Input<'a> {
     Timeout,
 }
 
+impl Input<'_> {
+    /// Whether it says that a peer lives and nothing else: whatever was due is due then at the earliest.
+    #[must_use]
+    pub const fn is_sign_of_life(&self) -> bool {
+        matches!(
+            self,
+            Self::Heard(_)
+                | Self::Data(ToControl::Alive { .. })
+                | Self::Message(_, Message::Heartbeat(_))
+        )
+    }
+}
+
 /// What the control plane wants done.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -242,6 +255,8 @@ pub struct Control {
     discovery: Discovery,
     handshakes: BTreeMap<ConnId, Handshake>,
     links: BTreeMap<ConnId, Linked>,
+    /// The connections of links by their nodes.
+    conns: BTreeMap<NodeId, ConnId>,
     /// Peers whose links broke, and that may come back to them.
     parked: BTreeMap<NodeId, lifecycle::Parked>,
     clients: BTreeMap<ConnId, clients::Client>,
@@ -272,6 +287,7 @@ impl Control {
             discovery: Discovery::default(),
             handshakes: BTreeMap::new(),
             links: BTreeMap::new(),
+            conns: BTreeMap::new(),
             parked: BTreeMap::new(),
             clients: BTreeMap::new(),
             absent: BTreeMap::new(),
@@ -433,21 +449,17 @@ impl stage::Stage for Control {
             Input::Opened { conn, address, dialed } => self.opened(now, conn, address, dialed),
             Input::DialFailed(address) => self.dialed_ended(now, true, address),
             Input::Closed(conn) => self.closed(now, conn),
+            // As Heard, below.
+            Input::Message(conn, Message::Heartbeat(beat)) if self.links.contains_key(&conn) => {
+                return self.heartbeat(now, conn, &beat);
+            }
             Input::Message(conn, message) => self.message(now, conn, message),
             Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
             Input::BadHello(conn) => self.bad_hello(now, conn),
             Input::Misbehaved(conn, why) => self.misbehaved(conn, why),
-            Input::Heard(conn) => {
-                if let Some(linked) = self.links.get_mut(&conn) {
-                    linked.heartbeat.heard(now);
-                }
-                self.client_heard(now, conn);
-            }
-            Input::Data(ToControl::Alive { link }) => {
-                if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
-                    linked.heartbeat.heard(now);
-                }
-            }
+            // A sign of life changes nothing else; a hundred peers give some hundred a second.
+            Input::Heard(conn) => return self.heard(now, conn),
+            Input::Data(ToControl::Alive { link }) => return self.alive(now, link),
             Input::Data(ToControl::Degraded { link, degraded }) => {
                 if let Some(linked) = self.links.values().find(|l| l.link == link) {
                     let note = Note::Degraded(linked.node, linked.name.clone(), degraded);

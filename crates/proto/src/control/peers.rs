@@ -12,7 +12,7 @@ use super::{
     Note, SAID_MAX,
 };
 use crate::bridge::ToData;
-use crate::config::{BULK_KEPT_FOR, LINKS_MAX};
+use crate::config::{BULK_KEPT_FOR, HEARTBEATS_TOGETHER, LINKS_MAX};
 use crate::data::bulk::news::End;
 use crate::id::{LinkId, LinkNo, NodeId};
 use crate::time::LocalTime;
@@ -224,7 +224,45 @@ impl Control {
     }
 
     pub(super) fn conn_of(&self, node: NodeId) -> Option<ConnId> {
-        self.links.iter().find(|(_, l)| l.node == node).map(|(conn, _)| *conn)
+        self.conns.get(&node).copied()
+    }
+
+    /// Something came by a connection.
+    pub(super) fn heard(&mut self, now: LocalTime, conn: ConnId) {
+        if let Some(linked) = self.links.get_mut(&conn) {
+            linked.heartbeat.heard(now);
+        }
+        self.client_heard(now, conn);
+    }
+
+    /// A genuine datagram came by a link.
+    pub(super) fn alive(&mut self, now: LocalTime, link: LinkNo) {
+        if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
+            linked.heartbeat.heard(now);
+        }
+    }
+
+    /// A heartbeat of a peer came.
+    pub(super) fn heartbeat(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        beat: &crate::wire::Heartbeat,
+    ) {
+        let Some(linked) = self.links.get_mut(&conn) else { return };
+        linked.heartbeat.heard(now);
+        linked.beat = Some(beat.sent);
+        let follows = linked.heartbeat.follow(now);
+        self.actions.extend(beat.echo.map(|echo| Action::Proven(conn, echo)));
+        if follows {
+            self.beat(now, conn);
+        }
+    }
+
+    fn beat(&mut self, now: LocalTime, conn: ConnId) {
+        let echo = self.links.get(&conn).and_then(|l| l.beat);
+        let beat = crate::wire::Heartbeat { sent: now, echo };
+        self.actions.push_back(Action::Send(conn, Message::Heartbeat(beat)));
     }
 
     /// Dials whatever is due.
@@ -232,10 +270,8 @@ impl Control {
         if self.stopping {
             return;
         }
-        let links = &self.links;
-        while let Some(address) =
-            self.discovery.dial(now, |node| links.values().any(|l| l.node == node))
-        {
+        let conns = &self.conns;
+        while let Some(address) = self.discovery.dial(now, |node| conns.contains_key(&node)) {
             self.actions.push_back(Action::Dial(address));
         }
     }
@@ -256,7 +292,9 @@ impl Control {
         }
         let local_link = self.new_link_id();
         let deadline = now + self.config.hello_within;
-        let peers = self.hints(address);
+        let mut peers = self.hints(address);
+        // The others follow once there is a link.
+        peers.truncate(hello::PEERS_MAX);
         let told = peers.iter().map(|hint| hint.node).collect();
         self.handshakes.insert(conn, Handshake { address, dialed, local_link, deadline, told });
         self.say_hello(conn, local_link, peers);
@@ -315,10 +353,6 @@ impl Control {
                 self.actions.push_back(Action::Close(conn));
                 self.unlink(now, conn, farewell, why);
             }
-            Message::Heartbeat(beat) => {
-                linked.beat = Some(beat.sent);
-                self.actions.extend(beat.echo.map(|echo| Action::Proven(conn, echo)));
-            }
             Message::Fragment(_) | Message::BulkAck(_) | Message::Datagram(_) => {}
             _ => {}
         }
@@ -362,22 +396,33 @@ impl Control {
             self.closed(now, conn);
         }
         self.clients_pulse(now);
-        let pulses: Vec<(ConnId, Pulse)> =
-            self.links.iter_mut().map(|(c, l)| (*c, l.heartbeat.pulse(now))).collect();
-        for (conn, pulse) in pulses {
+        for (conn, pulse) in self.pulses(now) {
             match pulse {
                 Pulse::Quiet => {}
-                Pulse::Beat => {
-                    let echo = self.links.get(&conn).and_then(|l| l.beat);
-                    let beat = crate::wire::Heartbeat { sent: now, echo };
-                    self.actions.push_back(Action::Send(conn, Message::Heartbeat(beat)));
-                }
+                Pulse::Beat => self.beat(now, conn),
                 Pulse::Dead => {
                     self.actions.push_back(Action::Close(conn));
                     self.unlink(now, conn, false, "nothing was heard of it");
                 }
             }
         }
+    }
+
+    /// What the time asks for of each link. Heartbeats leave several at a time: with a hundred links the node
+    /// would else wake up a hundred times a second.
+    fn pulses(&mut self, now: LocalTime) -> Vec<(ConnId, Pulse)> {
+        let links = self.links.iter_mut();
+        let mut pulses: Vec<_> = links.map(|(c, l)| (*c, l.heartbeat.pulse(now))).collect();
+        if pulses.iter().any(|(_, pulse)| *pulse == Pulse::Beat) {
+            let mut room = HEARTBEATS_TOGETHER;
+            for ((_, pulse), linked) in pulses.iter_mut().zip(self.links.values_mut()) {
+                if room > 0 && *pulse == Pulse::Quiet {
+                    *pulse = linked.heartbeat.pulse_with_others(now);
+                    room -= usize::from(*pulse == Pulse::Beat);
+                }
+            }
+        }
+        pulses
     }
 
     /// Ends a link, if the connection is one.
@@ -391,6 +436,7 @@ impl Control {
         let Some(linked) = self.links.remove(&conn) else { return };
         let name = self.bus.display(linked.node).unwrap_or(&linked.name).to_owned();
         let Linked { node, boot, link, .. } = linked;
+        self.conns.remove(&node);
         self.bus.peer_down(now, node, farewell);
         self.actions.push_back(Action::Data(ToData::LinkDown { link, kept: !farewell }));
         if farewell {
@@ -552,6 +598,7 @@ impl Control {
             beat: None,
         };
         self.links.insert(conn, linked);
+        self.conns.insert(node, conn);
         self.absent.remove(&node);
         self.discovery.linked(handshake.address);
         self.strangers.became_peer(handshake.address);
@@ -569,15 +616,16 @@ impl Control {
         }
     }
 
-    /// Tells a new peer of those that became peers while its hello was on its way: of two nodes that
-    /// came to a third at the same time, neither would hear of the other.
+    /// Tells a new peer of those that the first hello had no room for, and of those that became peers while
+    /// its own was on its way: of two nodes that came to a third at the same time, neither would hear of the
+    /// other.
     fn introduce(&mut self, conn: ConnId, told: &[NodeId]) {
         let Some(linked) = self.links.get(&conn) else { return };
         let (node, local_link) = (linked.node, linked.local_link);
         let mut peers = self.hints(linked.address);
         peers.retain(|hint| hint.node != node && !told.contains(&hint.node));
-        if !peers.is_empty() {
-            self.say_hello(conn, local_link, peers);
+        for some in peers.chunks(hello::PEERS_MAX) {
+            self.say_hello(conn, local_link, some.to_vec());
         }
     }
 
@@ -595,7 +643,6 @@ impl Control {
             .filter(|l| l.listens.port() != 0 && is_shareable(&l.listens))
             // On another machine this machine's loopback would lead astray.
             .filter(|l| to.ip().is_loopback() || !l.listens.ip().is_loopback())
-            .take(hello::PEERS_MAX)
             .map(|l| PeerHint { node: l.node, address: l.listens })
             .collect()
     }

@@ -16,6 +16,8 @@ struct Bench {
     dials: Vec<SocketAddr>,
     byes: Vec<Bye>,
     closed: Vec<ConnId>,
+    /// Whom hellos told of which other nodes.
+    told: Vec<(ConnId, NodeId)>,
     /// Whether those who look were told to look again since [`Bench::peers`].
     changed: bool,
 }
@@ -39,6 +41,7 @@ impl Bench {
             dials: vec![],
             byes: vec![],
             closed: vec![],
+            told: vec![],
             changed: false,
         }
     }
@@ -50,6 +53,10 @@ impl Bench {
                 Action::Note(note) => self.notes.push(note),
                 Action::Dial(address) => self.dials.push(address),
                 Action::Send(_, Message::Bye(bye)) => self.byes.push(bye),
+                Action::Send(conn, Message::Hello(hello)) => {
+                    assert!(hello.peers.len() <= hello::PEERS_MAX);
+                    self.told.extend(hello.peers.iter().map(|hint| (conn, hint.node)));
+                }
                 Action::Close(conn) => self.closed.push(conn),
                 Action::Changed => self.changed = true,
                 _ => {}
@@ -100,6 +107,11 @@ impl Bench {
     }
 
     fn hello(&mut self, conn: ConnId, node: NodeId, boot: u64) {
+        self.hello_from(conn, node, boot, 0);
+    }
+
+    /// The same from a node that takes connections on that port.
+    fn hello_from(&mut self, conn: ConnId, node: NodeId, boot: u64, tcp_port: u16) {
         let hello = Hello {
             version_min: PEER_VERSIONS.0,
             version_max: PEER_VERSIONS.1,
@@ -108,7 +120,7 @@ impl Bench {
             boot: BootId(boot),
             link: LinkId(5),
             udp_port: 1,
-            tcp_port: 0,
+            tcp_port,
             name: "there".into(),
             domains: vec![],
             peers: vec![],
@@ -183,13 +195,38 @@ fn a_copy_of_this_node_is_said_once_and_its_address_is_not_given_up() {
     assert!(!bench.notes.contains(&Note::SameId(own)));
 }
 
+fn one_of_many(n: usize) -> NodeId {
+    let mut id = [0xAA; 32];
+    id[..8].copy_from_slice(&n.to_le_bytes());
+    NodeId(id)
+}
+
+/// One hello has no room for all of them.
+#[test]
+fn a_new_peer_is_told_of_all_others() {
+    let mut bench = Bench::new();
+    let others = 200;
+    for n in 1..=others {
+        let conn = bench.open(address(u8::try_from(n).unwrap(), 5005));
+        bench.hello_from(conn, one_of_many(n), 1, 5005);
+    }
+    bench.told.clear();
+    let conn = bench.open(address(250, 5005));
+    let first = bench.told.len();
+    assert!((1..=hello::PEERS_MAX).contains(&first), "{first}");
+    bench.hello(conn, NodeId([250; 32]), 1);
+    bench.told.retain(|(to, _)| *to == conn);
+    let told: BTreeSet<_> = bench.told.iter().map(|(_, node)| *node).collect();
+    assert_eq!(bench.told.len(), others, "each once");
+    assert_eq!(told, (1..=others).map(one_of_many).collect());
+}
+
 #[test]
 fn that_there_is_no_room_for_a_link_is_said_once() {
     let mut bench = Bench::new();
     for n in 1..LINKS_MAX {
-        let n = u8::try_from(n).unwrap();
-        let conn = bench.open(address(n, 999));
-        bench.hello(conn, NodeId([n + 50; 32]), 1);
+        let conn = bench.open(address(u8::try_from(n).unwrap(), 999));
+        bench.hello(conn, one_of_many(n), 1);
     }
     bench.notes.clear();
     for port in 1..5 {

@@ -21,7 +21,7 @@ use super::realtime::transit::Transit;
 use super::state::LettingGo;
 use crate::config::{
     ACK_EVENTS, ACK_WITHIN, CARRIED_AGAIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY,
-    PROBE_FAST, PROBE_FIRST, PROBES_MOST, QUIET_AFTER,
+    PROBE_FAST, PROBE_FIRST, PROBE_LEADS_BY, PROBE_WITH_OTHERS, PROBES_MOST, QUIET_AFTER,
 };
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
@@ -77,6 +77,10 @@ pub struct Link {
     events_at: LocalTime,
     probe_at: LocalTime,
     probes: u32,
+    /// It waits for its next probe as long as a link with little loss does.
+    idles: bool,
+    /// The next one answers the peer's.
+    follows: bool,
     alive_at: LocalTime,
     bulk_numbers: Vec<u32>,
 }
@@ -98,6 +102,8 @@ pub struct Outgoing {
     pub length: usize,
     /// Whether the stream carries it, since datagrams do not (seem to) pass.
     pub carried: bool,
+    /// Whether it left because nothing else had for long.
+    pub idle: bool,
 }
 
 /// What a stream carried while datagrams do not pass, and nobody answered for [`CARRIED_AGAIN`], it carries
@@ -151,6 +157,8 @@ impl Link {
             events_at: LocalTime::ZERO,
             probe_at: LocalTime::ZERO,
             probes: 0,
+            idles: false,
+            follows: false,
             alive_at: LocalTime::ZERO,
             bulk_numbers: vec![0; PORTS_MAX],
         }
@@ -345,7 +353,17 @@ impl Link {
                 Ok(Field::Unknown { .. }) | Err(_) => self.counters.fields_skipped.add_one(),
             }
         }
+        self.follow(now);
         true
+    }
+
+    /// Something came. If nothing is to be acknowledged, the peer most likely idles: one's own probe goes with
+    /// its, if it is due soon.
+    fn follow(&mut self, now: LocalTime) {
+        if self.idles && self.ack_at == LocalTime::MAX && self.probe_at - now < PROBE_EVERY / 2 {
+            self.probe_at = now;
+            self.follows = true;
+        }
     }
 
     /// Whether to say now that the peer lives.
@@ -364,6 +382,17 @@ impl Link {
     /// Realtime-safe: yes
     pub const fn degraded_changed(&mut self) -> Option<bool> {
         self.path.changed()
+    }
+
+    /// Other links that idle send now. One whose own pause ends soon sends with them; whether it does.
+    ///
+    /// Realtime-safe: yes
+    pub fn probe_with_others(&mut self, now: LocalTime) -> bool {
+        let soon = self.idles && self.probe_at <= now + PROBE_WITH_OTHERS;
+        if soon {
+            self.probe_at = now;
+        }
+        soon
     }
 
     /// When a datagram should leave, as things stand `now`.
@@ -396,6 +425,7 @@ impl Link {
         if self.send_at(now) > now {
             return None;
         }
+        let idle = self.idles && self.probe_at <= now;
         let plan = self.plan(now);
         if !plan.quiet || self.snapshots.is_needed() {
             let round_trip = self.rate.usual_round_trip();
@@ -448,9 +478,12 @@ impl Link {
         // Where every second probe is lost, three in a row are soon, and the link with them.
         let often = i64::from((plan.copies / 2).clamp(1, PROBES_MOST));
         let pause = if self.probes < PROBE_FIRST { PROBE_FAST } else { PROBE_EVERY / often };
+        self.idles = pause == PROBE_EVERY;
+        let leads = self.idles && !core::mem::take(&mut self.follows);
+        let pause = if leads { pause - PROBE_LEADS_BY } else { pause };
         self.probe_at = now + pause;
         self.counters.datagrams_sent.add_one();
-        Some(Outgoing { length, carried })
+        Some(Outgoing { length, carried, idle })
     }
 
     /// Whether the stream takes a copy of the datagram that leaves now: of what is new, of what left before

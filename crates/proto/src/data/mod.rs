@@ -14,6 +14,7 @@ pub mod classify;
 pub mod clock_map;
 pub mod counters;
 pub mod link;
+pub mod link_set;
 pub mod output;
 pub mod outputs;
 mod pace;

@@ -16,6 +16,7 @@
 
 use super::classify::may_interrupt_bulk;
 use super::counters::{PlaneCounters, PortCounters};
+use super::link_set::LinkSet;
 use super::pace::Pace;
 use super::realtime::jitter::{Delays, Latency};
 use super::schedule::{AT_ONCE, Item, Queue, Whose};
@@ -74,7 +75,7 @@ pub struct Output {
     mode: PlayoutMode,
     latency: Latency,
     /// The links that played on it of late, and since when the first of the two is being filled.
-    heard: [u64; 2],
+    heard: [LinkSet; 2],
     heard_since: LocalTime,
     queue: Queue,
     urgent: Queue,
@@ -106,7 +107,7 @@ impl Output {
             exported,
             mode: PlayoutMode::Immediate,
             latency: Latency::new(),
-            heard: [0; 2],
+            heard: [LinkSet::EMPTY; 2],
             heard_since: LocalTime::ZERO,
             queue: Queue::new(OUTPUT_QUEUE),
             urgent: Queue::new(URGENT),
@@ -409,17 +410,15 @@ impl Output {
             of_link.record(now, delay);
         }
         if now - self.heard_since >= HEARD_FOR {
-            self.heard = [0, self.heard[0]];
+            self.heard = [LinkSet::EMPTY, self.heard[0]];
             self.heard_since = now;
         }
-        self.heard[0] |= 1_u64.checked_shl(u32::from(source.link.0)).unwrap_or(0);
-        let mut links = self.heard[0] | self.heard[1];
+        self.heard[0].insert(source.link);
+        let mut links = self.heard[0].with(&self.heard[1]);
         let (mut needed, mut sure) = (Span::ZERO, true);
-        while links != 0 {
-            let at = links.trailing_zeros() as usize;
-            links &= links - 1;
-            if let Some((of_link, delay)) = delays.get(at).and_then(|d| d.needed().map(|n| (d, n)))
-            {
+        while let Some(at) = links.pop() {
+            let of_link = delays.get(usize::from(at.0));
+            if let Some((of_link, delay)) = of_link.and_then(|d| d.needed().map(|n| (d, n))) {
                 needed = needed.max(delay);
                 sure &= of_link.is_sure();
             }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use super::classify::{Lane, lane, may_interrupt_bulk};
 use super::counters::{PlaneCounters, PortCounters};
 use super::link::{Incoming, Link};
+use super::link_set::LinkSet;
 use super::output::{self, Play};
 use super::outputs::{Due, Outputs};
 use super::playout::{self, Playout, Ready};
@@ -36,20 +37,28 @@ use super::realtime::receiver::{Arrival, Delivered};
 use super::routes::Routes;
 use super::state::{self, LettingGo, Strand};
 use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
-use crate::config::{BULK_PIECES, Config, DIRECT_SINKS_MAX, LINKS_MAX, PORTS_MAX};
-use crate::id::{LinkId, LinkNo, PortId};
+use crate::config::{
+    BULK_PIECES, Config, DIRECT_SINKS_MAX, LINKS_MAX, PORTS_MAX, PROBE_WITH_OTHERS,
+};
+use crate::id::{LinkNo, PortId};
 use crate::midi::{MessageType, Ump};
 use crate::seq::SeqNo;
 use crate::time::{LocalTime, Span};
 use crate::wire::{WireEvent, split};
 
+use self::table::Links;
+
 mod bulk;
 mod links;
+mod table;
 #[cfg(test)]
 mod tests;
 
 /// Words for the control plane that may wait at the same time; more are not said twice anyway.
 const CONTROL_WAITING: usize = 512;
+
+/// How often it is said which peers live.
+const ALIVE_EVERY: Span = Span::from_ms(100);
 
 /// Memory for what is about to be opened.
 pub enum Supply {
@@ -100,7 +109,7 @@ pub struct Plane {
     ports: Arc<[PortCounters]>,
     routes: Routes,
     outputs: Outputs,
-    links: Vec<Option<Box<Link>>>,
+    links: Links,
     /// Links that are down and may come up again.
     parked: Vec<Option<Box<Link>>>,
     spare_links: Vec<Box<Link>>,
@@ -114,6 +123,11 @@ pub struct Plane {
     panic_on: Option<Ump>,
     pieces: VecDeque<BulkPiece>,
     control: VecDeque<ToControl>,
+    /// Links whose peers live, which was not said yet, and when it may be.
+    alive: LinkSet,
+    alive_at: LocalTime,
+    /// When idle links send several at a time again.
+    probe_at: LocalTime,
     discards: VecDeque<Discard>,
 }
 
@@ -126,7 +140,7 @@ impl Plane {
         Self {
             routes: Routes::default(),
             outputs: Outputs::new(Arc::clone(&counters), Arc::clone(&ports)),
-            links: (0..LINKS_MAX).map(|_| None).collect(),
+            links: Links::new(),
             parked: (0..LINKS_MAX).map(|_| None).collect(),
             spare_links: Vec::with_capacity(LINKS_MAX),
             spare_outputs: Vec::with_capacity(PORTS_MAX),
@@ -137,6 +151,9 @@ impl Plane {
             panic_on: None,
             pieces: VecDeque::with_capacity(BULK_PIECES),
             control: VecDeque::with_capacity(CONTROL_WAITING),
+            alive: LinkSet::EMPTY,
+            alive_at: LocalTime::ZERO,
+            probe_at: LocalTime::ZERO,
             discards: VecDeque::with_capacity(CONTROL_WAITING),
             config,
             counters,
@@ -153,11 +170,10 @@ impl Plane {
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        let links = self.links.iter().flatten().flat_map(|l| l.capacities());
-        [self.links.capacity(), self.spare_links.capacity(), self.spare_outputs.capacity()]
+        [self.spare_links.capacity(), self.spare_outputs.capacity()]
             .into_iter()
             .chain([self.pieces.capacity(), self.control.capacity(), self.discards.capacity()])
-            .chain(links)
+            .chain(self.links.capacities())
             .chain(self.routes.capacities())
             .chain(self.outputs.capacities())
             .chain(self.local.capacities())
@@ -181,10 +197,8 @@ impl Plane {
     #[must_use]
     pub fn has_room(&self, now: LocalTime, port: PortId) -> bool {
         let mut sinks = self.routes.sinks(Endpoint::local(port)).iter().peekable();
-        let is_full = |sink: Endpoint| {
-            let link = self.links.get(usize::from(sink.link.0)).and_then(Option::as_ref);
-            link.is_some_and(|link| link.is_full(now))
-        };
+        let is_full =
+            |sink: Endpoint| self.links.get(sink.link).is_some_and(|link| link.is_full(now));
         let alone = sinks.peek().is_none();
         self.has_bulk_room() && (alone || sinks.any(|route| !is_full(route.sink)))
     }
@@ -262,7 +276,7 @@ impl Plane {
             ToData::RouteRemove(route) => self.route_remove(now, route),
             ToData::Silence => self.silence(),
             ToData::Probe { link, token } => {
-                if let Some(Some(link)) = self.links.get_mut(usize::from(link.0)) {
+                if let Some(link) = self.links.get_mut(link) {
                     link.ask(now, token);
                 }
             }
@@ -308,11 +322,11 @@ impl Plane {
             self.counters.datagrams_bad.add_one();
             return;
         };
-        let Some(number) = self.link_by_id(header.link) else {
+        let Some(number) = self.links.by_id(header.link) else {
             self.counters.datagrams_unknown_link.add_one();
             return;
         };
-        let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
+        let Some(link) = self.links.get_mut(number) else { return };
         let ports = &self.ports;
         let incoming = Incoming { header, parts: (header_bytes, body, tag), from };
         let genuine = link.receive(now, incoming, |from| settle(ports, from));
@@ -322,7 +336,7 @@ impl Plane {
         }
         let (alive, probed) = (link.alive_is_due(now), link.probed());
         if alive {
-            self.say(ToControl::Alive { link: number });
+            self.alive.insert(number);
         }
         if let Some(probed) = probed {
             self.say(ToControl::Probed { link: number, probed });
@@ -334,17 +348,17 @@ impl Plane {
     ///
     /// Realtime-safe: yes
     pub fn handle_timeout(&mut self, now: LocalTime) {
-        for n in 0..self.links.len() {
-            let due = match &mut self.links[n] {
-                Some(link) => {
-                    let due = link.receiver.wake_at().min(link.playout.wake_at()) <= now;
-                    link.receiver.handle_timeout(now);
-                    due
-                }
-                None => n == 0 && self.local.wake_at() <= now,
-            };
-            if due && let Ok(number) = u16::try_from(n) {
-                self.deliver(now, LinkNo(number));
+        if self.local.wake_at() <= now {
+            self.deliver(now, LinkNo::LOCAL);
+        }
+        let mut from = LinkNo::LOCAL;
+        while let Some(number) = self.links.next_due(now, from) {
+            from = LinkNo(number.0.saturating_add(1));
+            let Some(link) = self.links.at(number) else { continue };
+            let due = link.receiver.wake_at().min(link.playout.wake_at()) <= now;
+            link.receiver.handle_timeout(now);
+            if due {
+                self.deliver(now, number);
             }
         }
     }
@@ -364,22 +378,13 @@ impl Plane {
         if let Some(due) = self.outputs.next(now) {
             return Some(Output::Play(due));
         }
-        let ports = &self.ports;
-        for (n, link) in self.links.iter_mut().enumerate() {
-            let Some(link) = link else { continue };
-            if let Some(sent) = link.transmit(now, buf, |from| settle(ports, from)) {
-                let carry = u16::try_from(n).ok().filter(|_| sent.carried).map(LinkNo);
-                let (to, length) = (link.address, sent.length);
-                if carry.is_some() {
-                    link.counters.carried.add_one();
-                }
-                if let Some(degraded) = link.degraded_changed() {
-                    link.counters.degraded.set(degraded);
-                    let link = LinkNo(u16::try_from(n).unwrap_or(0));
-                    self.say(ToControl::Degraded { link, degraded });
-                }
-                return Some(Output::Transmit { to, length, carry });
+        let mut from = LinkNo::LOCAL;
+        while let Some(number) = self.links.next_due(now, from) {
+            from = LinkNo(number.0.saturating_add(1));
+            if let Some(datagram) = self.transmit(now, number, buf) {
+                return Some(datagram);
             }
+            self.links.settle(now, number);
         }
         None
     }
@@ -406,10 +411,13 @@ impl Plane {
         if let Some(word) = self.control.pop_front() {
             return Output::Control(word);
         }
+        if let Some(link) = self.next_alive(now) {
+            return Output::Control(ToControl::Alive { link });
+        }
         if let Some(discard) = self.discards.pop_front() {
             return Output::Discard(discard);
         }
-        Output::WakeAt(self.wake_at(now))
+        Output::WakeAt(self.wake_at())
     }
 
     /// The driver took the message of [`Output::Play`].
@@ -418,7 +426,7 @@ impl Plane {
     pub fn written(&mut self, now: LocalTime, due: &Due) {
         self.outputs.written(now, due);
         if let Some(born) = due.play.born
-            && let Some(Some(link)) = self.links.get(usize::from(due.play.source.link.0))
+            && let Some(link) = self.links.get(due.play.source.link)
         {
             link.counters.one_way.record(now - born);
         }
@@ -431,17 +439,45 @@ impl Plane {
         self.outputs.refused(now, due);
     }
 
-    fn wake_at(&self, now: LocalTime) -> LocalTime {
-        self.links
-            .iter()
-            .flatten()
-            .map(|l| l.send_at(now).min(l.receiver.wake_at()).min(l.playout.wake_at()))
-            .fold(self.local.wake_at().min(self.outputs.wake_at()), LocalTime::min)
+    /// When there is nothing to be done before, all links having been looked after.
+    fn wake_at(&self) -> LocalTime {
+        let alive = if self.alive.is_empty() { LocalTime::MAX } else { self.alive_at };
+        self.links.wake_at().min(self.local.wake_at()).min(self.outputs.wake_at()).min(alive)
     }
 
-    fn link_by_id(&self, id: LinkId) -> Option<LinkNo> {
-        let at = self.links.iter().position(|l| l.as_ref().is_some_and(|l| l.local_id() == id))?;
-        u16::try_from(at).ok().map(LinkNo)
+    /// Writes the datagram of a link that is due, if there is one.
+    fn transmit(&mut self, now: LocalTime, number: LinkNo, buf: &mut [u8]) -> Option<Output> {
+        let ports = &self.ports;
+        let link = self.links.at(number)?;
+        let sent = link.transmit(now, buf, |from| settle(ports, from))?;
+        let carry = sent.carried.then_some(number);
+        let (to, length) = (link.address, sent.length);
+        if carry.is_some() {
+            link.counters.carried.add_one();
+        }
+        if let Some(degraded) = link.degraded_changed() {
+            link.counters.degraded.set(degraded);
+            self.say(ToControl::Degraded { link: number, degraded });
+        }
+        if sent.idle && now >= self.probe_at {
+            self.links.probe_with_others(now);
+            self.probe_at = now + PROBE_WITH_OTHERS;
+        }
+        Some(Output::Transmit { to, length, carry })
+    }
+
+    /// The next link of which it is to be said that its peer lives. Those of one moment are said together,
+    /// and then no others for a while: with a hundred links each word by itself would wake the others all
+    /// the time.
+    fn next_alive(&mut self, now: LocalTime) -> Option<LinkNo> {
+        if now < self.alive_at {
+            return None;
+        }
+        let link = self.alive.pop()?;
+        if self.alive.is_empty() {
+            self.alive_at = now + ALIVE_EVERY;
+        }
+        Some(link)
     }
 
     fn route_remove(&mut self, now: LocalTime, route: Route) {
@@ -457,11 +493,11 @@ impl Plane {
 
     /// Ends at the peers what a local source holds there; `only` names one sink.
     fn release_at_peers(&mut self, now: LocalTime, from: PortId, only: Option<Endpoint>) {
-        for (n, link) in self.links.iter_mut().enumerate() {
-            let Some(link) = link else { continue };
-            if only.is_some_and(|o| usize::from(o.link.0) != n) {
+        for number in Links::numbers() {
+            if only.is_some_and(|o| o.link != number) {
                 continue;
             }
+            let Some(link) = self.links.get_mut(number) else { continue };
             let mut walk = LettingGo::default();
             while let Some((message, to)) = link.next_held(from, only.map(|o| o.port), &mut walk) {
                 send(link, &self.ports, Sent { from, to, after_bulk: 0, at: now, message });
@@ -475,7 +511,7 @@ impl Plane {
             let to = route.sink.port;
             if route.sink.link == LinkNo::LOCAL {
                 local = true;
-            } else if let Some(Some(link)) = self.links.get_mut(usize::from(route.sink.link.0)) {
+            } else if let Some(link) = self.links.get_mut(route.sink.link) {
                 let after_bulk = link.bulk_number(from);
                 send(link, &self.ports, Sent { from, to, after_bulk, at, message });
             }
@@ -495,7 +531,7 @@ impl Plane {
 
     /// Takes out of a link's window what may be played, and plays it.
     fn deliver(&mut self, now: LocalTime, number: LinkNo) {
-        while let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) {
+        while let Some(link) = self.links.get_mut(number) {
             if let Some(repaired) = link.recovery.repair() {
                 link.counters.snapshot_repairs.add_one();
                 // The table knows what still waits here for a SysEx: it must not come after its repair.
@@ -537,7 +573,7 @@ impl Plane {
         arrival: &Arrival,
         (late_by, early): (Span, bool),
     ) {
-        let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
+        let Some(link) = self.links.get_mut(number) else { return };
         let WireEvent { from, to, after_bulk, message, .. } = arrival.event;
         let strand = Strand::of(from, to, &message);
         let begins = state::note_of(&message).filter(|_| state::is_note_on(&message));
@@ -558,20 +594,20 @@ impl Plane {
             let end = playout::Event::own(from, to, ending_of(&message));
             self.dispatch(now, number, &end);
         }
-        let Some(Some(link)) = self.links.get_mut(usize::from(number.0)) else { return };
+        let Some(link) = self.links.get_mut(number) else { return };
         if let Some(event) = link.playout.event(now, event) {
             self.dispatch(now, number, &event);
         }
     }
 
     fn waiting_event(&mut self, number: LinkNo) -> Option<playout::Event> {
-        self.links.get_mut(usize::from(number.0))?.as_mut()?.playout.give_up_event()
+        self.links.get_mut(number)?.playout.give_up_event()
     }
 
     fn play_ready(&mut self, now: LocalTime, number: LinkNo) {
         loop {
-            let ready = match self.links.get_mut(usize::from(number.0)) {
-                Some(Some(link)) => {
+            let ready = match self.links.get_mut(number) {
+                Some(link) => {
                     let delivered = link.receiver.contiguous();
                     let ready = link.playout.next(now, delivered);
                     link.counters.bulk_wait_expired.add(link.playout.take_expired());
@@ -611,7 +647,8 @@ impl Plane {
     }
 
     fn silence(&mut self) {
-        for link in self.links.iter_mut().flatten() {
+        for number in Links::numbers() {
+            let Some(link) = self.links.get_mut(number) else { continue };
             while let Some(slot) = link.playout.clear() {
                 self.outputs.give_up_bulk(slot);
             }

@@ -46,6 +46,8 @@ pub(super) enum Event<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     conns: BTreeMap<ConnId, Stream>,
+    /// Which connection each link has, or had last.
+    by_link: BTreeMap<LinkNo, ConnId>,
     to_close: VecDeque<ConnId>,
     /// Frames with datagrams that streams carry.
     carried: VecDeque<(ConnId, Vec<u8>)>,
@@ -79,11 +81,13 @@ impl Streams {
     pub(super) fn linked(&mut self, conn: ConnId, link: LinkNo) {
         if let Some(stream) = self.conns.get_mut(&conn) {
             stream.link = Some(link);
+            self.by_link.insert(link, conn);
         }
     }
 
     pub(super) fn unlinked(&mut self, link: LinkNo) {
-        for stream in self.conns.values_mut().filter(|s| s.link == Some(link)) {
+        let conn = self.by_link.remove(&link);
+        if let Some(stream) = conn.and_then(|conn| self.conns.get_mut(&conn)) {
             stream.link = None;
         }
     }
@@ -92,8 +96,8 @@ impl Streams {
         self.conns.get(&conn)?.link
     }
 
-    pub(super) fn links(&self) -> Vec<(ConnId, LinkNo)> {
-        self.conns.iter().filter_map(|(conn, s)| s.link.map(|link| (*conn, link))).collect()
+    pub(super) fn conn_of(&self, link: LinkNo) -> Option<ConnId> {
+        self.by_link.get(&link).copied().filter(|conn| self.conns.contains_key(conn))
     }
 
     pub(super) fn received(&mut self, conn: ConnId, bytes: &[u8]) {
@@ -137,8 +141,7 @@ impl Streams {
 
     /// The link's stream takes a copy of a datagram, unless too many wait: they are repeated.
     pub(super) fn carry(&mut self, link: LinkNo, datagram: &[u8]) {
-        let conn = self.conns.iter().find(|(_, s)| s.link == Some(link)).map(|(conn, _)| *conn);
-        if let Some(conn) = conn
+        if let Some(conn) = self.conn_of(link)
             && self.carried.len() < CARRIED_WAITING
             && let Some(bytes) = self.frame(conn, &Message::Datagram(Carried { datagram }))
         {

@@ -47,6 +47,9 @@ const NEWS_WAITING: usize = 4096;
 pub struct Lanes {
     building: Building,
     links: BTreeMap<LinkNo, Lane>,
+    /// The links with something to send or to wait for, and perhaps some more: all that time or room for
+    /// more is of use to, so that idle ones cost nothing.
+    busy: BTreeSet<LinkNo>,
     /// What came from peers that are gone, in the order in which they went.
     memories: VecDeque<(NodeId, BootId, Receiver)>,
     local: Loop,
@@ -119,6 +122,7 @@ impl Lanes {
         Self {
             building: Building::default(),
             links: BTreeMap::new(),
+            busy: BTreeSet::new(),
             memories: VecDeque::new(),
             local: Loop::default(),
             ports,
@@ -149,13 +153,14 @@ impl Lanes {
             let lane = Lane::new(peer, self.begun, self.remember(peer));
             self.links.insert(link, lane);
         }
-        let Some(lane) = self.links.get_mut(&link) else { return };
+        let Some(lane) = self.lane(link) else { return };
         lane.attached = true;
         lane.proven = None;
         lane.words.clear();
         let queries = lane.queue.resume(now, lane.number);
-        self.resumed += queries.len() as u64;
+        let resumed = queries.len() as u64;
         lane.words.extend(queries.into_iter().map(Message::BulkQuery));
+        self.resumed += resumed;
     }
 
     /// The connection of the link broke; what is under way is kept for the next one.
@@ -177,6 +182,7 @@ impl Lanes {
             self.over(link, from, number, end);
         }
         let Some(mut lane) = self.links.remove(&link) else { return };
+        self.busy.remove(&link);
         let (node, boot) = lane.peer;
         lane.receiver.drop_open();
         self.memories.retain(|(n, ..)| *n != node);
@@ -225,7 +231,7 @@ impl Lanes {
 
     /// Takes a fragment that came by a link.
     pub fn fragment(&mut self, link: LinkNo, fragment: &Fragment<'_>) -> Option<Came> {
-        let lane = self.links.get_mut(&link)?;
+        let lane = self.lane(link)?;
         let (from, number) = (fragment.from, fragment.number);
         if lane.receiver.is_other_lane(fragment.lane) {
             lane.orphans.append(&mut lane.playing);
@@ -255,7 +261,7 @@ impl Lanes {
 
     /// The peer asks about a message of its own.
     pub fn query(&mut self, link: LinkNo, query: &BulkQuery) {
-        let Some(lane) = self.links.get_mut(&link) else { return };
+        let Some(lane) = self.lane(link) else { return };
         if lane.receiver.is_other_lane(query.lane) {
             lane.orphans.append(&mut lane.playing);
         }
@@ -265,7 +271,7 @@ impl Lanes {
 
     /// The peer said what became of a message of ours.
     pub fn ack(&mut self, now: LocalTime, link: LinkNo, ack: &BulkAck) {
-        let Some(lane) = self.links.get_mut(&link) else { return };
+        let Some(lane) = self.lane(link) else { return };
         let (from, number) = (ack.from, ack.number);
         match lane.queue.take(now, ack) {
             Step::Nothing => {}
@@ -288,7 +294,7 @@ impl Lanes {
                 let end = if whole { End::Done } else { End::NotPlayed };
                 self.over(source.link, source.port, number, end);
             }
-        } else if let Some(lane) = self.links.get_mut(&source.link)
+        } else if let Some(lane) = self.lane(source.link)
             && !lane.orphans.remove(&(source.port, number))
             && lane.playing.remove(&(source.port, number))
         {
@@ -336,8 +342,7 @@ impl Lanes {
     /// Time passed: asks about messages of which nothing is heard, and gives up those that were asked
     /// about often enough.
     pub fn handle_timeout(&mut self, now: LocalTime) {
-        let links: Vec<LinkNo> = self.links.keys().copied().collect();
-        for link in links {
+        for link in self.busy() {
             while let Some(lane) = self.links.get_mut(&link).filter(|lane| lane.attached) {
                 let playing = PLAYING_AT_LEAST + lane.window.playing_time() * 2;
                 match lane.queue.ask(now, lane.proven, playing, lane.number) {
@@ -357,10 +362,18 @@ impl Lanes {
         }
     }
 
+    /// The links that have something to send, or to wait for.
+    pub fn busy(&mut self) -> Vec<LinkNo> {
+        let links = &self.links;
+        self.busy.retain(|link| links.get(link).is_some_and(Lane::is_busy));
+        self.busy.iter().copied().collect()
+    }
+
     /// When [`Lanes::handle_timeout`] wants to be called.
     #[must_use]
     pub fn wake_at(&self) -> LocalTime {
-        let attached = self.links.values().filter(|lane| lane.attached);
+        let busy = self.busy.iter().filter_map(|link| self.links.get(link));
+        let attached = busy.filter(|lane| lane.attached);
         attached.map(|lane| lane.queue.wake_at()).min().unwrap_or(LocalTime::MAX)
     }
 
@@ -402,9 +415,16 @@ impl Lanes {
         self.news.pop_front()
     }
 
+    /// What belongs to a link, to be changed.
+    fn lane(&mut self, link: LinkNo) -> Option<&mut Lane> {
+        let lane = self.links.get_mut(&link)?;
+        self.busy.insert(link);
+        Some(lane)
+    }
+
     fn take(&mut self, now: LocalTime, sink: Endpoint, message: Delivery) {
         let (from, number) = (message.from, message.number);
-        let Some(lane) = self.links.get_mut(&sink.link) else {
+        let Some(lane) = self.lane(sink.link) else {
             return self.not_taken(now, from, sink, number, End::Stopped);
         };
         let (messages, words) = lane.queue.kept();
@@ -428,7 +448,7 @@ impl Lanes {
         if end != End::TooLong {
             self.dropped += 1;
         }
-        if let Some(lane) = self.links.get_mut(&sink.link) {
+        if let Some(lane) = self.lane(sink.link) {
             lane.queue.skip(now, from, number);
         } else if sink.link == LinkNo::LOCAL && end == End::TooLong {
             // Its number is awaited.
@@ -442,7 +462,7 @@ impl Lanes {
 
     /// A message is over, and its peer has yet to hear that.
     fn give_up(&mut self, now: LocalTime, link: LinkNo, (from, number): (PortId, u32), end: End) {
-        let Some(lane) = self.links.get_mut(&link) else { return };
+        let Some(lane) = self.lane(link) else { return };
         lane.window.end(from, number);
         if lane.queue.give_up(now, from, number) {
             self.over(link, from, number, end);
@@ -497,6 +517,11 @@ impl Lane {
             words: VecDeque::new(),
             proven: None,
         }
+    }
+
+    /// Whether there is something to send or to wait for.
+    fn is_busy(&self) -> bool {
+        !self.words.is_empty() || !self.queue.is_empty()
     }
 
     fn next_source(&self) -> Option<PortId> {

@@ -102,6 +102,11 @@ impl Queue {
         self.put(Outgoing::new(now, void(from, number), Stage::Void));
     }
 
+    /// Whether there is nothing to send, and nothing to wait for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// How many messages are kept, and how many words they have together.
     pub(super) const fn kept(&self) -> (usize, usize) {
         (self.messages, self.words)

@@ -17,10 +17,9 @@ impl Plane {
     /// Realtime-safe: yes
     pub fn handle_bulk(&mut self, now: LocalTime, link: LinkNo, delivery: Delivery) {
         let source = Endpoint::remote(link, delivery.from);
-        let place = usize::from(link.0);
-        let near = match self.links.get(place) {
+        let near = match self.links.get(link) {
             _ if link == LinkNo::LOCAL => Some(self.local_newest),
-            Some(Some(link)) => {
+            Some(link) => {
                 link.counters.bulk_received.add_one();
                 Some(link.receiver.contiguous())
             }
@@ -33,8 +32,8 @@ impl Plane {
         let (from, to, number) = (delivery.from, delivery.to, delivery.number);
         let Some(slot) = self.outputs.keep(source, number, delivery.words) else { return };
         let bulk = playout::Bulk { from, to, number, after, slot };
-        let playout = match self.links.get_mut(place) {
-            Some(Some(link)) => &mut link.playout,
+        let playout = match self.links.get_mut(link) {
+            Some(link) => &mut link.playout,
             _ if link == LinkNo::LOCAL => &mut self.local,
             // All that came before it by this link has been played.
             _ => return self.dispatch_bulk(now, link, &bulk),
@@ -84,7 +83,7 @@ impl Plane {
                 *count = following(*count);
                 local = true;
                 (*count, self.local_newest)
-            } else if let Some(Some(link)) = self.links.get_mut(usize::from(sink.link.0)) {
+            } else if let Some(link) = self.links.get_mut(sink.link) {
                 (link.next_bulk_number(from), link.newest())
             } else if let Some(Some(link)) = self.parked.get_mut(usize::from(sink.link.0)) {
                 // It is kept until the peer is back.

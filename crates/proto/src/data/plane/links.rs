@@ -22,10 +22,7 @@ impl Plane {
             link.go_on_from(&mut old);
             self.discards.push_back(Discard::Link(old));
         }
-        match self.links.get_mut(usize::from(number.0)) {
-            Some(slot @ None) if number != LinkNo::LOCAL => *slot = Some(link),
-            _ => self.discards.push_back(Discard::Link(link)),
-        }
+        self.discards.extend(self.links.insert(number, link).map(Discard::Link));
     }
 
     /// Ends a link. One that is `kept` may come up again, and go on with the numbers of its bulk messages.
@@ -34,7 +31,8 @@ impl Plane {
         if !kept {
             self.link_forget(number);
         }
-        let Some(mut link) = self.links.get_mut(place).and_then(Option::take) else { return };
+        let Some(mut link) = self.links.take(number) else { return };
+        self.alive.remove(number);
         // Its peer has been told that they are here whole.
         while let Some(bulk) = link.playout.give_up_bulk() {
             self.dispatch_bulk(now, number, &bulk);

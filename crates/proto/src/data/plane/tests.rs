@@ -1,8 +1,12 @@
 //! Nothing that the plane holds grows, whatever passes through it.
 
 use super::*;
+use crate::bridge::PlayoutMode;
+use crate::config::{PROBE_FIRST, PROBES_TOGETHER};
 use crate::data::bulk::Delivery;
 use crate::data::counters::LinkCounters;
+use crate::data::realtime::jitter::Delays;
+use crate::id::LinkId;
 use crate::random::Random;
 use crate::time::Span;
 use crate::wire::DATAGRAM_MAX;
@@ -16,21 +20,26 @@ struct Pair {
     now: LocalTime,
 }
 
+/// Makes a link with the same ids at both ends.
+fn link_up(plane: &mut Plane, now: LocalTime, n: u16) {
+    let link = Link::new(&Config::default(), Arc::<LinkCounters>::default());
+    plane.supply(Supply::Link(Box::new(link)));
+    let id = LinkId(u32::from(n));
+    let address = Some(SocketAddr::from(([10, 0, 0, 1], n)));
+    let (link, local_id, remote_id, same_host) = (LinkNo(n), id, id, false);
+    plane.command(now, ToData::LinkUp { link, local_id, remote_id, address, same_host });
+}
+
 impl Pair {
     fn new() -> Self {
+        Self::with(PEERS)
+    }
+
+    fn with(peers: u16) -> Self {
         let planes = [0, 1].map(|_| {
             let config = Config::default();
             let mut plane = Plane::new(config.clone());
-            for n in 1..=PEERS {
-                let link = Box::new(Link::new(&config, Arc::<LinkCounters>::default()));
-                plane.supply(Supply::Link(link));
-                let id = LinkId(u32::from(n));
-                let address = Some(SocketAddr::from(([10, 0, 0, 1], n)));
-                let (local_id, remote_id, same_host) = (id, id, false);
-                let link = LinkNo(n);
-                let up = ToData::LinkUp { link, local_id, remote_id, address, same_host };
-                plane.command(LocalTime::ZERO, up);
-            }
+            (1..=peers).for_each(|n| link_up(&mut plane, LocalTime::ZERO, n));
             for port in 1..20 {
                 plane.supply(Supply::Output(Box::new(output::Output::new(true, port % 2 == 0))));
                 plane.command(
@@ -45,6 +54,36 @@ impl Pair {
 
     fn port(&mut self) -> PortId {
         PortId(u16::try_from(self.random.below(24)).unwrap())
+    }
+
+    /// Lets the first plane's datagrams come to the second, and says what that plays and whom it says to live.
+    fn flow(&mut self) -> (Vec<(u8, u8)>, Vec<LinkNo>) {
+        let (mut buf, mut played, mut alive) = ([0; DATAGRAM_MAX], vec![], vec![]);
+        let [from, to] = &mut self.planes;
+        loop {
+            match from.poll(self.now, &mut buf) {
+                Output::Transmit { length, .. } => {
+                    to.handle_datagram(self.now, None, &mut buf[..length]);
+                }
+                Output::WakeAt(_) => break,
+                _ => {}
+            }
+        }
+        loop {
+            match to.poll(self.now, &mut buf) {
+                Output::Play(due) => {
+                    to.written(self.now, &due);
+                    let [_, status, note, _] = due.play.message.words()[0].to_be_bytes();
+                    played.push((status, note));
+                }
+                Output::Control(ToControl::Alive { link }) => alive.push(link),
+                Output::WakeAt(at) => {
+                    assert!(at > self.now, "it spins");
+                    return (played, alive);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn act(&mut self, plane: usize) {
@@ -176,4 +215,109 @@ fn a_slow_peer_holds_up_only_who_plays_to_it_alone() {
     let room = |here: &Plane, now| [1, 2, 3, 4].map(|port| here.has_room(now, PortId(port)));
     assert_eq!(room(here, start + Span::from_ms(199)), [true, false, true, true]);
     assert_eq!(room(here, start + Span::from_ms(201)), [true; 4]);
+}
+
+/// More peers than a word has bits hold notes on one output: who goes lets go of what it alone holds, and of
+/// nothing else, and what all of them hold ends with the last.
+#[test]
+fn each_of_many_links_lets_go_of_its_own_notes() {
+    const MANY: u16 = 200;
+    let mut pair = Pair::with(MANY);
+    let (now, common) = (pair.now, (15, 60));
+    // On one of fifteen channels; the sixteenth is for what all of them hold.
+    let own = |n: u16| (u8::try_from(n % 15).unwrap(), u8::try_from(n / 15).unwrap());
+    for n in 1..=MANY {
+        let (source, sink) = (Endpoint::local(PortId(n)), Endpoint::remote(LinkNo(n), PortId(2)));
+        pair.planes[0].command(now, ToData::RouteAdd(Route { source, sink }));
+        for (channel, note) in [own(n), common] {
+            let on = Ump::midi1(0, 0x90 | channel, note, 100);
+            pair.planes[0].handle_midi(now, source.port, now, on);
+        }
+    }
+    let (played, alive) = pair.flow();
+    assert!(alive.into_iter().eq((1..=MANY).map(LinkNo)), "each is said to live once");
+    assert_eq!(played.len(), 2 * usize::from(MANY));
+    // First those with odd numbers, of which each comes back no more; then the others.
+    let last = MANY;
+    for n in (1..=MANY).step_by(2).chain((2..=MANY).step_by(2)) {
+        pair.planes[1].command(now, ToData::LinkDown { link: LinkNo(n), kept: n % 2 == 0 });
+        let mut ended = vec![own(n)];
+        ended.extend((n == last).then_some(common));
+        let ended: Vec<_> = ended.iter().map(|(channel, note)| (0x80 | channel, *note)).collect();
+        assert_eq!(pair.flow().0, ended, "link {n}");
+    }
+}
+
+/// Idle links send several at a time, each as often as before; and a hundred signs of life are few words'
+/// work for others.
+#[test]
+fn many_idle_links_wake_their_node_seldom() {
+    const MANY: u16 = 60;
+    let mut pair = Pair::with(0);
+    let mut buf = [0; DATAGRAM_MAX];
+    let mut sent = vec![vec![]; usize::from(MANY) + 1];
+    let (mut bursts, mut said, mut rings) = (vec![], 0, 0);
+    let (mut links, ends) = (0, LocalTime::ZERO + Span::from_s(20));
+    while pair.now < ends {
+        // Made one after the other, at no even pace.
+        if links < MANY {
+            links += 1;
+            pair.planes.iter_mut().for_each(|plane| link_up(plane, pair.now, links));
+        }
+        let mut wake_at = [LocalTime::MAX; 2];
+        for n in [0, 1, 0] {
+            let (mut burst, mut words) = (0, 0);
+            pair.planes[n].handle_timeout(pair.now);
+            wake_at[n] = loop {
+                match pair.planes[n].poll(pair.now, &mut buf) {
+                    Output::Transmit { to, length, .. } => {
+                        let datagram = &mut buf[..length];
+                        pair.planes[1 - n].handle_datagram(pair.now, None, datagram);
+                        if n == 0 {
+                            sent[usize::from(to.unwrap().port())].push(pair.now);
+                            burst += 1;
+                        }
+                    }
+                    Output::Control(ToControl::Alive { .. }) => words += usize::from(n == 0),
+                    Output::WakeAt(at) => break at,
+                    _ => {}
+                }
+            };
+            bursts.extend((burst > 0).then_some((pair.now, burst)));
+            (said, rings) = (said + words, rings + usize::from(words > 0));
+        }
+        let next = wake_at[0].min(wake_at[1]);
+        let makes = pair.now + Span::from_us(3_000 + 131 * i64::from(links));
+        pair.now = if links < MANY { next.min(makes) } else { next };
+    }
+    for moments in &sent[1..] {
+        let pauses = moments.windows(2).map(|two| two[1] - two[0]).skip(PROBE_FIRST as usize + 1);
+        let pauses: Vec<_> = pauses.map(|pause| pause.as_us() / 1_000).collect();
+        assert!(pauses.iter().all(|ms| (240..=500).contains(ms)), "{pauses:?}");
+    }
+    bursts.retain(|(at, _)| *at > LocalTime::ZERO + Span::from_s(10));
+    let datagrams: usize = bursts.iter().map(|(_, burst)| burst).sum();
+    let (most, times) = (bursts.iter().map(|(_, burst)| *burst).max(), bursts.len());
+    assert!(datagrams > 19 * usize::from(MANY) && times <= 200, "{datagrams} in {times}");
+    assert!(most <= Some(PROBES_TOGETHER + 4), "{most:?} at once");
+    assert!(said > 20 * usize::from(MANY) && rings <= 200, "{said} words, {rings} times");
+}
+
+/// An output whose latency adapts waits for the slowest of those that play on it, whatever its number.
+#[test]
+fn the_last_of_all_links_is_waited_for_as_the_first_is() {
+    let mut output = output::Output::new(true, true);
+    output.set_playout(PlayoutMode::Adaptive, None);
+    let (mut delays, counters) = (vec![Delays::new(); LINKS_MAX], PlaneCounters::default());
+    let mut latency = |ms: i64, link: usize, delay: Span| {
+        let now = LocalTime::ZERO + Span::from_ms(ms);
+        let source = Endpoint::remote(LinkNo(u16::try_from(link).unwrap()), PortId(1));
+        let play = Play { message: Ump::midi1(0, 0x90, 60, 1), source, born: Some(now - delay) };
+        output.due(now, &play, &mut delays, (&counters, None)) - (now - delay)
+    };
+    for ms in 0..100 {
+        latency(1_000 + 10 * ms, 1, Span::from_ms(1));
+        latency(1_000 + 10 * ms, LINKS_MAX - 1, Span::from_ms(60));
+    }
+    assert!(latency(2_000, 1, Span::from_ms(1)) >= Span::from_ms(60));
 }

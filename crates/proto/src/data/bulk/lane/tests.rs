@@ -428,3 +428,29 @@ fn a_hostile_peer_gets_its_answers_and_no_memory() {
     let words = core::iter::from_fn(|| lanes.next_word(PEER)).count();
     assert!(words <= WORDS_WAITING && !lanes.has_fragment(PEER));
 }
+
+/// However many links there are, only those are looked after that have something to send or to wait for.
+#[test]
+fn idle_links_cost_nothing() {
+    let mut lanes = lanes();
+    for n in 4..=200 {
+        lanes.linked(at(0), LinkNo(n), (NodeId([n.to_be_bytes()[1]; 32]), BootId(1)));
+    }
+    assert_eq!((lanes.busy(), lanes.wake_at()), (vec![], LocalTime::MAX));
+    let far = LinkNo(150);
+    send_to(&mut lanes, Endpoint::remote(far, PortId::NONE), 1, 1);
+    send(&mut lanes, 1);
+    assert_eq!(lanes.busy(), [PEER, far]);
+    // What left is waited for; also while there is no connection.
+    assert_eq!(leave(&mut lanes), [1]);
+    assert_eq!((lanes.busy(), lanes.wake_at()), (vec![PEER, far], at(0) + BULK_ASK_AGAIN));
+    lanes.unlinked(PEER);
+    assert_eq!((lanes.busy(), lanes.wake_at()), (vec![PEER, far], LocalTime::MAX));
+    lanes.linked(at(1), PEER, WHO);
+    assert!(lanes.has_word(PEER), "it asks what has come");
+    lanes.next_word(PEER);
+    lanes.ack(at(2), PEER, &BulkAck { from: FROM, number: 1, state: BulkState::Done, next: 0 });
+    assert_eq!(lanes.busy(), [far]);
+    lanes.forgotten(far, End::Stopped);
+    assert_eq!((lanes.busy(), in_flight(&lanes)), (vec![], 0));
+}
