@@ -1,6 +1,6 @@
 //! What is refused is asked for again, and what is not wanted any more is not.
 
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use midip2p_proto::time::Span;
 
@@ -9,18 +9,15 @@ use crate::ports::Domain;
 
 /// A backend that refuses so many calls; what it was called for is noted.
 struct Busy {
-    refuses: Arc<Mutex<usize>>,
-    calls: Arc<Mutex<Vec<String>>>,
+    refuses: usize,
+    calls: Sender<String>,
 }
 
 impl Busy {
-    fn call(&self, call: String) -> Result<(), PortError> {
-        self.calls.lock().unwrap().push(call);
-        let mut refuses = self.refuses.lock().unwrap();
-        if *refuses == 0 {
-            return Ok(());
-        }
-        *refuses -= 1;
+    fn call(&mut self, call: String) -> Result<(), PortError> {
+        self.calls.send(call).unwrap();
+        let Some(left) = self.refuses.checked_sub(1) else { return Ok(()) };
+        self.refuses = left;
         Err(PortError::System { what: "connecting", reason: "not active".to_owned() })
     }
 }
@@ -48,7 +45,7 @@ impl Backend for Busy {
     }
 
     fn detach(&mut self, id: PortId) {
-        self.calls.lock().unwrap().push(format!("detach {}", id.0));
+        self.calls.send(format!("detach {}", id.0)).unwrap();
     }
 
     fn mirror(&mut self, id: PortId, _: Direction, _: &str) -> Result<(), PortError> {
@@ -56,7 +53,7 @@ impl Backend for Busy {
     }
 
     fn unmirror(&mut self, id: PortId) {
-        self.calls.lock().unwrap().push(format!("unmirror {}", id.0));
+        self.calls.send(format!("unmirror {}", id.0)).unwrap();
     }
 }
 
@@ -65,13 +62,13 @@ struct Stage {
     backends: Vec<Box<dyn Backend>>,
     retries: Retries,
     now: LocalTime,
-    calls: Arc<Mutex<Vec<String>>>,
+    calls: Receiver<String>,
 }
 
 impl Stage {
     fn new(refuses: usize) -> Self {
-        let calls = Arc::<Mutex<Vec<String>>>::default();
-        let busy = Busy { refuses: Arc::new(Mutex::new(refuses)), calls: Arc::clone(&calls) };
+        let (called, calls) = channel();
+        let busy = Busy { refuses, calls: called };
         let retries = Retries::default();
         Self { backends: vec![Box::new(busy)], retries, now: LocalTime::ZERO, calls }
     }
@@ -94,7 +91,7 @@ impl Stage {
     }
 
     fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().unwrap())
+        self.calls.try_iter().collect()
     }
 }
 
@@ -126,7 +123,7 @@ fn what_is_not_wanted_any_more_or_is_gone_is_not_tried_again() {
     stage.tell(PortsCommand::Detach(BackendNo(0), PortId(3)));
     stage.calls();
     // Said once more, it begins anew.
-    stage.now = stage.now + Span::from_ms(50);
+    stage.now += Span::from_ms(50);
     stage.tell(attach(2));
     assert_eq!(stage.run(Span::from_ms(200)), [100, 150]);
     assert_eq!(stage.calls(), ["attach 2", "mirror 1", "attach 2"]);
