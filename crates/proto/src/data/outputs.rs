@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::classify::cut_off;
 use super::counters::{PlaneCounters, PortCounters};
 use super::output::{BulkSlot, Next, Output, Overflow, Play, own};
 use super::realtime::jitter::Delays;
@@ -12,7 +13,7 @@ use crate::config::{
     BULK_WAITING, BULK_WAITING_WORDS, BULK_WINDOW, LINKS_MAX, OUTPUTS_MAX, PORTS_MAX,
 };
 use crate::id::{LinkNo, PortId};
-use crate::midi::{MessageType, Ump};
+use crate::midi::Ump;
 use crate::time::{LocalTime, Span};
 
 #[cfg(test)]
@@ -590,17 +591,5 @@ impl Outputs {
 
     fn get_mut(&mut self, port: PortId) -> Option<&mut Output> {
         self.by_port.get_mut(usize::from(port.0))?.as_deref_mut()
-    }
-}
-
-/// What ends a bulk message, that began with `first`, before its time: a SysEx must not swallow what comes
-/// behind it.
-fn cut_off(first: &Ump) -> Option<Ump> {
-    let word = first.words().first().copied()?;
-    match first.message_type() {
-        MessageType::Sysex7 => Ump::from_words(&[word & 0xFF00_0000 | 0x0030_0000, 0]).ok(),
-        // One byte of it is the number of its stream.
-        MessageType::Sysex8 => Ump::from_words(&[word & 0xFF00_FF00 | 0x0031_0000, 0, 0, 0]).ok(),
-        _ => None,
     }
 }

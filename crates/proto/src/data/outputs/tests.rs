@@ -1,9 +1,9 @@
 //! A bulk message that is cut is ended: whatever cuts it, and wherever it was.
 
 use super::*;
-use crate::data::classify::{extent, may_interrupt_bulk};
+use crate::data::classify::{Lane, extent, lane, may_interrupt_bulk};
 use crate::midi::bytes::Writer;
-use crate::midi::sysex7;
+use crate::midi::{MessageType, sysex7};
 
 const PORT: PortId = PortId(1);
 const SOURCE: Endpoint = Endpoint::local(PortId(7));
@@ -132,7 +132,7 @@ fn well_formed(written: &[Ump]) -> Result<usize, String> {
     let (mut in_bytes, mut bytes_open) = (Vec::new(), false);
     for (at, message) in written.iter().enumerate() {
         in_bytes.extend(writer.write(message).into_iter().flat_map(|b| b.to_vec()));
-        if !matches!(message.message_type(), MessageType::Sysex7 | MessageType::Sysex8) {
+        if lane(message) != Lane::Bulk {
             if open.is_some() && !may_interrupt_bulk(message) {
                 return Err(format!("{message:?} at {at} is inside"));
             }
@@ -158,16 +158,25 @@ fn well_formed(written: &[Ump]) -> Result<usize, String> {
     if open.is_some() || bytes_open { Err("it is not ended".to_owned()) } else { Ok(count) }
 }
 
-fn sysex8(packets: u32) -> Vec<Ump> {
-    let form = |n| match (n, packets) {
+/// Which part of a message the packet with this number is.
+const fn form(n: u32, packets: u32) -> u32 {
+    match (n, packets) {
         (0, 1) => 0,
         (0, _) => 1,
         (n, _) if n + 1 == packets => 3,
         _ => 2,
-    };
-    (0..packets)
-        .map(|n| Ump::from_words(&[0x5204_2A01 | form(n) << 20, 0x0203_0405, 0, 0]).unwrap())
-        .collect()
+    }
+}
+
+fn sysex8(packets: u32) -> Vec<Ump> {
+    let word = |n| 0x5204_2A01 | form(n, packets) << 20;
+    (0..packets).map(|n| Ump::from_words(&[word(n), 0x0203_0405, 0, 0]).unwrap()).collect()
+}
+
+/// Lyrics.
+fn text(packets: u32) -> Vec<Ump> {
+    let word = |n| 0xD210_0201 | form(n, packets) << 22;
+    (0..packets).map(|n| Ump::from_words(&[word(n), 0x4142_4344, 0, 0]).unwrap()).collect()
 }
 
 /// Every message, cut for every reason at every place, with a device that takes all and one that refuses
@@ -177,7 +186,8 @@ fn whatever_cuts_a_message_it_is_ended_and_its_source_is_told() {
     let data = [1; 19];
     let sysex7 = |bytes| sysex7::packets(3, &data[..bytes]).collect::<Vec<_>>();
     let messages = [5, 6, 7, 12, 19].map(sysex7);
-    let messages: Vec<_> = messages.into_iter().chain([1, 2, 4].map(sysex8)).collect();
+    let messages: Vec<_> =
+        messages.into_iter().chain([1, 2, 4].map(sysex8)).chain([2, 3].map(text)).collect();
     let others = [(false, false), (false, true), (true, false), (true, true)];
     let mut cases = 0;
     for (packets, cut, (refuses, clocks)) in messages
@@ -219,7 +229,7 @@ fn whatever_cuts_a_message_it_is_ended_and_its_source_is_told() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 8 * 4 * (17 + 8));
+    assert_eq!(cases, 8 * 4 * (22 + 10));
 }
 
 /// With several outputs, each is ended where it is.
