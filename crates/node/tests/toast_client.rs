@@ -430,3 +430,21 @@ async fn the_end_of_a_program_is_heard_while_a_flush_waits() {
         b.stop().await;
     }
 }
+
+/// Whatever it comes behind, and however near to the end of that.
+#[tokio::test]
+async fn every_cancel_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(options(dir.path(), "a")).await.unwrap();
+    for by in [By::Toast, By::WebSocket] {
+        let mut program = Program::start(by, &node).await;
+        for _ in 0..30 {
+            program.say(&["{\"command\":\"what\"}", CANCEL]).await;
+            let mut words = [program.word().await, program.word().await];
+            words.sort_by_key(|word| word["status"].to_string());
+            assert_eq!(words[0], json!({ "status": "cancelled", "messages": 0 }), "{by:?}");
+            assert_eq!(words[1]["status"], "error", "{by:?}");
+        }
+    }
+    node.stop().await;
+}

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! A text is heard while the one before is still being taken ([`said`]), so a cancel, and the end of the
-//! program, need not wait for a dump. A text is one or more lines. The node's own words have a `status` and no `type`, the program's have a
-//! `command`. The ports live as long as the session; an app port of that name that the node keeps
-//! (`up --app-port`) is joined instead when no `to` or `from` is asked for.
+//! program, need not wait for a dump. A text is one or more lines. The node's own words have a `status` and no
+//! `type`, the program's have a `command`. The ports live as long as the session; an app port of that name that
+//! the node keeps (`up --app-port`) is joined instead when no `to` or `from` is asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,6 +156,10 @@ impl Session {
         };
         for answer in answers {
             let _ = self.texts.send(answer).await;
+        }
+        // The last thing that is done: what is asked for before this returns is not left for the next text.
+        if let Some(player) = &mut self.player {
+            player.heed().await;
         }
     }
 

@@ -198,7 +198,7 @@ impl Player {
 
     /// Cancels what the program has asked to cancel since, and tells it of how many messages that was. To
     /// be called wherever something is waited for.
-    async fn heed(&mut self) {
+    pub(super) async fn heed(&mut self) {
         while self.heeded < self.cancels.count() {
             self.heeded += 1;
             self.torn = u32::MAX;
