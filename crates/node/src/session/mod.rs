@@ -8,7 +8,7 @@
 //! … ▸ destination port ▸ listener ▸ texts for the program    the oldest go, and it is told
 //! ```
 //!
-//! A text is heard while the one before is still being taken ([`said`]), so a cancel, and the end of the
+//! A text is heard while the one before is still being taken (`said`), so a cancel, and the end of the
 //! program, need not wait for a dump. A text is one or more lines. The node's own words have a `status` and no
 //! `type`, the program's have a `command`. The ports live as long as the session; an app port of that name that
 //! the node keeps (`up --app-port`) is joined instead when no `to` or `from` is asked for.

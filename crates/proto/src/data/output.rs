@@ -380,7 +380,7 @@ impl Output {
     }
 
     /// Forgets everything that waits, one bulk slot at a time; `None` when nothing is left. Call
-    /// [`Output::leave_bulk`] before. What ends something stays, also if it was refused by the driver:
+    /// `leave_bulk` before. What ends something stays, also if it was refused by the driver:
     /// nobody remembers any more that it sounds.
     ///
     /// Realtime-safe: yes
