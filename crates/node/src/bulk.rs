@@ -22,6 +22,12 @@ use crate::stages::host_wake::HostWake;
 use crate::tunnels::{OwnedFragment, Tunnel};
 use crate::view::View;
 
+use self::early::Early;
+
+mod early;
+#[cfg(test)]
+mod tests;
+
 /// Inputs that may wait; then the connections wait, and so do their peers.
 pub const INBOX: usize = 256;
 
@@ -36,18 +42,26 @@ pub enum BulkInput {
     Unlinked(LinkNo),
     /// A link will not come back; what is under way on it ends so.
     Forgotten(LinkNo, End),
-    /// A fragment came.
-    Fragment(ConnId, OwnedFragment),
-    /// A datagram came by the stream.
-    Datagram(ConnId, Vec<u8>),
-    /// An acknowledgement came.
-    Ack(ConnId, BulkAck),
-    /// A question came.
-    Query(ConnId, BulkQuery),
+    /// Something came by a connection.
+    Came(ConnId, FromPeer),
+    /// Nothing more comes by a connection.
+    Closed(ConnId),
     /// What a local source has under way is to be cancelled; answered with how many messages that were.
     Cancel(PortId, oneshot::Sender<usize>),
     /// The plane is done with a message; whether it was played as a whole.
     Played(Endpoint, u32, bool),
+}
+
+/// What comes by a connection for the bulk task.
+pub enum FromPeer {
+    /// A fragment.
+    Fragment(OwnedFragment),
+    /// A datagram that the stream carried.
+    Datagram(Vec<u8>),
+    /// An acknowledgement.
+    Ack(BulkAck),
+    /// A question.
+    Query(BulkQuery),
 }
 
 /// News that wait for whoever is slow to read them; of more, it is told that some are missing.
@@ -70,6 +84,7 @@ pub struct Bulk {
     links: BTreeMap<LinkNo, (ConnId, Tunnel)>,
     /// Which connection is which link.
     numbers: BTreeMap<ConnId, LinkNo>,
+    early: Early,
     /// Whole messages, and such as are taken back, for which the real-time thread had no room.
     waiting: VecDeque<(LinkNo, Came)>,
     /// What is said of messages of local sources, to whoever listens.
@@ -85,7 +100,8 @@ impl Bulk {
         let lanes = Lanes::new(ports);
         let Told { news, counters, view } = told;
         let (links, numbers, waiting) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { handle, lanes, links, numbers, waiting, news, counters, view }
+        let early = Early::default();
+        Self { handle, lanes, links, numbers, early, waiting, news, counters, view }
     }
 
     /// Runs until the inbox is closed.
@@ -217,61 +233,63 @@ impl Bulk {
                 // What the plane gave under that number before is another peer's.
                 self.turn();
                 self.lanes.linked(clock::now(), link, peer);
-                self.let_go(link);
+                self.left(link);
                 self.links.insert(link, (conn, tunnel));
                 self.numbers.insert(conn, link);
+                for came in self.early.linked(conn) {
+                    self.take_from(link, came);
+                }
             }
             BulkInput::Unlinked(link) => {
                 self.lanes.unlinked(link);
-                self.let_go(link);
+                self.left(link);
             }
             BulkInput::Forgotten(link, end) => {
                 self.turn();
-                self.let_go(link);
+                self.left(link);
                 self.lanes.forgotten(link, end);
-            }
-            BulkInput::Query(conn, query) => {
-                if let Some(link) = self.link_of(conn) {
-                    self.lanes.query(link, &query);
-                }
             }
             BulkInput::Cancel(from, cancelled) => {
                 // First what the plane has given of it so far.
                 self.turn();
                 let _ = cancelled.send(self.lanes.cancel(clock::now(), from));
             }
-            BulkInput::Fragment(conn, fragment) => {
-                if let Some(link) = self.link_of(conn)
-                    && let Some(came) = self.lanes.fragment(link, &fragment.as_fragment())
-                {
-                    self.waiting.push_back((link, came));
-                }
+            BulkInput::Came(conn, came) => match self.link_of(conn) {
+                Some(link) => self.take_from(link, came),
+                None => self.early.keep(conn, came),
+            },
+            BulkInput::Closed(conn) => self.early.closed(conn, self.link_of(conn).is_some()),
+            BulkInput::Played(source, number, whole) => self.lanes.played(source, number, whole),
+        }
+    }
+
+    fn take_from(&mut self, link: LinkNo, came: FromPeer) {
+        match came {
+            FromPeer::Query(query) => self.lanes.query(link, &query),
+            FromPeer::Ack(ack) => self.lanes.ack(clock::now(), link, &ack),
+            FromPeer::Fragment(fragment) => {
+                let came = self.lanes.fragment(link, &fragment.as_fragment());
+                self.waiting.extend(came.map(|came| (link, came)));
             }
-            BulkInput::Datagram(conn, bytes) => {
-                if let Some(link) = self.link_of(conn)
-                    && let Some(carried) = Carried::of(link, &bytes)
+            FromPeer::Datagram(bytes) => {
+                if let Some(carried) = Carried::of(link, &bytes)
                     && self.handle.carried.push(carried).is_ok()
                 {
                     self.handle.wake.set();
                 }
             }
-            BulkInput::Ack(conn, ack) => {
-                if let Some(link) = self.link_of(conn) {
-                    self.lanes.ack(clock::now(), link, &ack);
-                }
-            }
-            BulkInput::Played(source, number, whole) => self.lanes.played(source, number, whole),
+        }
+    }
+
+    /// The connection that a link had, if any, is none any more.
+    fn left(&mut self, link: LinkNo) {
+        if let Some((conn, _)) = self.links.remove(&link) {
+            self.numbers.remove(&conn);
+            self.early.unlinked(conn);
         }
     }
 
     fn link_of(&self, conn: ConnId) -> Option<LinkNo> {
         self.numbers.get(&conn).copied()
-    }
-
-    /// The link has no connection any more.
-    fn let_go(&mut self, link: LinkNo) {
-        if let Some((conn, _)) = self.links.remove(&link) {
-            self.numbers.remove(&conn);
-        }
     }
 }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use midip2p_proto::config::CARRIED_WAITING;
 use midip2p_proto::control::lifecycle::ConnId;
@@ -23,11 +23,12 @@ use midip2p_proto::wire::{
 use midip2p_proto::wire::{MIN_VERSION, PROTOCOL_VERSION};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 mod pace;
 
 use self::pace::Pace;
-use crate::bulk::BulkInput;
+use crate::bulk::{BulkInput, FromPeer};
 use crate::metrics::TunnelCounters;
 use crate::session::client::Ends;
 use crate::stages::control::ControlInput;
@@ -53,7 +54,8 @@ const TEXTS: usize = 4;
 /// Bytes of a client's text in one frame: as much as leaves at a time, so that heartbeats come between.
 const TEXT_FRAME: usize = 16 * 1024;
 
-/// How often it is said that a client lives which sends nothing but text, or is not read.
+/// How often it is said that a peer lives which sends nothing but text, fragments or what answers them, or is
+/// not read.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
 
 /// A farewell must have left after this long; then the stream is dropped.
@@ -149,7 +151,7 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel
     let pace = Pace::new(stream.gauge());
     let (reader, writer) = tokio::io::split(stream);
     let incoming = Incoming { conn, inboxes: inboxes.clone(), parts: Some(parts_in), heard: None };
-    let reading = tokio::spawn(read(reader, incoming));
+    let mut reading = tokio::spawn(read(reader, incoming));
     tokio::spawn(async move {
         let outgoing = Outgoing {
             messages: messages_out,
@@ -162,8 +164,11 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel
         // It ended because it could not write, or because the node let go; then nobody minds.
         let _ = inboxes.control.send(ControlInput::Closed(conn)).await;
         // The node has let go of the connection: a peer that does not close it must not keep it.
-        tokio::time::sleep(LINGER).await;
-        reading.abort();
+        if tokio::time::timeout(LINGER, &mut reading).await.is_err() {
+            reading.abort();
+            let _ = reading.await;
+        }
+        let _ = inboxes.bulk.send(BulkInput::Closed(conn)).await;
     });
     let read = Arc::new(AtomicI64::new(i64::MIN));
     (Tunnel { messages, datagrams, fragments, read }, Ends { parts, texts })
@@ -175,7 +180,7 @@ struct Incoming {
     inboxes: Inboxes,
     /// For the session of a client; `None` once it is known that there is none.
     parts: Option<mpsc::Sender<Vec<u8>>>,
-    /// When it was last said that a client lives.
+    /// When it was last said that the peer lives, though no message for the control stage came.
     heard: Option<Instant>,
 }
 
@@ -221,7 +226,7 @@ async fn take_frames(decoder: &mut FrameDecoder, incoming: &mut Incoming) -> Flo
         };
         let sent = match routed {
             Routed::Control(input) => inboxes.control.send(input).await.is_ok(),
-            Routed::Bulk(input) => inboxes.bulk.send(input).await.is_ok(),
+            Routed::Bulk(came) => incoming.bulk(came).await,
             Routed::Text(part) => incoming.text(part).await,
             Routed::Skip => incoming.skip().await,
         };
@@ -256,7 +261,35 @@ impl Incoming {
         };
         permit.send(part);
         self.inboxes.counters.json_received.add_one();
-        self.heard.is_some_and(|heard| heard.elapsed() < HEARD_EVERY) || self.say_heard().await
+        self.is_said() || self.say_heard().await
+    }
+
+    /// Hands what is for the bulk task to it, as soon as that has room; whether the node goes on. The peer's
+    /// heartbeats may be far behind, so this is a sign of life too.
+    async fn bulk(&mut self, came: FromPeer) -> bool {
+        let bulk = &self.inboxes.bulk;
+        match bulk.try_send(BulkInput::Came(self.conn, came)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => return false,
+            Err(mpsc::error::TrySendError::Full(came)) => {
+                let bulk = bulk.clone();
+                let permit = loop {
+                    match tokio::time::timeout(HEARD_EVERY, bulk.reserve()).await {
+                        Ok(Ok(permit)) => break permit,
+                        // It is this node that does not read.
+                        Err(_) if self.say_heard().await => {}
+                        Ok(Err(_)) | Err(_) => return false,
+                    }
+                };
+                permit.send(came);
+            }
+        }
+        self.is_said() || self.say_heard().await
+    }
+
+    /// Whether it was said just now that the peer lives.
+    fn is_said(&self) -> bool {
+        self.heard.is_some_and(|heard| heard.elapsed() < HEARD_EVERY)
     }
 
     async fn say_heard(&mut self) -> bool {
@@ -267,7 +300,7 @@ impl Incoming {
 
 enum Routed {
     Control(ControlInput),
-    Bulk(BulkInput),
+    Bulk(FromPeer),
     Text(Vec<u8>),
     Skip,
 }
@@ -285,14 +318,14 @@ fn route(conn: ConnId, kind: u32, payload: &[u8]) -> Routed {
             Routed::Control(ControlInput::BadHello(conn))
         }
         Ok(Some(Message::Fragment(fragment))) => {
-            Routed::Bulk(BulkInput::Fragment(conn, OwnedFragment::of(&fragment)))
+            Routed::Bulk(FromPeer::Fragment(OwnedFragment::of(&fragment)))
         }
         Ok(Some(Message::Datagram(carried))) => {
-            Routed::Bulk(BulkInput::Datagram(conn, carried.datagram.to_vec()))
+            Routed::Bulk(FromPeer::Datagram(carried.datagram.to_vec()))
         }
         Ok(Some(Message::JsonMidi(text))) => Routed::Text(text.part.to_vec()),
-        Ok(Some(Message::BulkAck(ack))) => Routed::Bulk(BulkInput::Ack(conn, ack)),
-        Ok(Some(Message::BulkQuery(query))) => Routed::Bulk(BulkInput::Query(conn, query)),
+        Ok(Some(Message::BulkAck(ack))) => Routed::Bulk(FromPeer::Ack(ack)),
+        Ok(Some(Message::BulkQuery(query))) => Routed::Bulk(FromPeer::Query(query)),
         Ok(Some(message)) => match owned(message) {
             Some(message) => Routed::Control(ControlInput::Message(conn, message)),
             None => Routed::Skip,
@@ -464,6 +497,46 @@ mod tests {
         let taken = counters.json_received.read();
         assert_eq!(taken + counters.frames_skipped.read(), 100);
         assert!((50..=50 + first as u64 + 1).contains(&taken), "{taken}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_sends_nothing_but_fragments_lives_and_is_not_said_to_for_each() {
+        let (mut far, near) = tokio::io::duplex(1 << 20);
+        let (control, mut said) = mpsc::channel(1024);
+        let (bulk, mut came) = mpsc::channel(1);
+        let (drained, counters) = (Arc::default(), Arc::default());
+        let inboxes = Inboxes { control, bulk, drained, counters };
+        let (tunnel, _ends) = spawn(ConnId(1), Box::new(near), inboxes);
+        let (mut bytes, mut sequence, all) = (Vec::new(), 0, 200_u8);
+        for number in (1..=all).map(u32::from) {
+            let (from, to, lane, data) = (PortId(1), PortId(2), 1, &[0; 4][..]);
+            let flags = FragmentFlags { last: true, ..FragmentFlags::default() };
+            let fragment = Fragment { from, to, number, after: 0, index: 0, flags, lane, data };
+            push(&Message::Fragment(fragment), &mut sequence, &mut bytes);
+        }
+        let begun = Instant::now();
+        let (one, others) = bytes.split_at(bytes.len() / usize::from(all));
+        soon(far.write_all(one)).await.unwrap();
+        assert!(matches!(soon(said.recv()).await, Some(ControlInput::Heard(ConnId(1)))));
+        soon(far.write_all(others)).await.unwrap();
+        // Nobody takes the second one: it is not the peer that is silent.
+        for _ in 0..2 {
+            assert!(matches!(soon(said.recv()).await, Some(ControlInput::Heard(ConnId(1)))));
+        }
+        for number in (1..=all).map(u32::from) {
+            match soon(came.recv()).await {
+                Some(BulkInput::Came(ConnId(1), FromPeer::Fragment(f))) if f.number == number => {}
+                _ => panic!("fragment {number} comes in its turn"),
+            }
+        }
+        drop((far, tunnel));
+        assert!(matches!(soon(came.recv()).await, Some(BulkInput::Closed(ConnId(1)))));
+        let mut heard = 3;
+        while let Some(input) = soon(said.recv()).await {
+            heard += u128::from(matches!(input, ControlInput::Heard(_)));
+        }
+        let tenths = begun.elapsed().as_millis() / HEARD_EVERY.as_millis();
+        assert!(heard <= tenths + 1, "{heard} times in {tenths} tenths of a second");
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use client::Client;
+use client::program::{By, Program};
 use nodes::{DEADLINE, app_port, options, pair, until};
 
 /// Runs the example as a terminal would: whoever started the tests may have had Ctrl-C ignored, as a shell
@@ -310,62 +311,140 @@ async fn text_on_a_link_is_passed_over_and_counted() {
     node.stop().await;
 }
 
-/// A client that plays to a port of `b` which nobody reads, so that a SysEx stands still there;
+/// A program that plays to a port of `b` which nobody reads, so that a SysEx stands still there;
 /// and that has been told that all of it is there.
-async fn stuck(a: &Node, b: &Node) -> Client {
+async fn stuck(by: By, a: &Node, b: &Node) -> Program {
     let hearing = app_port(b, Direction::Destination, vec![Wish::All]).await;
     // Longer than the ring of a program that does not read: it waits for it for two seconds.
     let _unread = b.shared().apps.sink(hearing).unwrap();
-    let mut client = Client::join(a).await;
-    client
-        .say(b"{\"command\":\"open\",\"name\":\"Dumps\",\"source\":true,\"exported\":true}\n")
-        .await;
-    assert_eq!(client.word().await["status"], "ready");
-    let dump = "01".repeat(300_000);
-    for part in format!("{{\"type\":\"sysex\",\"data\":\"{dump}\"}}\n").as_bytes().chunks(60_000) {
-        client.say(part).await;
-    }
+    let mut program = Program::start(by, a).await;
+    program.say(&[&sysex(300_000)]).await;
     loop {
-        let word = client.word().await;
+        let word = program.word().await;
         assert_eq!(word["status"], "progress", "{word}");
         if word["bytes"] == word["of"] {
             assert_eq!((word["of"].as_u64(), &word["to"]), (Some(400_000), &json!("b")));
-            return client;
+            return program;
         }
     }
 }
+
+/// The next word of the node that is not about how far a SysEx is.
+async fn told(program: &mut Program) -> Value {
+    loop {
+        let word = program.word().await;
+        if word["status"] != "progress" {
+            return word;
+        }
+    }
+}
+
+fn sysex(bytes: usize) -> String {
+    format!("{{\"type\":\"sysex\",\"data\":\"{}\"}}", "01".repeat(bytes))
+}
+
+const CANCEL: &str = "{\"command\":\"cancel\"}";
+const FLUSH: &str = "{\"command\":\"flush\"}";
 
 #[tokio::test]
 async fn a_client_is_told_how_its_sysex_does_and_that_its_peer_went_before_it_was_played() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = pair(dir.path()).await;
-    let mut client = stuck(&a, &b).await;
+    let mut client = stuck(By::Toast, &a, &b).await;
     b.stop().await;
-    let word = client.word().await;
+    let word = told(&mut client).await;
     assert_eq!(
         (&word["status"], &word["end"]),
         (&json!("undelivered"), &json!("stopped")),
         "{word}"
     );
-    client.say(b"{\"command\":\"flush\"}\n").await;
-    let word = client.word().await;
+    client.say(&[FLUSH]).await;
+    let word = told(&mut client).await;
     assert_eq!((&word["status"], &word["missing"]), (&json!("flushed"), &json!(1)), "{word}");
     assert_eq!((a.shared().sysex.failed.read(), a.shared().sysex.done.read()), (1, 0));
     a.stop().await;
 }
 
 #[tokio::test]
-async fn a_client_cancels_what_is_under_way_and_nothing_of_it_is_left() {
+async fn a_program_cancels_what_is_under_way_and_nothing_of_it_is_left() {
+    for by in [By::Toast, By::WebSocket] {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = pair(dir.path()).await;
+        let mut program = stuck(by, &a, &b).await;
+        program.say(&[CANCEL]).await;
+        let mut words = [told(&mut program).await, told(&mut program).await];
+        words.sort_by_key(|word| word["status"].to_string());
+        assert_eq!(words[0], json!({ "status": "cancelled", "messages": 1 }), "{by:?}");
+        assert_eq!(words[1]["end"], "cancelled", "{}", words[1]);
+        until(|| a.shared().ports.iter().all(|p| p.bulk_in_flight.read() == 0)).await;
+        assert_eq!((a.shared().sysex.cancelled.read(), a.shared().sysex.failed.read()), (1, 0));
+        a.stop().await;
+        b.stop().await;
+    }
+}
+
+/// Behind a flush that waits, and a dump that waits for what is before it, a cancel is heard at once; it
+/// concerns all SysEx said before it, and nothing else.
+#[tokio::test]
+async fn a_cancel_is_heard_while_something_else_is_waited_for() {
+    for by in [By::Toast, By::WebSocket] {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = pair(dir.path()).await;
+        let mut program = stuck(by, &a, &b).await;
+        let note = line(Midi::Ump(Ump::midi1(0, 0x90, 60, 100)));
+        program.say(&[FLUSH, &sysex(7_000), &note, CANCEL, FLUSH]).await;
+        let mut words = Vec::new();
+        while words.iter().filter(|w: &&Value| w["status"] == "flushed").count() < 2 {
+            words.push(told(&mut program).await);
+        }
+        let heard: Vec<_> = words.iter().filter(|w| w["status"] != "undelivered").collect();
+        assert_eq!(heard[0], &json!({ "status": "cancelled", "messages": 1 }), "{by:?} {words:?}");
+        let flushed = heard.iter().filter(|w| w["status"] == "flushed");
+        let sent: Vec<_> = flushed.clone().map(|w| w["sent"].as_u64().unwrap()).collect();
+        assert_eq!(sent, [50_000, 50_001], "{by:?}: the note, and nothing of the second SysEx");
+        assert!(flushed.clone().all(|w| w["missing"] == 0), "{by:?} {words:?}");
+        let counted = &a.shared().sysex;
+        assert_eq!(
+            (counted.cancelled.read(), counted.failed.read(), counted.done.read()),
+            (1, 0, 0)
+        );
+        a.stop().await;
+        b.stop().await;
+    }
+}
+
+/// Nobody waits with a flush for a program that is gone: its port goes while its SysEx is still under way.
+#[tokio::test]
+async fn the_end_of_a_program_is_heard_while_a_flush_waits() {
+    for by in [By::Toast, By::WebSocket] {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = pair(dir.path()).await;
+        let mut program = stuck(by, &a, &b).await;
+        program.say(&[FLUSH]).await;
+        let port = || a.view().ports.iter().find(|p| p.name == "Dumps").map(|p| p.id);
+        let id = usize::from(port().unwrap().0);
+        drop(program);
+        until(|| port().is_none()).await;
+        assert_eq!(a.shared().ports[id].bulk_in_flight.read(), 1, "{by:?}");
+        a.stop().await;
+        b.stop().await;
+    }
+}
+
+/// Whatever it comes behind, and however near to the end of that.
+#[tokio::test]
+async fn every_cancel_is_answered() {
     let dir = tempfile::tempdir().unwrap();
-    let (a, b) = pair(dir.path()).await;
-    let mut client = stuck(&a, &b).await;
-    client.say(b"{\"command\":\"cancel\"}\n").await;
-    let mut words = [client.word().await, client.word().await];
-    words.sort_by_key(|word| word["status"].to_string());
-    assert_eq!(words[0], json!({ "status": "cancelled", "messages": 1 }));
-    assert_eq!(words[1]["end"], "cancelled", "{}", words[1]);
-    until(|| a.shared().ports.iter().all(|p| p.bulk_in_flight.read() == 0)).await;
-    assert_eq!((a.shared().sysex.cancelled.read(), a.shared().sysex.failed.read()), (1, 0));
-    a.stop().await;
-    b.stop().await;
+    let node = Node::start(options(dir.path(), "a")).await.unwrap();
+    for by in [By::Toast, By::WebSocket] {
+        let mut program = Program::start(by, &node).await;
+        for _ in 0..30 {
+            program.say(&["{\"command\":\"what\"}", CANCEL]).await;
+            let mut words = [program.word().await, program.word().await];
+            words.sort_by_key(|word| word["status"].to_string());
+            assert_eq!(words[0], json!({ "status": "cancelled", "messages": 0 }), "{by:?}");
+            assert_eq!(words[1]["status"], "error", "{by:?}");
+        }
+    }
+    node.stop().await;
 }

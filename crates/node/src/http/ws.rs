@@ -9,9 +9,7 @@
 //! that sends as fast as it can is paced by them. `{"command":"flush"}` is answered when everything was
 //! acknowledged. The node sends what arrives, and words of its own, which have a `status` and no `type`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -25,13 +23,13 @@ use super::Context;
 use crate::node::Shared;
 use crate::session::asked::Asked;
 use crate::session::names::NotFound;
-use crate::session::{Canceller, Session, TEXT_MAX, error};
+use crate::session::{Session, TEXT_MAX, error};
 
 /// Texts that wait for a program; then what it hears waits, and at last the oldest go.
 const TEXTS: usize = 64;
 
-/// Texts that wait to be taken from a program; then the socket is not read.
-const TAKEN: usize = 4;
+/// Texts that wait to be heard; then the socket is not read.
+const TAKEN: usize = 1;
 
 pub(super) async fn open(
     State(context): State<Arc<Context>>,
@@ -52,9 +50,6 @@ pub(super) async fn open(
         .on_upgrade(move |socket| serve(socket, asked, shared))
 }
 
-/// How long what a program said last may take after it is gone.
-const GONE_PATIENCE: Duration = Duration::from_secs(5);
-
 async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
     let (texts, outbox) = mpsc::channel(TEXTS);
     let (taken, mut incoming) = mpsc::channel(TAKEN);
@@ -66,41 +61,7 @@ async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {
             return;
         }
     };
-    let mut waiting = VecDeque::new();
-    loop {
-        let text = match waiting.pop_front() {
-            Some(text) => text,
-            None => tokio::select! {
-                text = incoming.recv() => match text {
-                    Some(text) => text,
-                    None => break,
-                },
-                // The program cannot be written to any more: it is gone.
-                () = texts.closed() => break,
-            },
-        };
-        let canceller = session.canceller();
-        let taking = session.take(&text);
-        tokio::pin!(taking);
-        // A dump may take long; whoever does not want it any more is heard meanwhile.
-        loop {
-            tokio::select! {
-                () = &mut taking => break,
-                next = incoming.recv(), if waiting.len() < TAKEN => match next {
-                    Some(next) if Canceller::is_meant(&next) => {
-                        waiting.clear();
-                        canceller.cancel().await;
-                    }
-                    Some(next) => waiting.push_back(next),
-                    None => {
-                        // What it holds must not hang for as long as a dump takes.
-                        let _ = tokio::time::timeout(GONE_PATIENCE, &mut taking).await;
-                        break;
-                    }
-                },
-            }
-        }
-    }
+    session.serve(&mut incoming).await;
     session.close().await;
 }
 

@@ -2,7 +2,8 @@
 //! browser, the library).
 //!
 //! Each program brings its own ring, so that any number of them can share a port and none can hold up
-//! another: a reader that is too slow loses messages and is told how many. A program that plays is either
+//! another: a reader that is too slow loses messages and is told how many; a SysEx that it has a part of is
+//! ended for it. A program that plays is either
 //! one that can wait ([`AppSource::push`]) or one that cannot ([`AppSource::push_now`], [`AppSource::send`]):
 //! then the oldest message gives way when the ring is full, and what it meant is repaired afterwards.
 
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use midip2p_midi::Ump;
 use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::config::{HISTORY_EVENTS, RING_EVENTS, SOURCE_TABLE};
-use midip2p_proto::data::classify::{Lane, lane};
+use midip2p_proto::data::classify::{Lane, cut_off, extent, lane};
 use midip2p_proto::data::realtime::feed::{Feed, Intake, Taken, feed};
 use midip2p_proto::data::realtime::ring::{Gauge, RingStats};
 use midip2p_proto::id::PortId;
@@ -184,6 +185,48 @@ struct Sink {
     lost: Arc<AtomicU64>,
     /// Since when there is no room.
     full_since: Option<LocalTime>,
+    broken: Broken,
+}
+
+/// What there is of a SysEx of which a program has lost a part.
+#[derive(Clone, Copy)]
+enum Broken {
+    /// There is no such SysEx.
+    No,
+    /// It has its beginning: this, which ends it, goes before all else.
+    Open(AppMessage),
+    /// It is ended, or never began: its rest is left out.
+    Rest,
+}
+
+impl Sink {
+    /// Gives a message to the program, or counts it as lost; half a SysEx is ended, and never one with a hole.
+    fn give(&mut self, given: AppMessage) {
+        if let Broken::Open(end) = self.broken
+            && self.ring.push(end).is_ok()
+        {
+            self.broken = Broken::Rest;
+        }
+        let is_bulk = lane(&given.message) == Lane::Bulk;
+        let (begins, ends) = extent(&given.message);
+        if matches!(self.broken, Broken::Rest) && is_bulk && begins {
+            self.broken = Broken::No;
+        }
+        let is_left_out = match self.broken {
+            Broken::No => false,
+            Broken::Rest => is_bulk,
+            Broken::Open(_) => true,
+        };
+        if !is_left_out && self.ring.push(given).is_ok() {
+            return;
+        }
+        self.lost.fetch_add(1, Relaxed);
+        if !is_left_out && is_bulk && !(begins && ends) {
+            let end = cut_off(&given.message).filter(|_| !begins);
+            let end = end.map(|message| Broken::Open(AppMessage { message, ..given }));
+            self.broken = end.unwrap_or(Broken::Rest);
+        }
+    }
 }
 
 struct Source {
@@ -260,7 +303,8 @@ impl AppPorts {
     pub fn sink(&self, port: PortId) -> Result<AppSink, TooManyClients> {
         let (ring, consumer) = RingBuffer::new(SINK_RING);
         let lost = Arc::<AtomicU64>::default();
-        self.add(Client::Sink(Sink { port, ring, lost: Arc::clone(&lost), full_since: None }))?;
+        let (sink_lost, broken) = (Arc::clone(&lost), Broken::No);
+        self.add(Client::Sink(Sink { port, ring, lost: sink_lost, full_since: None, broken }))?;
         Ok(AppSink { ring: consumer, lost })
     }
 
@@ -406,9 +450,7 @@ impl Driver for AppDriver {
             return Err(OutputFull);
         }
         for sink in sinks(&mut self.clients, id) {
-            if sink.ring.push(AppMessage { at: now, source, message }).is_err() {
-                sink.lost.fetch_add(1, Relaxed);
-            }
+            sink.give(AppMessage { at: now, source, message });
         }
         Ok(())
     }
@@ -439,6 +481,8 @@ fn has_waiting<'a>(sinks: impl Iterator<Item = &'a mut Sink>, now: LocalTime) ->
 
 #[cfg(test)]
 mod tests {
+    use midip2p_midi::sysex7;
+
     use super::*;
 
     fn note(n: u8) -> Ump {
@@ -503,6 +547,33 @@ mod tests {
         assert!(slow.pop().is_some() && write(3) && quick.pop().is_some());
         assert!(!write(4) && write(7) && quick.pop().is_some(), "one that is stuck loses it");
         assert_eq!((slow.lost(), quick.lost()), (1, 0));
+    }
+
+    #[test]
+    fn of_a_sysex_that_a_program_has_lost_a_part_of_there_is_no_rest_but_an_end() {
+        let packets: Vec<_> = sysex7::packets(0, &[1; 24]).collect();
+        let late = LocalTime::ZERO + BULK_PATIENCE;
+        for room in 0..=packets.len() {
+            let (ports, mut driver, _sweep) = open(&claim());
+            let mut slow = ports.sink(PortId(1)).unwrap();
+            serve(&mut driver);
+            let mut write = |now, packet| driver.write(now, PortId(1), packet).is_ok();
+            assert!((0..SINK_RING - room).all(|_| write(LocalTime::ZERO, note(1))));
+            let waits = packets.iter().filter(|p| !write(LocalTime::ZERO, **p)).count();
+            assert_eq!(waits, packets.len() - room);
+            assert!(packets[room..].iter().all(|p| write(late, *p)), "it is not waited for");
+            let heard = |slow: &mut AppSink| {
+                let heard: Vec<_> = std::iter::from_fn(|| slow.pop()).map(|m| m.message).collect();
+                heard.into_iter().filter(|m| *m != note(1)).collect::<Vec<_>>()
+            };
+            assert_eq!(heard(&mut slow), packets[..room]);
+            assert!(write(late, note(2)) && packets.iter().all(|p| write(late, *p)));
+            let end = sysex7::packet(0, sysex7::Part::End, &[]).unwrap();
+            let is_begun = (1..packets.len()).contains(&room);
+            let wanted = [&[end][..usize::from(is_begun)], &[note(2)], &packets].concat();
+            assert_eq!(heard(&mut slow), wanted, "{room}");
+            assert_eq!(slow.lost(), (packets.len() - room) as u64);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::asked::Asked;
 use super::lines::Lines;
 use super::names::NotFound;
+use super::said::{Said, Says};
 use super::{Session, TEXT_MAX, error};
 use crate::node::Shared;
 use crate::stages::control::ControlInput;
@@ -35,97 +36,145 @@ pub struct Ends {
 
 /// Answers a client until its connection ends.
 pub async fn run(conn: ConnId, ends: Ends, shared: Arc<Shared>) {
-    let Ends { mut parts, texts } = ends;
-    let mut client = Client { shared, texts, session: None };
-    let mut lines = Lines::default();
-    let too_long = loop {
-        let part = tokio::select! {
-            part = parts.recv() => part,
-            // It cannot be written to any more: it is gone.
-            () = client.texts.closed() => None,
-        };
-        let Some(part) = part else { break false };
-        match lines.take(&part) {
-            Ok(whole) => client.take(&whole).await,
-            Err(_) => break true,
-        }
-    };
-    if let Some(session) = client.session.take() {
+    let Ends { parts, texts } = ends;
+    let client = Client { shared, texts };
+    let mut spoken = Spoken::new(parts);
+    if let Some(mut session) = client.opened(&mut spoken).await {
+        session.serve(&mut spoken).await;
         session.close().await;
     }
-    if too_long {
+    if spoken.too_long {
         client.last_word().await;
         let why = ControlInput::Misbehaved(conn, "a line of JSONMIDI was longer than 34 MiB");
         let _ = client.shared.control.send(why).await;
     }
 }
 
-struct Client {
-    shared: Arc<Shared>,
-    texts: mpsc::Sender<String>,
-    session: Option<Session>,
+/// What a client says: words, and records that follow each other, which are taken together: a chord leaves
+/// at once.
+struct Spoken {
+    parts: mpsc::Receiver<Vec<u8>>,
+    lines: Lines,
+    /// Whole lines, and how much of them has been said.
+    whole: Vec<u8>,
+    at: usize,
+    /// Whether a line was longer than any may be; nothing is said after it.
+    too_long: bool,
+    /// Whether its port is open.
+    is_open: bool,
 }
 
-impl Client {
-    /// Takes whole lines. Records that follow each other are taken together: a chord leaves at once.
-    async fn take(&mut self, whole: &[u8]) {
-        let mut rest = whole;
+impl Spoken {
+    fn new(parts: mpsc::Receiver<Vec<u8>>) -> Self {
+        let (lines, whole) = (Lines::default(), Vec::new());
+        Self { parts, lines, whole, at: 0, too_long: false, is_open: false }
+    }
+
+    /// The next of the lines that are whole.
+    fn line(&mut self) -> Option<Said> {
+        let rest = self.whole.get(self.at..).unwrap_or_default();
         let mut records = 0;
         while let Some(line) = rest.get(records..).and_then(first_line) {
-            let text = core::str::from_utf8(line);
-            let word = text.ok().and_then(word);
-            if text.is_ok() && word.is_none() {
+            let text = core::str::from_utf8(line).ok();
+            let word = text.and_then(word);
+            if text.is_some() && word.is_none() {
                 records += line.len();
                 continue;
             }
-            let (before, after) = rest.split_at(records);
-            self.records(before).await;
+            if records > 0 {
+                break; // first what was said before
+            }
+            self.at += line.len();
+            let opens = word.is_some_and(|word| word.get("command").is_some_and(|c| c == "open"));
+            return Some(match text {
+                Some(_) if opens && self.is_open => {
+                    Said::Wrong("a port is open; connect once more to have another")
+                }
+                Some(text) => Said::Text(text.to_owned()),
+                None => Said::Wrong("a line is not UTF-8"),
+            });
+        }
+        let text = rest.get(..records).filter(|records| !records.is_empty())?;
+        let text = core::str::from_utf8(text).unwrap_or_default().to_owned();
+        self.at += records;
+        Some(Said::Text(text))
+    }
+}
+
+impl Says for Spoken {
+    async fn next(&mut self) -> Option<Said> {
+        loop {
+            if self.too_long {
+                return None;
+            }
+            if let Some(said) = self.line() {
+                return Some(said);
+            }
+            (self.whole, self.at) = (Vec::new(), 0);
+            let part = self.parts.recv().await?;
+            match self.lines.take(&part) {
+                Ok(whole) => self.whole = whole,
+                Err(_) => self.too_long = true,
+            }
+        }
+    }
+}
+
+struct Client {
+    shared: Arc<Shared>,
+    texts: mpsc::Sender<String>,
+}
+
+impl Client {
+    /// Its session, once it has asked for a port that there can be; `None` when it is gone.
+    async fn opened(&self, spoken: &mut Spoken) -> Option<Session> {
+        loop {
+            let said = tokio::select! {
+                said = spoken.next() => said?,
+                // It cannot be written to any more: it is gone.
+                () = self.texts.closed() => return None,
+            };
+            let text = match said {
+                Said::Wrong(why) => {
+                    self.say(error(why)).await;
+                    continue;
+                }
+                Said::Text(text) => text,
+            };
+            let word = word(&text).filter(|word| word.get("command").is_some_and(|c| c == "open"));
             match word {
-                Some(word) => self.word(&word, text.unwrap_or_default()).await,
-                None => self.say(error("a line is not UTF-8")).await,
-            }
-            (rest, records) = (after.get(line.len()..).unwrap_or_default(), 0);
-        }
-        self.records(rest).await;
-    }
-
-    /// Takes lines that are UTF-8 and no words.
-    async fn records(&mut self, lines: &[u8]) {
-        let Ok(text) = core::str::from_utf8(lines) else { return };
-        match &mut self.session {
-            _ if text.trim().is_empty() => {}
-            Some(session) => session.take(text).await,
-            None => {
-                let why = "no port is open; the first line is {\"command\":\"open\",\"name\":…}";
-                self.say(error(why)).await;
+                Some(word) => {
+                    if let Some(session) = self.open(&word).await {
+                        spoken.is_open = true;
+                        return Some(session);
+                    }
+                }
+                None if text.trim().is_empty() => {}
+                None => {
+                    let why =
+                        "no port is open; the first line is {\"command\":\"open\",\"name\":…}";
+                    self.say(error(why)).await;
+                }
             }
         }
     }
 
-    async fn word(&mut self, word: &Map<String, Value>, line: &str) {
-        let command = word.get("command").and_then(Value::as_str).unwrap_or_default();
-        match (&mut self.session, command) {
-            (None, "open") => self.open(word).await,
-            (Some(_), "open") => {
-                self.say(error("a port is open; connect once more to have another")).await;
-            }
-            (Some(session), _) => session.take(line).await,
-            (None, _) => self.records(line.as_bytes()).await,
-        }
-    }
-
-    async fn open(&mut self, word: &Map<String, Value>) {
+    async fn open(&self, word: &Map<String, Value>) -> Option<Session> {
         let asked = Asked::of_word(&self.shared.view.load().ports, word);
         let asked = match asked {
             Ok(asked) => asked,
             Err(NotFound { error, closest }) => {
                 let said = json!({ "status": "error", "error": error, "closest": closest });
-                return self.say(said.to_string()).await;
+                self.say(said.to_string()).await;
+                return None;
             }
         };
         match Session::open(&asked, &self.shared, &self.texts).await {
-            Ok(session) => self.session = Some(session),
-            Err(why) => self.say(error(&why)).await,
+            Ok(session) => Some(session),
+            Err(why) => {
+                self.say(error(&why)).await;
+                None
+            }
         }
     }
 

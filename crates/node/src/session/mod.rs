@@ -8,11 +8,13 @@
 //! … ▸ destination port ▸ listener ▸ texts for the program    the oldest go, and it is told
 //! ```
 //!
-//! A text is one or more lines. The node's own words have a `status` and no `type`, the program's have a
-//! `command`. The ports live as long as the session; an app port of that name that the node keeps
-//! (`up --app-port`) is joined instead when no `to` or `from` is asked for.
+//! A text is heard while the one before is still being taken (`said`), so a cancel, and the end of the
+//! program, need not wait for a dump. A text is one or more lines. The node's own words have a `status` and no
+//! `type`, the program's have a `command`. The ports live as long as the session; an app port of that name that
+//! the node keeps (`up --app-port`) is joined instead when no `to` or `from` is asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use midip2p_proto::control::bus::{Reach, Wish};
 use midip2p_proto::control::port::{Direction, Home};
@@ -20,15 +22,18 @@ use midip2p_proto::id::PortId;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::asked::Asked;
 use self::player::Player;
+use self::said::{Cancels, Said, Says, Waiting};
 use crate::node::Shared;
 use crate::ports::app::{AppSink, AppSource};
 use crate::stages::control::{AppRequest, ControlInput};
 
 pub(crate) mod asked;
 pub mod names;
+pub(crate) mod said;
 
 mod listener;
 mod news;
@@ -39,6 +44,10 @@ mod lines;
 
 /// Longest text, and longest line, taken from a program: a SysEx of 16 MiB as hex digits, and its JSON.
 pub(crate) const TEXT_MAX: usize = 34 << 20;
+
+/// How long what a program said last may take after it is gone: what it holds must not hang for as long as a
+/// dump takes.
+const GONE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One end of an app port that a program has.
 #[derive(Clone, Copy)]
@@ -52,6 +61,7 @@ struct Opened {
 pub(crate) struct Session {
     shared: Arc<Shared>,
     texts: mpsc::Sender<String>,
+    cancels: Cancels,
     opened: Vec<Opened>,
     player: Option<Player>,
     listening: Option<JoinHandle<()>>,
@@ -86,28 +96,71 @@ impl Session {
             let (heard, shared) = (shared.news.subscribe(), Arc::clone(shared));
             tokio::spawn(news::run(heard, end.port, shared, texts.clone()))
         });
-        let player =
-            ends.source.map(|(end, source)| Player::new(end.port, source, Arc::clone(shared)));
+        let cancels = Cancels::default();
+        let player = ends.source.map(|(end, source)| {
+            let told = (cancels.clone(), texts.clone());
+            Player::new(end.port, source, Arc::clone(shared), told)
+        });
         let (shared, texts) = (Arc::clone(shared), texts.clone());
-        Ok(Self { shared, texts, opened, player, listening, telling })
+        Ok(Self { shared, texts, cancels, opened, player, listening, telling })
     }
 
-    /// Takes a text: records, or a command. It comes back when there is room for the next.
-    pub(crate) async fn take(&mut self, text: &str) {
-        let answers = match &mut self.player {
-            Some(player) => player.take(text).await,
-            None if text.trim().is_empty() => return,
-            None => vec![error("this port only listens; ask for a source to play")],
+    /// Takes what a program says, until it is gone.
+    pub(crate) async fn serve(&mut self, program: &mut impl Says) {
+        let mut waiting = Waiting::default();
+        let mut gone = None;
+        loop {
+            let (said, before) = match waiting.pop() {
+                Some(next) => next,
+                None if gone.is_some() => return,
+                None => tokio::select! {
+                    said = program.next() => match said {
+                        Some(said) => (said, self.cancels.count()),
+                        None => return,
+                    },
+                    // The program cannot be written to any more: it is gone.
+                    () = self.texts.closed() => return,
+                },
+            };
+            let (texts, plays) = (self.texts.clone(), self.player.is_some());
+            let cancels = self.cancels.clone();
+            let taking = self.take(&said, before);
+            tokio::pin!(taking);
+            // A dump may take long; whoever does not want it any more is heard meanwhile.
+            loop {
+                let last = gone.unwrap_or_else(Instant::now);
+                tokio::select! {
+                    () = &mut taking => break,
+                    next = program.next(), if gone.is_none() && waiting.has_room() => match next {
+                        Some(next) if plays && next.is_cancel() => cancels.ask(),
+                        Some(next) => waiting.push(next, cancels.count()),
+                        None => gone = Some(Instant::now() + GONE_PATIENCE),
+                    },
+                    () = texts.closed(), if gone.is_none() => {
+                        gone = Some(Instant::now() + GONE_PATIENCE);
+                    }
+                    () = tokio::time::sleep_until(last), if gone.is_some() => return,
+                }
+            }
+        }
+    }
+
+    /// Takes records, or a command; `before` is how many cancels had been asked for when it was said. It
+    /// comes back when there is room for the next.
+    async fn take(&mut self, said: &Said, before: u64) {
+        let answers = match (said, &mut self.player) {
+            (Said::Wrong(why), _) => vec![error(why)],
+            (Said::Text(text), Some(player)) => player.take(text, before).await,
+            (Said::Text(text), None) if text.trim().is_empty() => return,
+            _ => vec![error("this port only listens; ask for a source to play")],
         };
         for answer in answers {
             let _ = self.texts.send(answer).await;
         }
-    }
-
-    /// What cancels the SysEx of this program, also while [`Session::take`] waits for it.
-    pub(crate) fn canceller(&self) -> Canceller {
-        let port = self.player.as_ref().map(Player::port);
-        Canceller { port, shared: Arc::clone(&self.shared), texts: self.texts.clone() }
+        // The last thing that is done: what is asked for before this returns is not left for the next text.
+        if let Some(player) = &mut self.player {
+            player.heed().await;
+        }
     }
 
     /// The program is gone, or done: what it left sounding ends, its ports go.
@@ -119,32 +172,6 @@ impl Session {
         for task in self.listening.into_iter().chain(self.telling) {
             task.abort();
         }
-    }
-}
-
-/// Cancels what a program has under way.
-pub(crate) struct Canceller {
-    port: Option<PortId>,
-    shared: Arc<Shared>,
-    texts: mpsc::Sender<String>,
-}
-
-impl Canceller {
-    /// Whether a text is the command to cancel.
-    pub(crate) fn is_meant(text: &str) -> bool {
-        // Records are longer, or no commands.
-        text.len() <= 64
-            && serde_json::from_str::<serde_json::Value>(text)
-                .is_ok_and(|word| word.get("command").is_some_and(|c| c == "cancel"))
-    }
-
-    /// Cancels it, and tells the program how many messages that were.
-    pub(crate) async fn cancel(&self) {
-        let messages = match self.port {
-            Some(port) => player::cancel(port, &self.shared).await,
-            None => 0,
-        };
-        let _ = self.texts.send(player::cancelled(messages)).await;
     }
 }
 

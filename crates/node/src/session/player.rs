@@ -7,16 +7,16 @@ use midip2p_midi::Ump;
 use midip2p_midi::bytes::{Parsed, Parser};
 use midip2p_midi::json::{self, Record};
 use midip2p_midi::sysex7;
-use midip2p_proto::bridge::Endpoint;
-use midip2p_proto::data::classify::{Lane, lane};
+use midip2p_proto::bridge::{BulkPiece, Endpoint};
+use midip2p_proto::data::classify::{Lane, extent, lane};
 use midip2p_proto::data::state::Holders;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use super::said::Cancels;
 use crate::bulk::BulkInput;
-
 use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::app::AppSource;
@@ -65,11 +65,24 @@ pub(super) struct Player {
     behind: Option<u64>,
     /// SysEx of the port that had failed before.
     failed_before: u64,
+    /// What the program asks for, how often it has got it, and how often it had asked when it said the
+    /// text that is being taken.
+    cancels: Cancels,
+    heeded: u64,
+    before: u64,
+    /// The groups in which the rest of a SysEx is left out, until the next one begins.
+    torn: u32,
+    texts: mpsc::Sender<String>,
 }
 
 impl Player {
-    /// A program on a source port.
-    pub(super) fn new(port: PortId, source: AppSource, shared: Arc<Shared>) -> Self {
+    /// A program on a source port; what it asks for, and where it is told.
+    pub(super) fn new(
+        port: PortId,
+        source: AppSource,
+        shared: Arc<Shared>,
+        (cancels, texts): (Cancels, mpsc::Sender<String>),
+    ) -> Self {
         let (parser, held) = (Parser::new(0), Holders::new(false));
         let failed_before =
             shared.ports.get(usize::from(port.0)).map_or(0, |p| p.bulk_failed.read());
@@ -83,12 +96,12 @@ impl Player {
             given_up: 0,
             behind: None,
             failed_before,
+            cancels,
+            heeded: 0,
+            before: 0,
+            torn: 0,
+            texts,
         }
-    }
-
-    /// Where it plays.
-    pub(super) const fn port(&self) -> PortId {
-        self.port
     }
 
     /// The program is gone: ends what it left sounding.
@@ -103,10 +116,12 @@ impl Player {
         self.source.flush();
     }
 
-    /// Takes one text message: records, or a command. The answers are for the program.
-    pub(super) async fn take(&mut self, text: &str) -> Vec<String> {
-        if let Some(answer) = self.command(text).await {
-            return vec![answer];
+    /// Takes one text message: records, or a command. The answers are for the program; of cancels, it is
+    /// told at once. Those beyond the first `before` were asked for after the text was said, and concern it.
+    pub(super) async fn take(&mut self, text: &str, before: u64) -> Vec<String> {
+        self.before = before;
+        if let Some(answers) = self.command(text).await {
+            return answers;
         }
         let now = clock::now();
         let mut answers = Vec::new();
@@ -150,7 +165,7 @@ impl Player {
         }
     }
 
-    async fn command(&mut self, text: &str) -> Option<String> {
+    async fn command(&mut self, text: &str) -> Option<Vec<String>> {
         // Records have a `type`, commands do not; only short texts can be commands.
         if text.len() > 64 {
             return None;
@@ -159,20 +174,51 @@ impl Player {
         let command = value.get("command")?.as_str()?;
         Some(match command {
             "flush" => {
-                let missing = self.wait_until_acknowledged(FLUSH_PATIENCE).await + self.failed();
-                json!({ "status": "flushed", "sent": self.sent, "missing": missing }).to_string()
+                let texts = self.texts.clone();
+                let missing = tokio::select! {
+                    missing = self.wait_until_acknowledged(FLUSH_PATIENCE) => missing,
+                    // Nobody is there any more who would be told.
+                    () = texts.closed() => return Some(vec![]),
+                };
+                let (sent, missing) = (self.sent, missing + self.failed());
+                vec![json!({ "status": "flushed", "sent": sent, "missing": missing }).to_string()]
             }
             "cancel" => {
-                let cancelled = self.cancel().await;
-                let _ = self.failed();
-                self::cancelled(cancelled)
+                self.cancels.ask();
+                self.heed().await;
+                vec![]
             }
             other => {
                 let error =
                     format!("unknown command {other:?}; there are \"flush\" and \"cancel\"");
-                json!({ "status": "error", "error": error }).to_string()
+                vec![json!({ "status": "error", "error": error }).to_string()]
             }
         })
+    }
+
+    /// Cancels what the program has asked to cancel since, and tells it of how many messages that was. To
+    /// be called wherever something is waited for.
+    pub(super) async fn heed(&mut self) {
+        while self.heeded < self.cancels.count() {
+            self.heeded += 1;
+            self.torn = u32::MAX;
+            let messages = self.cancel().await;
+            let _ = self.failed();
+            let word = json!({ "status": "cancelled", "messages": messages });
+            let _ = self.texts.send(word.to_string()).await;
+        }
+    }
+
+    /// Whether a packet of a SysEx is not to be played: the program has cancelled it since it said it, or it
+    /// belongs to one whose beginning was cancelled.
+    fn is_cancelled(&mut self, packet: &Ump) -> bool {
+        let group = 1 << BulkPiece::group_of(packet);
+        if self.heeded > self.before {
+            self.torn |= group;
+        } else if extent(packet).0 {
+            self.torn &= !group;
+        }
+        self.torn & group != 0
     }
 
     /// Cancels the SysEx that this port has under way; how many messages.
@@ -182,7 +228,9 @@ impl Player {
         while self.source.waiting() > 0 && !self.source.is_closed() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        cancel(self.port, &self.shared).await
+        let (cancelled, done) = oneshot::channel();
+        let _ = self.shared.bulk.send(BulkInput::Cancel(self.port, cancelled)).await;
+        done.await.unwrap_or(0)
     }
 
     /// Waits until nothing is under way, as long as something moves; how much still is.
@@ -192,6 +240,7 @@ impl Player {
         // Twice in a row: between ring and link a message is on its way for some microseconds.
         let mut quiet = 0;
         while quiet < 2 {
+            self.heed().await;
             let left = self.under_way();
             quiet = if left == 0 { quiet + 1 } else { 0 };
             // Whoever flushes waits for SysEx however long it takes: the bulk lane ends each.
@@ -222,20 +271,24 @@ impl Player {
     /// Plays a message as soon as there is room for it; and with the last of several, all of them.
     async fn play(&mut self, at: LocalTime, packet: Ump, last: bool) {
         self.keep_order(&packet).await;
-        self.sent += 1;
-        let _ = self.held.take(Endpoint::local(self.port), &packet);
+        // Of a SysEx the bulk lane takes all; how much of it is under way was looked at when it began.
+        let is_bulk = lane(&packet) == Lane::Bulk;
         let mut progress = Progress::new(u64::MAX);
         let mut looks = 0;
         loop {
+            self.heed().await;
+            if is_bulk && self.is_cancelled(&packet) {
+                return self.source.flush();
+            }
             let under_way = self.under_way();
             self.given_up = self.given_up.min(under_way);
-            // Of a SysEx the bulk lane takes all; how much of it is under way was looked at when it began.
-            let is_bulk = lane(&packet) == Lane::Bulk;
             if (is_bulk || under_way - self.given_up < IN_FLIGHT) && self.source.room() > 0 {
                 // Sent by this thread, where it may: to wake another costs more than to send.
                 let taken =
                     if last { self.source.send(at, packet) } else { self.source.push(at, packet) };
                 if taken || self.source.is_closed() {
+                    self.sent += 1;
+                    let _ = self.held.take(Endpoint::local(self.port), &packet);
                     return;
                 }
             }
@@ -273,18 +326,6 @@ impl Player {
         let sent = self.shared.ports.get(usize::from(self.port.0));
         waiting + sent.map_or(0, |p| p.in_flight.read())
     }
-}
-
-/// Cancels the SysEx that a port has under way; how many messages.
-pub(super) async fn cancel(port: PortId, shared: &Shared) -> usize {
-    let (cancelled, done) = oneshot::channel();
-    let _ = shared.bulk.send(BulkInput::Cancel(port, cancelled)).await;
-    done.await.unwrap_or(0)
-}
-
-/// The word for that.
-pub(super) fn cancelled(messages: usize) -> String {
-    json!({ "status": "cancelled", "messages": messages }).to_string()
 }
 
 /// Whether a number still falls.

@@ -1,17 +1,26 @@
-//! The ports stage: owns the MIDI backends and makes what the bus wants of them.
+//! The ports stage: owns the MIDI backends and makes what the bus wants of them. What a backend refuses is
+//! asked for again until it is there, or no longer wanted.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
 use midip2p_proto::id::PortId;
+use midip2p_proto::time::LocalTime;
 
+use self::retries::Retries;
+use crate::os::clock;
 use crate::ports::{Backend, PortError};
+
+mod retries;
+#[cfg(test)]
+mod tests;
 
 /// Commands that may wait: several for each port that a node can have.
 const INBOX: usize = 2048;
 
 /// What the stage is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortsCommand {
     /// See [`Backend::attach`].
     Attach(BackendNo, PortId, PortIdentity, Direction),
@@ -60,34 +69,68 @@ impl PortsStage {
 }
 
 fn run(mut backends: Vec<Box<dyn Backend>>, commands: &Receiver<PortsCommand>) {
-    while let Ok(command) = commands.recv() {
-        let (backend, result) = match command {
-            PortsCommand::Attach(backend, id, identity, direction) => {
-                (backend, on(&mut backends, backend, |b| b.attach(id, &identity, direction)))
-            }
-            PortsCommand::Mirror(backend, id, mirrored, name) => {
-                (backend, on(&mut backends, backend, |b| b.mirror(id, mirrored, &name)))
-            }
-            PortsCommand::Detach(backend, id) => {
-                let done = on(&mut backends, backend, |b| {
-                    b.detach(id);
-                    Ok(())
-                });
-                (backend, done)
-            }
-            PortsCommand::Unmirror(backend, id) => {
-                let done = on(&mut backends, backend, |b| {
-                    b.unmirror(id);
-                    Ok(())
-                });
-                (backend, done)
-            }
+    let mut retries = Retries::default();
+    loop {
+        let now = clock::now();
+        if let Some(command) = retries.due(now) {
+            carry_out(&mut backends, &mut retries, now, command);
+            continue;
+        }
+        let next = match retries.wake_at() {
+            LocalTime::MAX => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            at => commands.recv_timeout((at - now).to_duration()),
         };
-        match result {
-            Ok(()) => {}
-            // It vanished in the same moment: its disappearance is on its way.
-            Err(error @ PortError::NoSuchPort(_)) => tracing::debug!("{error}"),
-            Err(error) => tracing::warn!(backend = backend.0, "{error}"),
+        match next {
+            Ok(command) => {
+                retries.forget(&command);
+                carry_out(&mut backends, &mut retries, clock::now(), command);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Does what a command says, or sees to it that it is tried again.
+fn carry_out(
+    backends: &mut [Box<dyn Backend>],
+    retries: &mut Retries,
+    now: LocalTime,
+    command: PortsCommand,
+) {
+    let (backend, result) = match &command {
+        PortsCommand::Attach(backend, id, identity, direction) => {
+            (*backend, on(backends, *backend, |b| b.attach(*id, identity, *direction)))
+        }
+        PortsCommand::Mirror(backend, id, mirrored, name) => {
+            (*backend, on(backends, *backend, |b| b.mirror(*id, *mirrored, name)))
+        }
+        PortsCommand::Detach(backend, id) => {
+            let done = on(backends, *backend, |b| {
+                b.detach(*id);
+                Ok(())
+            });
+            (*backend, done)
+        }
+        PortsCommand::Unmirror(backend, id) => {
+            let done = on(backends, *backend, |b| {
+                b.unmirror(*id);
+                Ok(())
+            });
+            (*backend, done)
+        }
+    };
+    match result {
+        Ok(()) => retries.forget(&command),
+        // It vanished in the same moment: its disappearance is on its way.
+        Err(error @ PortError::NoSuchPort(_)) => {
+            retries.forget(&command);
+            tracing::debug!("{error}");
+        }
+        Err(error) => {
+            if retries.refused(now, command) {
+                tracing::warn!(backend = backend.0, "{error}; it is tried again");
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 
 use crate::nodes::DEADLINE;
 
+pub(crate) mod program;
+
 /// A peer that has said hello.
 pub(crate) struct Client {
     stream: TcpStream,

@@ -73,6 +73,24 @@ pub fn may_interrupt_bulk(message: &Ump) -> bool {
     message.message_type() == MessageType::System && message.status() >= 0xF8
 }
 
+/// What ends a bulk message of which this is a packet before its time, where there is something that does:
+/// a SysEx must not swallow what comes behind it.
+///
+/// Realtime-safe: yes
+#[must_use]
+pub fn cut_off(packet: &Ump) -> Option<Ump> {
+    let word = packet.words().first().copied()?;
+    match packet.message_type() {
+        MessageType::Sysex7 => Ump::from_words(&[word & 0xFF00_0000 | 0x0030_0000, 0]).ok(),
+        // One byte of it is the number of its stream.
+        MessageType::Sysex8 if !matches!(extent(packet), (true, true)) => {
+            Ump::from_words(&[word & 0xFF00_FF00 | 0x0031_0000, 0, 0, 0]).ok()
+        }
+        MessageType::FlexData => Ump::from_words(&[word | 0x00C0_0000, 0, 0, 0]).ok(),
+        _ => None,
+    }
+}
+
 fn system_lane(status: u8) -> Lane {
     match status {
         // Active sensing says that *this* cable is whole.

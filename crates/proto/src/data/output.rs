@@ -5,6 +5,7 @@
 //! they came, with `scheduled` playout a constant time after their source gave them. While a bulk message
 //! is being written, only system real-time may overtake it; while the device or its line is behind, system
 //! real-time overtakes what waits; and before a bulk message begins, messages of other sources go first.
+//! One that is broken off after it has begun is ended before anything else is written.
 //!
 //! ```text
 //! push ▸ due? ┬ system real-time ▸ urgent ┐
@@ -59,6 +60,8 @@ pub enum Next {
     Message(Play),
     /// Write the packet at this word of the bulk message; then call [`Output::bulk_advance`].
     BulkAt(BulkSlot, usize),
+    /// Write this, which ends a bulk message before its time; then call [`Output::bulk_advance`].
+    Ending(Play),
     /// Nothing is to be written before then.
     Wait(LocalTime),
     /// Nothing waits.
@@ -81,6 +84,8 @@ pub struct Output {
     urgent: Queue,
     order: u64,
     writing: Option<(BulkSlot, usize)>,
+    /// What ends a bulk message that was broken off. Until the driver has it, nothing else is written.
+    ending: Option<Play>,
     releasing: Option<Whose>,
     /// Refused by the driver; goes first.
     refused: Option<Play>,
@@ -113,6 +118,7 @@ impl Output {
             urgent: Queue::new(URGENT),
             order: 0,
             writing: None,
+            ending: None,
             releasing: None,
             refused: None,
             retry_at: AT_ONCE,
@@ -242,6 +248,9 @@ impl Output {
             self.behind |= self.queue.first().is_some_and(|e| e.due <= now);
             return if at == LocalTime::MAX { Next::Nothing } else { Next::Wait(at) };
         }
+        if let Some(play) = self.ending {
+            return Next::Ending(play);
+        }
         if let Some(play) = self.refused.take() {
             return Next::Message(play);
         }
@@ -291,23 +300,32 @@ impl Output {
         }
     }
 
-    /// The packet of [`Next::BulkAt`] had this many words; 0 ends the message and frees its slot.
+    /// What [`Next::BulkAt`] or [`Next::Ending`] asked for was written, and had this many words.
     ///
     /// Realtime-safe: yes
     pub const fn bulk_advance(&mut self, words: usize) {
-        if words == 0 {
-            self.writing = None;
-        } else if let Some((_, word)) = &mut self.writing {
+        if self.ending.take().is_some() {
+            return;
+        }
+        if let Some((_, word)) = &mut self.writing {
             *word += words;
         }
     }
 
-    /// Of the bulk message that is being written, the packet at this word comes next.
+    /// The bulk message that is being written, and the word of it that comes next.
     ///
     /// Realtime-safe: yes
-    pub const fn bulk_at(&mut self, at: usize) {
-        if let Some((_, word)) = &mut self.writing {
-            *word = at;
+    pub(super) const fn writing(&self) -> Option<(BulkSlot, usize)> {
+        self.writing
+    }
+
+    /// No more of the bulk message that is being written will be, but for what ends it.
+    ///
+    /// Realtime-safe: yes
+    pub(super) const fn leave_bulk(&mut self, ending: Option<Play>) {
+        self.writing = None;
+        if ending.is_some() {
+            self.ending = ending;
         }
     }
 
@@ -332,7 +350,8 @@ impl Output {
     #[must_use]
     pub fn next_at(&self) -> LocalTime {
         let due = |queue: &Queue| queue.first().map_or(LocalTime::MAX, |e| e.due);
-        let first = if self.refused.is_some()
+        let first = if self.ending.is_some()
+            || self.refused.is_some()
             || self.writing.is_some()
             || self.releasing.is_some()
             || self.holders.owes()
@@ -352,7 +371,8 @@ impl Output {
     /// Realtime-safe: yes
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.refused.is_some()
+        self.ending.is_some()
+            || self.refused.is_some()
             || self.writing.is_some()
             || self.releasing.is_some()
             || self.holders.owes()
@@ -360,9 +380,9 @@ impl Output {
             || !self.queue.is_empty()
     }
 
-    /// Forgets everything that waits, one bulk slot at a time; `None` when nothing is left. A bulk
-    /// message that is being written is cut off: the next status byte ends it on the device. What ends
-    /// something and was refused by the driver stays: nobody remembers any more that it sounds.
+    /// Forgets everything that waits, one bulk slot at a time; `None` when nothing is left. Call
+    /// `leave_bulk` before. What ends something stays, also if it was refused by the driver:
+    /// nobody remembers any more that it sounds.
     ///
     /// Realtime-safe: yes
     pub fn clear(&mut self) -> Option<BulkSlot> {
@@ -370,9 +390,6 @@ impl Output {
         self.releasing = None;
         self.ticks.forget(|_| true);
         while self.urgent.pop().is_some() {}
-        if let Some((slot, _)) = self.writing.take() {
-            return Some(slot);
-        }
         while let Some(entry) = self.queue.pop() {
             if let Item::Bulk(slot, _) = entry.item {
                 return Some(slot);
@@ -387,6 +404,16 @@ impl Output {
     pub fn close(&mut self, now: LocalTime) {
         self.closes_at = Some(now + CLOSE_WITHIN);
         let _ = self.push_release(Whose::All);
+    }
+
+    /// Is opened again under the same port before it was closed: what lets go of what was held, and what
+    /// ends a bulk message, is still written.
+    ///
+    /// Realtime-safe: yes
+    pub(super) fn reopen(&mut self, exported: bool) {
+        self.closes_at = None;
+        self.exported = exported;
+        self.set_playout(PlayoutMode::Immediate, None);
     }
 
     /// Until when it is being closed at the most, if it is.

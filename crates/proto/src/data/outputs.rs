@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::classify::cut_off;
 use super::counters::{PlaneCounters, PortCounters};
 use super::output::{BulkSlot, Next, Output, Overflow, Play, own};
 use super::realtime::jitter::Delays;
@@ -12,8 +13,11 @@ use crate::config::{
     BULK_WAITING, BULK_WAITING_WORDS, BULK_WINDOW, LINKS_MAX, OUTPUTS_MAX, PORTS_MAX,
 };
 use crate::id::{LinkNo, PortId};
-use crate::midi::{MessageType, Ump};
+use crate::midi::Ump;
 use crate::time::{LocalTime, Span};
+
+#[cfg(test)]
+mod tests;
 
 /// After a driver took no more, it is tried again this much later: 31 bytes at DIN speed take 10 ms,
 /// so one millisecond loses little and costs little.
@@ -127,11 +131,16 @@ impl Outputs {
     }
 
     /// Opens an output; gives back the box of one that was open under that port, or the new one when
-    /// there are [`OUTPUTS_MAX`] or the id is out of range.
+    /// there are [`OUTPUTS_MAX`], the id is out of range, or the one that is being closed under that port
+    /// has to let go of something yet: that one goes on.
     ///
     /// Realtime-safe: yes
     pub fn open(&mut self, port: PortId, output: Box<Output>) -> Option<Box<Output>> {
         let Some(slot) = self.by_port.get_mut(usize::from(port.0)) else { return Some(output) };
+        if let Some(closing) = slot.as_mut().filter(|o| o.closes_at().is_some() && o.has_work()) {
+            closing.reopen(output.exported);
+            return Some(output);
+        }
         if slot.is_none() {
             if self.open >= OUTPUTS_MAX {
                 return Some(output);
@@ -141,7 +150,8 @@ impl Outputs {
         slot.replace(output)
     }
 
-    /// Begins to close an output: what waits is forgotten, what is held is let go, and then it is given
+    /// Begins to close an output: what waits is forgotten, a SysEx that has begun is ended, what is held is
+    /// let go, and then it is given
     /// out by [`Outputs::closed`], as is one that was not open.
     ///
     /// Realtime-safe: yes
@@ -324,8 +334,8 @@ impl Outputs {
         }
     }
 
-    /// Makes every output silent: queues are emptied, all that is held is let go, and each channel is
-    /// told to end all sound and all notes.
+    /// Makes every output silent: queues are emptied, a SysEx that has begun is ended, all that is held is
+    /// let go, and each channel is told to end all sound and all notes.
     ///
     /// Realtime-safe: yes
     pub fn silence(&mut self) {
@@ -382,6 +392,7 @@ impl Outputs {
                         return Some(due);
                     }
                 }
+                Next::Ending(play) => return Some(Due { port, play, bulk: true }),
                 Next::Wait(at) => self.set_aside(at),
                 Next::Nothing => self.unlist(),
             }
@@ -455,6 +466,7 @@ impl Outputs {
 
     /// Forgets what waits for an output.
     fn forget(&mut self, port: PortId) {
+        self.leave_bulk(port);
         while let Some(slot) = self.get_mut(port).and_then(Output::clear) {
             self.cut(slot);
             self.free(slot);
@@ -462,38 +474,36 @@ impl Outputs {
     }
 
     fn bulk_packet(&mut self, port: PortId, slot: BulkSlot, word: usize) -> Option<Due> {
-        let Some(Some(stored)) = self.store.get(usize::from(slot.0)) else {
-            return self.end_of_bulk(port, slot);
-        };
-        let source = stored.source;
-        let rest = stored.words.get(word..).unwrap_or_default();
-        let message = if !stored.cancelled {
-            Ump::split_first(rest).map(|(message, _)| message)
-        } else if word == 0 || rest.is_empty() {
-            None
-        } else {
-            // Where its last packet would be: after it nothing is left.
-            let ending = Ump::split_first(&stored.words).and_then(|(first, _)| cut_off(&first));
-            let at = ending.map_or(0, |e| stored.words.len().saturating_sub(e.word_count()));
-            if let (Some(_), Some(output)) = (ending, self.get_mut(port)) {
-                output.bulk_at(at);
-            }
-            ending
-        };
-        match message {
-            Some(message) => {
-                Some(Due { port, play: Play { message, source, born: None }, bulk: true })
-            }
-            None => self.end_of_bulk(port, slot),
+        let stored = self.store.get(usize::from(slot.0)).and_then(Option::as_ref);
+        let next = stored.filter(|s| !s.cancelled).and_then(|stored| {
+            let (message, _) = Ump::split_first(stored.words.get(word..)?)?;
+            Some(Play { message, source: stored.source, born: None })
+        });
+        if next.is_none() {
+            self.leave_bulk(port);
         }
+        next.map(|play| Due { port, play, bulk: true })
     }
 
-    fn end_of_bulk(&mut self, port: PortId, slot: BulkSlot) -> Option<Due> {
+    /// An output is done with the bulk message that it is writing: it has all of it, or will not get the
+    /// rest, for whatever reason. Of that only what ends it is still written, before all else, so that it
+    /// does not swallow what comes behind it.
+    fn leave_bulk(&mut self, port: PortId) {
+        let Some((slot, word)) = self.get(port).and_then(Output::writing) else { return };
+        let mut ending = None;
+        if let Some(Some(stored)) = self.store.get_mut(usize::from(slot.0))
+            && word < stored.words.len()
+        {
+            stored.cut = true;
+            let first = Ump::split_first(&stored.words).filter(|_| word > 0);
+            let message = first.and_then(|(first, _)| cut_off(&first));
+            let source = stored.source;
+            ending = message.map(|message| Play { message, source, born: None });
+        }
         if let Some(output) = self.get_mut(port) {
-            output.bulk_advance(0);
+            output.leave_bulk(ending);
         }
         self.free(slot);
-        None
     }
 
     fn release_all(&mut self, whose: Whose, only: Option<PortId>) {
@@ -581,17 +591,5 @@ impl Outputs {
 
     fn get_mut(&mut self, port: PortId) -> Option<&mut Output> {
         self.by_port.get_mut(usize::from(port.0))?.as_deref_mut()
-    }
-}
-
-/// What ends a bulk message, that began with `first`, before its time: a SysEx must not swallow what comes
-/// behind it.
-fn cut_off(first: &Ump) -> Option<Ump> {
-    let word = first.words().first().copied()?;
-    match first.message_type() {
-        MessageType::Sysex7 => Ump::from_words(&[word & 0xFF00_0000 | 0x0030_0000, 0]).ok(),
-        // One byte of it is the number of its stream.
-        MessageType::Sysex8 => Ump::from_words(&[word & 0xFF00_FF00 | 0x0031_0000, 0, 0, 0]).ok(),
-        _ => None,
     }
 }

@@ -31,7 +31,7 @@ fn only_real_time_comes_between_the_packets_of_a_bulk_message() {
     out.put_back(clock);
     assert_eq!(out.next(), Next::Message(clock));
     assert_eq!(out.next(), Next::BulkAt(BulkSlot(3), 2));
-    out.bulk_advance(0);
+    out.leave_bulk(None);
     assert_eq!(out.next(), Next::Message(note));
     assert_eq!(out.next(), Next::Nothing);
     assert!(!out.has_work());
@@ -60,6 +60,7 @@ fn run(out: &mut Output, from: LocalTime, until: LocalTime) -> Vec<(LocalTime, N
         match out.pop(now, &counters) {
             Next::Wait(at) if at <= until => now = at,
             Next::Wait(_) | Next::Nothing => return left,
+            Next::Ending(play) => panic!("{play:?}: none was broken off"),
             next @ Next::Message(play) => {
                 out.wrote(now, &play.message);
                 left.push((now, next));
@@ -67,7 +68,7 @@ fn run(out: &mut Output, from: LocalTime, until: LocalTime) -> Vec<(LocalTime, N
             next @ Next::BulkAt(slot, word) => {
                 // Each stored message is so many packets of six bytes as its slot says.
                 if word == usize::from(slot.0) {
-                    out.bulk_advance(0);
+                    out.leave_bulk(None);
                     continue;
                 }
                 out.wrote(now, &Ump::from_words(&[0x3026_0102, 0x0304_0506]).unwrap());
@@ -292,7 +293,7 @@ fn a_start_does_not_overtake_the_song_position_before_it() {
     out.push(NOW, system(0xF2)).unwrap();
     out.push(NOW, system(0xFB)).unwrap();
     assert!(matches!(out.next(), Next::BulkAt(..)), "a start before its song position");
-    out.bulk_advance(0);
+    out.leave_bulk(None);
     assert_eq!([out.next(), out.next()], [0xF2, 0xFB].map(|s| Next::Message(system(s))));
 }
 
