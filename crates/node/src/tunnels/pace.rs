@@ -41,7 +41,7 @@ impl Pace {
         let now = clock::now();
         // What passed since the last time counts before what leaves now.
         self.rate.is_ready(now);
-        self.rate.spend(bytes);
+        self.rate.spend(now, bytes);
         self.ready = self.rate.is_ready(now);
         if self.rate.wants_look(now) {
             match gauge.look() {

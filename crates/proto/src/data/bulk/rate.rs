@@ -52,6 +52,8 @@ const DRAINS_WITHIN: Span = Span::from_ms(10);
 const BREATH: u32 = 40;
 /// The shortest round trip, and the most that was carried, are those of this time and the same before it.
 const MEMORY: Span = Span::from_s(1);
+/// When nothing was there to leave for so long, the round begins anew.
+const IDLE: Span = Span::from_ms(2);
 /// Rounds without a queue after which the path may have become wider.
 const CALM: u32 = 24;
 /// After a pause like this the path may be another one.
@@ -77,6 +79,9 @@ pub struct StreamRate {
     tokens: i64,
     filled: LocalTime,
     looked: LocalTime,
+    /// When something left last, and whether more has waited for tokens since.
+    left: LocalTime,
+    waits: bool,
     round: Round,
     rounds: u32,
     /// Nothing is known of the path yet: the rate grows fast.
@@ -124,6 +129,8 @@ impl StreamRate {
             tokens: BITE_LEAST,
             filled: now,
             looked: now,
+            left: now,
+            waits: false,
             round: Round::new(now, None, false),
             rounds: 0,
             begins: true,
@@ -152,14 +159,19 @@ impl StreamRate {
         self.tokens > 0
     }
 
-    /// So many bytes left.
-    pub fn spend(&mut self, bytes: usize) {
+    /// So many bytes leave.
+    pub fn spend(&mut self, now: LocalTime, bytes: usize) {
+        if !core::mem::take(&mut self.waits) && now - self.left > IDLE {
+            // Nothing was there to leave, and that says nothing of the path.
+            self.round = Round::new(now, None, false);
+        }
+        self.left = now;
         self.tokens -= i64::try_from(bytes).unwrap_or(i64::MAX / 2);
     }
 
     /// Fragments wait because [`StreamRate::is_ready`] said no; when the next bite may leave.
     pub fn wait(&mut self) -> LocalTime {
-        self.round.pressed = true;
+        (self.round.pressed, self.waits) = (true, true);
         let lacks = (self.bite() - self.tokens).max(0);
         self.filled + Span::from_ns(lacks * 1_000_000_000 / self.limit().max(1))
     }

@@ -23,6 +23,8 @@ struct Path {
     acks: VecDeque<(LocalTime, LocalTime)>,
     look: Look,
     wakes: LocalTime,
+    /// So many are there to leave.
+    packets: usize,
     chance: u64,
     /// What a note would have waited, each tenth of a millisecond.
     waits: Vec<Span>,
@@ -41,6 +43,7 @@ impl Path {
             acks: VecDeque::new(),
             look: Look { arrived: 0, round_trip: length, varies: Span::ZERO },
             wakes: now,
+            packets: usize::MAX,
             chance: 7,
             waits: Vec::new(),
         }
@@ -76,8 +79,9 @@ impl Path {
     }
 
     fn send(&mut self) {
-        while self.rate.is_ready(self.now) {
-            self.rate.spend(1_150);
+        while self.packets > 0 && self.rate.is_ready(self.now) {
+            self.packets -= 1;
+            self.rate.spend(self.now, 1_150);
             self.busy = self.busy.max(self.now)
                 + Span::from_ns(i64::from(PACKET) * 1_000_000_000 / self.carries);
             let by_itself = self.span(self.jitter);
@@ -85,6 +89,10 @@ impl Path {
             if self.rate.wants_look(self.now) {
                 self.rate.look(self.now, self.look);
             }
+        }
+        if self.packets == 0 {
+            self.wakes = LocalTime::MAX;
+            return;
         }
         // One in fifty wakes much too late.
         let late = if self.chance() < 20 { Span::from_ms(2) } else { Span::from_us(80) };
@@ -126,8 +134,8 @@ fn it_carries_nearly_all_and_notes_hardly_wait() {
         (100, 10_000, 4_000),
         (1_000, 200, 1_000),
         (1_000, 1_000, 1_000),
-        (300, 2_000, 1_000),
-        (20, 3_000, 2_000),
+        (300, 2_000, 1_500),
+        (20, 3_000, 4_000),
         (5, 5_000, 8_000),
     ] {
         for seed in 0..20 {
@@ -209,10 +217,24 @@ fn what_waits_less_than_the_rate_allows_does_not_change_it() {
     for ms in 1..2_000 {
         let now = now + Span::from_ms(ms);
         assert!(rate.is_ready(now));
-        rate.spend(100);
+        rate.spend(now, 100);
         // Slower and slower, though next to nothing is sent.
         let round_trip = Span::from_us(300 + 5 * ms);
         rate.look(now, Look { arrived: 100 * ms.unsigned_abs(), round_trip, varies: Span::ZERO });
     }
     assert_eq!(rate.limit, BEGIN);
+}
+
+#[test]
+fn short_messages_with_pauses_between_do_not_slow_it_down() {
+    let mut path = Path::new(mbit(1_000), Span::from_us(500));
+    for n in 0..100 {
+        path.now += Span::from_ms(20 + n);
+        // The last packet of the message before was not acknowledged at once.
+        path.look.round_trip = Span::from_ms(1 + n / 10);
+        path.packets = 12;
+        path.dump(Span::from_ms(20));
+        assert_eq!(path.packets, 0);
+    }
+    assert!(path.rate.limit >= BEGIN, "{}", path.rate.limit);
 }
