@@ -54,8 +54,6 @@ const BREATH: u32 = 40;
 const MEMORY: Span = Span::from_s(1);
 /// When nothing was there to leave for so long, the round begins anew.
 const IDLE: Span = Span::from_ms(2);
-/// Rounds without a queue after which the path may have become wider.
-const CALM: u32 = 24;
 /// After a pause like this the path may be another one.
 const PAUSE: Span = Span::from_s(10);
 /// Longer than any round trip.
@@ -279,22 +277,30 @@ impl StreamRate {
             self.limit = self.limit.min(limit.max(least));
         } else {
             self.calm += 1;
-            let grown = match self.calm {
-                _ if self.begins => self.limit / 2,
-                // Where round trips vary by themselves, to know it exactly is worth nothing.
-                _ if self.limit < self.sure() || self.noise > self.grain() * 2 => self.limit / 16,
-                ..=CALM => self.limit / 128,
-                _ if self.calm <= 3 * CALM => self.limit / 32,
-                _ => self.limit / 8,
-            };
-            let mut grown = self.limit + grown;
-            if self.begins && self.known > 0 && grown > self.sure() {
-                grown = self.limit.max(self.sure());
-                self.begins = false;
-            }
+            let grown = self.grown();
             self.limit = grown.min((self.delivered.max(before) * 2).max(self.limit));
         }
         self.limit = self.limit.clamp(LEAST, MOST);
+    }
+
+    /// The limit of the next round, when there was no queue.
+    fn grown(&self) -> i64 {
+        let sure = self.sure();
+        if self.begins && self.limit < sure {
+            return sure.min(self.limit / 2 * 3);
+        }
+        // Where round trips vary by themselves, to know it exactly is worth nothing.
+        let coarse = self.limit < sure || self.noise > self.grain() * 2;
+        let step = match self.calm {
+            _ if self.begins && self.known > 0 => 8,
+            _ if self.begins => 2,
+            _ if coarse => 16,
+            0..=12 => 128,
+            13..=20 => 32,
+            21..=32 => 16,
+            _ => 4,
+        };
+        self.limit + self.limit / step
     }
 
     fn remember(&mut self, now: LocalTime) {
