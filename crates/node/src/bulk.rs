@@ -29,7 +29,7 @@ mod early;
 mod tests;
 
 /// Inputs that may wait; then the connections wait, and so do their peers.
-pub const INBOX: usize = 256;
+pub const INBOX: usize = 128;
 
 /// Whole messages that wait for the real-time thread before the inbox is left to wait.
 const WAITING: usize = 64;
@@ -43,7 +43,7 @@ pub enum BulkInput {
     /// A link will not come back; what is under way on it ends so.
     Forgotten(LinkNo, End),
     /// Something came by a connection.
-    Came(ConnId, FromPeer),
+    Came(ConnId, Vec<FromPeer>),
     /// Nothing more comes by a connection.
     Closed(ConnId),
     /// What a local source has under way is to be cancelled; answered with how many messages that were.
@@ -254,10 +254,15 @@ impl Bulk {
                 self.turn();
                 let _ = cancelled.send(self.lanes.cancel(clock::now(), from));
             }
-            BulkInput::Came(conn, came) => match self.link_of(conn) {
-                Some(link) => self.take_from(link, came),
-                None => self.early.keep(conn, came),
-            },
+            BulkInput::Came(conn, came) => {
+                let link = self.link_of(conn);
+                for came in came {
+                    match link {
+                        Some(link) => self.take_from(link, came),
+                        None => self.early.keep(conn, came),
+                    }
+                }
+            }
             BulkInput::Closed(conn) => self.early.closed(conn, self.link_of(conn).is_some()),
             BulkInput::Played(source, number, whole) => self.lanes.played(source, number, whole),
         }

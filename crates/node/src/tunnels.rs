@@ -39,6 +39,12 @@ pub const MESSAGES: usize = 1024;
 /// Fragments that may wait for a connection; the rest waits in the bulk sender.
 const FRAGMENTS: usize = 128;
 
+/// Bytes that are read at a time.
+const READ_AT_ONCE: usize = 64 * 1024;
+
+/// What is handed to the bulk task at a time.
+const CAME_AT_ONCE: usize = 64;
+
 /// Bytes of fragments that leave at a time: no more than a control frame may wait behind.
 const FRAGMENTS_AT_ONCE: usize = 16 * 1024;
 
@@ -150,7 +156,13 @@ pub fn spawn(conn: ConnId, stream: Box<dyn Stream>, inboxes: Inboxes) -> (Tunnel
     let (texts, texts_out) = mpsc::channel(TEXTS);
     let pace = Pace::new(stream.gauge());
     let (reader, writer) = tokio::io::split(stream);
-    let incoming = Incoming { conn, inboxes: inboxes.clone(), parts: Some(parts_in), heard: None };
+    let incoming = Incoming {
+        conn,
+        inboxes: inboxes.clone(),
+        parts: Some(parts_in),
+        came: Vec::new(),
+        heard: None,
+    };
     let mut reading = tokio::spawn(read(reader, incoming));
     tokio::spawn(async move {
         let outgoing = Outgoing {
@@ -180,13 +192,15 @@ struct Incoming {
     inboxes: Inboxes,
     /// For the session of a client; `None` once it is known that there is none.
     parts: Option<mpsc::Sender<Vec<u8>>>,
+    /// For the bulk task: handed over together, so that it wakes once for all that one read brought.
+    came: Vec<FromPeer>,
     /// When it was last said that the peer lives, though no message for the control stage came.
     heard: Option<Instant>,
 }
 
 async fn read(mut stream: ReadHalf<Box<dyn Stream>>, mut incoming: Incoming) {
     let mut decoder = FrameDecoder::new();
-    let mut buf = vec![0; 16 * 1024];
+    let mut buf = vec![0; READ_AT_ONCE];
     'connection: while let Ok(length @ 1..) = stream.read(&mut buf).await {
         let mut rest = &buf[..length];
         while !rest.is_empty() {
@@ -196,7 +210,11 @@ async fn read(mut stream: ReadHalf<Box<dyn Stream>>, mut incoming: Incoming) {
                 break 'connection;
             }
         }
+        if !incoming.hand_over().await {
+            break;
+        }
     }
+    incoming.hand_over().await;
     let Incoming { conn, inboxes, .. } = incoming;
     inboxes.counters.sequence_errors.add(decoder.sequence_errors());
     let _ = inboxes.control.send(ControlInput::Closed(conn)).await;
@@ -226,7 +244,10 @@ async fn take_frames(decoder: &mut FrameDecoder, incoming: &mut Incoming) -> Flo
         };
         let sent = match routed {
             Routed::Control(input) => inboxes.control.send(input).await.is_ok(),
-            Routed::Bulk(came) => incoming.bulk(came).await,
+            Routed::Bulk(came) => {
+                incoming.came.push(came);
+                incoming.came.len() < CAME_AT_ONCE || incoming.hand_over().await
+            }
             Routed::Text(part) => incoming.text(part).await,
             Routed::Skip => incoming.skip().await,
         };
@@ -264,10 +285,13 @@ impl Incoming {
         self.is_said() || self.say_heard().await
     }
 
-    /// Hands what is for the bulk task to it, as soon as that has room; whether the node goes on. The peer's
+    /// Hands what came for the bulk task to it, as soon as that has room; whether the node goes on. The peer's
     /// heartbeats may be far behind, so this is a sign of life too.
-    async fn bulk(&mut self, came: FromPeer) -> bool {
-        let bulk = &self.inboxes.bulk;
+    async fn hand_over(&mut self) -> bool {
+        if self.came.is_empty() {
+            return true;
+        }
+        let (bulk, came) = (&self.inboxes.bulk, std::mem::take(&mut self.came));
         match bulk.try_send(BulkInput::Came(self.conn, came)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Closed(_)) => return false,
@@ -525,7 +549,8 @@ mod tests {
         }
         for number in (1..=all).map(u32::from) {
             match soon(came.recv()).await {
-                Some(BulkInput::Came(ConnId(1), FromPeer::Fragment(f))) if f.number == number => {}
+                Some(BulkInput::Came(ConnId(1), came)) if matches!(&came[..], [FromPeer::Fragment(f)] if f.number == number) =>
+                    {}
                 _ => panic!("fragment {number} comes in its turn"),
             }
         }

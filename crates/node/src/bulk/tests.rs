@@ -46,7 +46,7 @@ impl Bench {
             lane: 1,
             data: [0x3002_0102_u32, 0].iter().flat_map(|w| w.to_be_bytes()).collect(),
         };
-        self.bulk.take(BulkInput::Came(ConnId(conn), FromPeer::Fragment(fragment)));
+        self.bulk.take(BulkInput::Came(ConnId(conn), vec![FromPeer::Fragment(fragment)]));
     }
 
     fn link(&mut self, conn: u64) {
@@ -72,7 +72,7 @@ async fn what_comes_before_the_link_is_known_is_taken_with_it() {
     let mut bench = Bench::new();
     (1..=3).for_each(|number| bench.fragment(1, number));
     let query = BulkQuery { from: PortId(1), number: 2, lane: 1 };
-    bench.bulk.take(BulkInput::Came(ConnId(1), FromPeer::Query(query)));
+    bench.bulk.take(BulkInput::Came(ConnId(1), vec![FromPeer::Query(query)]));
     assert_eq!(bench.whole(), [0; 0]);
     bench.link(1);
     let mut said = Vec::new();
