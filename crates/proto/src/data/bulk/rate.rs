@@ -54,9 +54,7 @@ const BREATH: u32 = 40;
 const MEMORY: Span = Span::from_s(1);
 /// When nothing was there to leave for so long, the round begins anew.
 const IDLE: Span = Span::from_ms(2);
-/// After a pause shorter than this the path is hardly another one…
-const SOON: Span = Span::from_s(5);
-/// …after this one nothing is known of it.
+/// After a pause like this nothing is known of the path.
 const PAUSE: Span = Span::from_s(10);
 /// Longer than any round trip.
 const NONE: Span = Span::from_s(3600);
@@ -223,8 +221,7 @@ impl StreamRate {
         }
         self.carried = [0; 2];
         (self.begins, self.lowest, self.calm, self.delivered) = (true, NONE, 0, 0);
-        let part = if now - self.looked < SOON { 2 } else { 4 };
-        self.limit = (self.limit / part).max(BEGIN.min(self.limit));
+        self.limit = (self.limit / 4).max(BEGIN.min(self.limit));
         self.round = Round::new(now, None, false);
     }
 
