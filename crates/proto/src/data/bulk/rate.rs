@@ -27,13 +27,13 @@ const LEAST: i64 = 64_000;
 /// …and more than any machine makes.
 const MOST: i64 = 4_000_000_000;
 /// What leaves at a time, as a time: as long a note may wait behind it.
-const BITE: Span = Span::from_us(250);
+const BITE: Span = Span::from_us(200);
 /// At least one fragment with its frame.
 const BITE_LEAST: i64 = 1_100;
 /// As much as is good for one system call.
 const BITE_MOST: i64 = 32 * 1024;
 /// What a thread that woke late may make up for.
-const CATCHES_UP: Span = Span::from_us(300);
+const CATCHES_UP: Span = Span::from_us(150);
 /// How often the stream is looked at while fragments leave.
 const LOOK_EVERY: Span = Span::from_us(500);
 /// A round lasts so long, and a round trip and a half, and until so many bytes have arrived…
@@ -45,7 +45,7 @@ const ROUND_BYTES: u64 = 8 * 1024;
 /// …but no longer than this.
 const ROUND_MOST: Span = Span::from_ms(100);
 /// A longer round trip than the shortest by less than this is no queue.
-const QUEUE: Span = Span::from_us(300);
+const QUEUE: Span = Span::from_us(250);
 /// A queue is to be gone after so long, as far as half of what the path carries does that.
 const DRAINS_WITHIN: Span = Span::from_ms(10);
 /// A round in so many is a breath.
@@ -268,7 +268,7 @@ impl StreamRate {
             // What arrives while there is a queue is what the path carries; a round may catch too few of
             // the acknowledgements.
             let carries = self.delivered.max(before);
-            let within = DRAINS_WITHIN.max(self.noise * 8);
+            let within = DRAINS_WITHIN.max(self.noise * 16);
             let drain = (queue.as_ns() * 1000 / within.as_ns()).clamp(50, 500);
             let limit = carries * (1000 - drain) / 1000;
             // Where as much arrives as is sent, the delay may not be of our making.

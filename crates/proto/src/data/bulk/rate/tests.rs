@@ -167,7 +167,7 @@ fn a_path_that_becomes_narrower_or_wider_is_found_again() {
     path.carries = mbit(50);
     measure(&mut path, Span::from_ms(200));
     let (share, wait) = measure(&mut path, Span::from_s(1));
-    assert!(share > 0.8 && wait < Span::from_ms(1), "narrower: {share:.3}, {wait:?}");
+    assert!(share > 0.8 && wait < Span::from_us(1_500), "narrower: {share:.3}, {wait:?}");
     path.carries = mbit(400);
     measure(&mut path, Span::from_s(1));
     let (share, wait) = measure(&mut path, Span::from_s(1));
@@ -187,7 +187,7 @@ fn a_path_that_becomes_longer_is_no_queue_for_long() {
 
 #[test]
 fn jitter_is_no_queue() {
-    for (jitter_us, least) in [(500, 0.7), (3_000, 0.5), (16_000, 0.1)] {
+    for (jitter_us, least) in [(500, 0.7), (3_000, 0.5), (16_000, 0.05)] {
         let mut path = Path::new(mbit(100), Span::from_ms(4));
         path.jitter = Span::from_us(jitter_us);
         measure(&mut path, Span::from_s(4));
