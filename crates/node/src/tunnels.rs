@@ -547,13 +547,18 @@ mod tests {
         for _ in 0..2 {
             assert!(matches!(soon(said.recv()).await, Some(ControlInput::Heard(ConnId(1)))));
         }
-        for number in (1..=all).map(u32::from) {
-            match soon(came.recv()).await {
-                Some(BulkInput::Came(ConnId(1), came)) if matches!(&came[..], [FromPeer::Fragment(f)] if f.number == number) =>
-                    {}
-                _ => panic!("fragment {number} comes in its turn"),
-            }
+        let mut numbers = Vec::new();
+        while numbers.len() < usize::from(all) {
+            let Some(BulkInput::Came(ConnId(1), came)) = soon(came.recv()).await else {
+                panic!("after {} something else comes", numbers.len());
+            };
+            assert!(came.len() <= CAME_AT_ONCE);
+            numbers.extend(came.iter().map(|came| match came {
+                FromPeer::Fragment(fragment) => fragment.number,
+                _ => 0,
+            }));
         }
+        assert!(numbers.iter().copied().eq((1..=all).map(u32::from)), "{numbers:?}");
         drop((far, tunnel));
         assert!(matches!(soon(came.recv()).await, Some(BulkInput::Closed(ConnId(1)))));
         let mut heard = 3;
