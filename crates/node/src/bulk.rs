@@ -28,10 +28,11 @@ mod early;
 #[cfg(test)]
 mod tests;
 
-/// Inputs that may wait; then the connections wait, and so do their peers.
-pub const INBOX: usize = 128;
+/// Inputs that may wait, each of what one read brought; then the connections wait, and so do their peers.
+pub const INBOX: usize = 32;
 
-/// Whole messages that wait for the real-time thread before the inbox is left to wait.
+/// Whole messages that wait for the real-time thread before the inbox is left to wait; the last input may
+/// bring some more.
 const WAITING: usize = 64;
 
 /// What the bulk task is told.

@@ -45,8 +45,8 @@ const READ_AT_ONCE: usize = 64 * 1024;
 /// What is handed to the bulk task at a time.
 const CAME_AT_ONCE: usize = 64;
 
-/// Bytes of fragments that leave at a time: no more than a control frame may wait behind.
-const FRAGMENTS_AT_ONCE: usize = 16 * 1024;
+/// Bytes that leave at a time: no more than a control frame may wait behind.
+const AT_ONCE: usize = 16 * 1024;
 
 /// Datagrams that may wait for a connection; with one more it is lost, as by a network.
 const DATAGRAMS: usize = CARRIED_WAITING;
@@ -58,7 +58,7 @@ const PARTS: usize = 4;
 const TEXTS: usize = 4;
 
 /// Bytes of a client's text in one frame: as much as leaves at a time, so that heartbeats come between.
-const TEXT_FRAME: usize = 16 * 1024;
+const TEXT_FRAME: usize = AT_ONCE;
 
 /// How often it is said that a peer lives which sends nothing but text, fragments or what answers them, or is
 /// not read.
@@ -243,7 +243,10 @@ async fn take_frames(decoder: &mut FrameDecoder, incoming: &mut Incoming) -> Flo
             Some(_) => continue,
         };
         let sent = match routed {
-            Routed::Control(input) => inboxes.control.send(input).await.is_ok(),
+            Routed::Control(input) => {
+                // What came before it is not to find that the link is over.
+                incoming.hand_over().await && incoming.inboxes.control.send(input).await.is_ok()
+            }
             Routed::Bulk(came) => {
                 incoming.came.push(came);
                 incoming.came.len() < CAME_AT_ONCE || incoming.hand_over().await
@@ -416,7 +419,7 @@ async fn write(
     let mut out = Vec::new();
     loop {
         out.clear();
-        let paced = !pace.is_ready() && !fragments.is_empty();
+        let (ready, pressed) = (pace.is_ready(), !fragments.is_empty());
         tokio::select! {
             biased;
             message = messages.recv() => match message {
@@ -427,11 +430,11 @@ async fn write(
                 let carried = Carried { datagram: &datagram };
                 push(&Message::Datagram(carried), &mut sequence, &mut out);
             }
-            Some(fragment) = fragments.recv(), if !paced => {
+            Some(fragment) = fragments.recv(), if ready => {
                 push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
                 pace.spend(out.len());
                 // Several leave together, but no more than a control frame may wait behind.
-                while out.len() < FRAGMENTS_AT_ONCE
+                while out.len() < AT_ONCE
                     && pace.is_ready()
                     && let Ok(fragment) = fragments.try_recv()
                 {
@@ -441,18 +444,18 @@ async fn write(
                 }
                 drained.notify_waiters();
             }
-            () = pace.wait(), if paced => continue,
+            () = pace.wait(pressed), if !ready => continue,
             Some(part) = text.next() => {
                 push(&Message::JsonMidi(JsonMidi { part }), &mut sequence, &mut out);
             }
         }
         // What else is there leaves with it: one system call for a burst.
-        while out.len() < 16 * 1024
+        while out.len() < AT_ONCE
             && let Ok(message) = messages.try_recv()
         {
             push(&message, &mut sequence, &mut out);
         }
-        while out.len() < 16 * 1024
+        while out.len() < AT_ONCE
             && let Ok(datagram) = datagrams.try_recv()
         {
             let carried = Carried { datagram: &datagram };

@@ -5,8 +5,8 @@
 
 use crate::time::Span;
 
-/// Ports of one node, mirrors included: the ids 1 to 511. 128 remote ports and as many local ones
-/// leave room to spare; tables indexed by port stay small.
+/// Ports of one node, mirrors included: the ids 1 to 511. As many mirrors as there may be, and a hundred ports
+/// of its own; tables indexed by port stay small.
 pub const PORTS_MAX: usize = 512;
 
 /// Remote sinks that a program's own thread sends to itself; with more of them the real-time thread does
@@ -276,6 +276,10 @@ pub const BULK_WAITING_WORDS: usize = 4 * BULK_WORDS_MAX;
 
 /// Words of unfinished bulk messages from one link: 32 MiB. A fragment beyond drops its message.
 pub const BULK_OPEN_WORDS: usize = 2 * BULK_WORDS_MAX;
+
+/// Words of unfinished bulk messages from all links: 256 MiB, eight links that take all they may. A fragment
+/// beyond drops its message.
+pub const BULK_OPEN_WORDS_ALL: usize = 8 * BULK_OPEN_WORDS;
 
 /// When a heartbeat leaves, those of so many other peers leave with it that are due within an eighth of
 /// [`Config::heartbeat_every`]; see [`PROBES_TOGETHER`].

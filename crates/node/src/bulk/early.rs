@@ -65,7 +65,8 @@ impl Early {
 
     /// The connection is no link any more.
     pub(super) fn unlinked(&mut self, conn: ConnId) {
-        if !matches!(self.conns.remove(&conn), Some(State::Closed)) && self.has_place(conn) {
+        if !matches!(self.conns.remove(&conn), Some(State::Closed)) {
+            self.make_way();
             self.conns.insert(conn, State::Gone);
         }
     }
@@ -77,6 +78,18 @@ impl Early {
         }
         if is_link && self.has_place(conn) {
             self.conns.insert(conn, State::Closed);
+        }
+    }
+
+    /// Lets the oldest of those that are gone go, where there is no place.
+    fn make_way(&mut self) {
+        if self.conns.len() < CONNECTIONS {
+            return;
+        }
+        let gone =
+            self.conns.iter().find(|(_, state)| matches!(state, State::Gone | State::Closed));
+        if let Some(conn) = gone.map(|(conn, _)| *conn) {
+            self.conns.remove(&conn);
         }
     }
 

@@ -27,6 +27,7 @@ use super::text::{Paint, escape};
 use crate::http::HTTP_PORT;
 use crate::node::{Node, NodeInfo, StartError};
 use crate::options::Options;
+use crate::os::descriptors;
 use crate::transport::lan::{TCP_PORT, UDP_PORT};
 
 /// What the runtime's own threads get to end after the node did.
@@ -173,6 +174,7 @@ impl UpArgs {
 pub(super) fn run(args: UpArgs) -> anyhow::Result<Exit> {
     log_to_stderr(args.verbose);
     check_names(&args)?;
+    descriptors::allow_all();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::register(&runtime)?;
     let done = runtime.block_on(live(&args, signals));

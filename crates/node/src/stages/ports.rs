@@ -128,7 +128,8 @@ fn carry_out(
             tracing::debug!("{error}");
         }
         Err(error) => {
-            if retries.refused(now, command) {
+            // Of a call that took long the pause begins at its end.
+            if retries.refused(now.max(clock::now()), command) {
                 tracing::warn!(backend = backend.0, "{error}; it is tried again");
             }
         }

@@ -51,9 +51,9 @@ impl Pace {
         }
     }
 
-    /// Waits until the next fragments may leave. May be dropped and called again.
-    pub(super) async fn wait(&mut self) {
-        let at = self.rate.wait();
+    /// Waits until the next fragments may leave; `pressed`: some wait for that. May be dropped and called again.
+    pub(super) async fn wait(&mut self, pressed: bool) {
+        let at = self.rate.wait(pressed);
         if self.alarm.is_none() {
             self.alarm = Alarm::new();
         }

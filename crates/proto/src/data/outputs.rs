@@ -151,8 +151,7 @@ impl Outputs {
     }
 
     /// Begins to close an output: what waits is forgotten, a SysEx that has begun is ended, what is held is
-    /// let go, and then it is given
-    /// out by [`Outputs::closed`], as is one that was not open.
+    /// let go, and then it is given out by [`Outputs::closed`], as is one that was not open.
     ///
     /// Realtime-safe: yes
     pub fn close(&mut self, now: LocalTime, port: PortId) {

@@ -63,7 +63,7 @@ pub(crate) fn pack(words: &[u32], part: Part, out: &mut [u8; FRAGMENT_DATA_MAX])
     let (packets, rest) = words.as_chunks::<2>();
     let (last, full) = packets.split_last()?;
     let bytes = full.len() * FULL + (last[0] >> 16 & 0xF) as usize;
-    if !rest.is_empty() || bytes > BYTES_MAX {
+    if !rest.is_empty() || bytes > BYTES_MAX || !part.last && !bytes.is_multiple_of(FULL) {
         return None;
     }
     let group = words.first()? >> 24 & 0xF;
@@ -214,6 +214,19 @@ mod tests {
                 assert!(check(&data[..length], part).is_err(), "{part:?} {length}");
             }
             assert!(check(&[&head[..], &[1, 2, 3, 0x80, 5, 6]].concat(), part).is_err());
+        }
+    }
+
+    #[test]
+    fn a_short_packet_is_packed_only_at_the_end_of_its_message() {
+        for part in PARTS {
+            let data =
+                [part.said(4, 12).to_be_bytes(), [1; 2], [2; 2], [3; 2], [4; 2], [5; 2], [6; 2]];
+            let mut words: Vec<u32> = Packets::of(&data.concat(), part).collect();
+            assert!(packed(&words, part).is_some(), "{part:?}");
+            let (head, data) = (words[2] & 0xFFF0_FFFF | 5 << 16, words[3] & !0xFF);
+            words[2..].copy_from_slice(&[head, data]);
+            assert_eq!(packed(&words, part).is_some(), part.last, "{part:?}");
         }
     }
 

@@ -25,7 +25,9 @@ use super::receiver::{Received, Receiver};
 use super::sender::{Asked, Queue, Step};
 use super::window::Window;
 use crate::bridge::{BulkPiece, Endpoint};
-use crate::config::{BULK_MEMORIES, BULK_QUEUED_MAX, BULK_QUEUED_WORDS, BULK_WINDOW};
+use crate::config::{
+    BULK_MEMORIES, BULK_OPEN_WORDS_ALL, BULK_QUEUED_MAX, BULK_QUEUED_WORDS, BULK_WINDOW,
+};
 use crate::data::counters::PortCounters;
 use crate::id::{BootId, LinkNo, NodeId, PortId};
 use crate::time::{LocalTime, Span};
@@ -54,6 +56,8 @@ pub struct Lanes {
     memories: VecDeque<(NodeId, BootId, Receiver)>,
     local: Loop,
     ports: Arc<[PortCounters]>,
+    /// The words of all that is half there.
+    open: usize,
     /// How many lanes were begun: so that no two to one peer have the same number.
     begun: u16,
     news: VecDeque<News>,
@@ -126,6 +130,7 @@ impl Lanes {
             memories: VecDeque::new(),
             local: Loop::default(),
             ports,
+            open: 0,
             begun: 0,
             news: VecDeque::new(),
             dropped: 0,
@@ -184,6 +189,7 @@ impl Lanes {
         let Some(mut lane) = self.links.remove(&link) else { return };
         self.busy.remove(&link);
         let (node, boot) = lane.peer;
+        self.open -= lane.receiver.held();
         lane.receiver.drop_open();
         self.memories.retain(|(n, ..)| *n != node);
         if self.memories.len() >= BULK_MEMORIES {
@@ -231,6 +237,7 @@ impl Lanes {
 
     /// Takes a fragment that came by a link.
     pub fn fragment(&mut self, link: LinkNo, fragment: &Fragment<'_>) -> Option<Came> {
+        let open = self.open;
         let lane = self.lane(link)?;
         let (from, number) = (fragment.from, fragment.number);
         if lane.receiver.is_other_lane(fragment.lane) {
@@ -239,8 +246,13 @@ impl Lanes {
         // Who keeps to its window has no more under way than that; the places of the node that plays are
         // for all.
         let has_room = lane.playing.len() + lane.orphans.len() < BULK_WINDOW;
+        let before = lane.receiver.held();
+        let most = (before + BULK_OPEN_WORDS_ALL).saturating_sub(open);
         let Lane { receiver, words, .. } = lane;
-        match receiver.fragment(fragment, has_room, |ack| say(words, Message::BulkAck(ack))) {
+        let ack = |ack| say(words, Message::BulkAck(ack));
+        let received = receiver.fragment(fragment, (has_room, most), ack);
+        let after = receiver.held();
+        let came = match received {
             Received::More => None,
             Received::Whole(delivery) => {
                 if !delivery.words.is_empty() {
@@ -256,7 +268,9 @@ impl Lanes {
                 self.refused += 1;
                 None
             }
-        }
+        };
+        self.open = self.open + after - before;
+        came
     }
 
     /// The peer asks about a message of its own.
@@ -265,8 +279,11 @@ impl Lanes {
         if lane.receiver.is_other_lane(query.lane) {
             lane.orphans.append(&mut lane.playing);
         }
+        let before = lane.receiver.held();
         let answer = lane.receiver.query(query);
+        let after = lane.receiver.held();
         say(&mut lane.words, Message::BulkAck(answer));
+        self.open = self.open + after - before;
     }
 
     /// The peer said what became of a message of ours.

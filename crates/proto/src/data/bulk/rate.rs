@@ -2,8 +2,8 @@
 //!
 //! A stream left to itself fills the narrowest queue on its way, and whatever else goes that way stands in
 //! it: a tenth of a second at 100 Mbit/s. So fragments are given to it at the rate at which they arrive,
-//! in bites of a quarter of a millisecond, and what shows that it is too much is the round trip of the
-//! stream's own packets: above the shortest one by more than a third of a millisecond, there is a queue.
+//! in bites of a seventh of a millisecond, and what shows that it is too much is the round trip of the
+//! stream's own packets: above the shortest one by more than a fifth of a millisecond, there is a queue.
 //! Then what the path carries is known, and the next round has less than that, so that the queue drains;
 //! while there is none, each round has a little more. Now and then one round has much less, so that the
 //! shortest round trip is seen again, and that of a path which became longer is known in seconds.
@@ -15,25 +15,27 @@
 //! ```
 //!
 //! Where round trips vary by themselves, which a breath shows too, the tolerance is as much wider, and the
-//! rate does not fall below an eighth of what was carried lately: neither Wi-Fi nor somebody's download stops
-//! a dump.
+//! rate does not fall below an eighth of what was carried lately as long as all that is sent arrives: neither
+//! Wi-Fi nor somebody's download stops a dump.
 
 use crate::time::{LocalTime, Span};
 
-/// Bytes a second at first: what any network has that one would play over.
-const BEGIN: i64 = 1_000_000;
+/// Bytes a second at first. What a source plays after a SysEx waits for it, but not for long.
+const BEGIN: i64 = 4_000_000;
 /// Never less than a message of a thousand bytes in 16 ms…
 const LEAST: i64 = 64_000;
 /// …and more than any machine makes.
 const MOST: i64 = 4_000_000_000;
 /// What leaves at a time, as a time: as long a note may wait behind it.
-const BITE: Span = Span::from_us(200);
+const BITE: Span = Span::from_us(150);
 /// At least one fragment with its frame.
 const BITE_LEAST: i64 = 1_100;
 /// As much as is good for one system call.
 const BITE_MOST: i64 = 32 * 1024;
 /// What a thread that woke late may make up for.
 const CATCHES_UP: Span = Span::from_us(150);
+/// What leaves at once after a pause: a short message has no rate.
+const BURST: i64 = 8 * 1024;
 /// How often the stream is looked at while fragments leave.
 const LOOK_EVERY: Span = Span::from_us(500);
 /// A round lasts so long, and a round trip and a half, and until so many bytes have arrived…
@@ -45,7 +47,7 @@ const ROUND_BYTES: u64 = 8 * 1024;
 /// …but no longer than this.
 const ROUND_MOST: Span = Span::from_ms(100);
 /// A longer round trip than the shortest by less than this is no queue.
-const QUEUE: Span = Span::from_us(250);
+const QUEUE: Span = Span::from_us(200);
 /// A queue is to be gone after so long, as far as half of what the path carries does that.
 const DRAINS_WITHIN: Span = Span::from_ms(10);
 /// A round in so many is a breath.
@@ -124,7 +126,7 @@ impl StreamRate {
     pub const fn new(now: LocalTime) -> Self {
         Self {
             limit: BEGIN,
-            tokens: BITE_LEAST,
+            tokens: BURST,
             filled: now,
             looked: now,
             left: now,
@@ -152,8 +154,11 @@ impl StreamRate {
     /// Whether a fragment may leave.
     pub fn is_ready(&mut self, now: LocalTime) -> bool {
         let most = self.bite() + part(self.limit(), CATCHES_UP);
-        self.tokens = (self.tokens + part(self.limit(), now - self.filled)).min(most);
-        self.filled = now;
+        let most = if self.waits { most } else { most.max(BURST) };
+        // What is less than a microsecond is counted the next time.
+        let us = (now - self.filled).as_us().max(0);
+        self.tokens = (self.tokens + part(self.limit(), Span::from_us(us))).min(most);
+        self.filled += Span::from_us(us);
         self.tokens > 0
     }
 
@@ -164,12 +169,15 @@ impl StreamRate {
             self.round = Round::new(now, None, false);
         }
         self.left = now;
-        self.tokens -= i64::try_from(bytes).unwrap_or(i64::MAX / 2);
+        // Nobody is in debt for longer than a moment.
+        let bytes = i64::try_from(bytes).unwrap_or(BITE_MOST);
+        self.tokens = (self.tokens - bytes).max(-2 * BITE_MOST);
     }
 
-    /// Fragments wait because [`StreamRate::is_ready`] said no; when the next bite may leave.
-    pub fn wait(&mut self) -> LocalTime {
-        (self.round.pressed, self.waits) = (true, true);
+    /// [`StreamRate::is_ready`] said no; when the next bite may leave. `pressed`: fragments wait for that.
+    pub fn wait(&mut self, pressed: bool) -> LocalTime {
+        self.round.pressed |= pressed;
+        self.waits |= pressed;
         let lacks = (self.bite() - self.tokens).max(0);
         self.filled + Span::from_ns(lacks * 1_000_000_000 / self.limit().max(1))
     }
@@ -218,6 +226,7 @@ impl StreamRate {
     fn begin_again(&mut self, now: LocalTime) {
         if now - self.looked > PAUSE {
             (self.floor, self.remembered, self.known) = ([NONE; 2], now, 0);
+            (self.limit, self.noise) = (BEGIN, Span::ZERO);
         }
         self.carried = [0; 2];
         (self.begins, self.lowest, self.calm, self.delivered) = (true, NONE, 0, 0);
@@ -260,6 +269,11 @@ impl StreamRate {
         if self.round.breath || !self.round.pressed {
             return;
         }
+        if self.begins && self.calm == 0 {
+            // What stands there is what left at once.
+            (self.calm, self.lowest) = (1, NONE);
+            return;
+        }
         let queue = self.queue();
         if queue > self.tolerance() {
             self.carried[1] = self.carried[1].max(self.delivered);
@@ -291,9 +305,11 @@ impl StreamRate {
         }
         // Where round trips vary by themselves, to know it exactly is worth nothing.
         let coarse = self.limit < sure || self.noise > self.grain() * 2;
+        let coarser = self.noise > QUEUE * 8;
         let step = match self.calm {
             _ if self.begins && self.known > 0 => 8,
             _ if self.begins => 2,
+            _ if coarser => 6,
             _ if coarse => 16,
             0..=12 => 128,
             13..=20 => 32,

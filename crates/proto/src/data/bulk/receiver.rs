@@ -85,11 +85,11 @@ struct Source {
 
 impl Receiver {
     /// Takes a fragment; `say` is called with what its sender is to be told. `has_room` says whether
-    /// one more message may be begun.
+    /// one more message may be begun, and `most` how many words of unfinished ones there may be.
     pub fn fragment(
         &mut self,
         fragment: &Fragment<'_>,
-        has_room: bool,
+        (has_room, most): (bool, usize),
         mut say: impl FnMut(BulkAck),
     ) -> Received {
         let (from, number) = (fragment.from, fragment.number);
@@ -123,7 +123,7 @@ impl Receiver {
             return Received::More;
         }
         source.asked = false;
-        self.take(fragment, has_room, say)
+        self.take(fragment, (has_room, most), say)
     }
 
     /// What has become of a message.
@@ -152,6 +152,12 @@ impl Receiver {
     #[must_use]
     pub fn is_other_lane(&self, lane: u16) -> bool {
         self.lane.is_some_and(|own| own != lane)
+    }
+
+    /// The words of what is half there.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.words
     }
 
     /// Forgets what is half there; what comes next is still known.
@@ -194,7 +200,7 @@ impl Receiver {
     fn take(
         &mut self,
         fragment: &Fragment<'_>,
-        has_room: bool,
+        (has_room, most): (bool, usize),
         mut say: impl FnMut(BulkAck),
     ) -> Received {
         let (from, number) = (fragment.from, fragment.number);
@@ -205,7 +211,7 @@ impl Receiver {
             Some(Refused::NoRoom)
         } else if source.words.len() + more > BULK_WORDS_MAX {
             Some(Refused::TooLong)
-        } else if self.words + more > BULK_OPEN_WORDS {
+        } else if self.words + more > most.min(BULK_OPEN_WORDS) {
             Some(Refused::NoRoom)
         } else {
             None

@@ -454,3 +454,42 @@ fn idle_links_cost_nothing() {
     lanes.forgotten(far, End::Stopped);
     assert_eq!((lanes.busy(), in_flight(&lanes)), (vec![], 0));
 }
+
+#[test]
+fn what_is_half_there_is_bounded_for_all_links_together() {
+    let mut lanes = lanes();
+    let other = LinkNo(4);
+    lanes.linked(at(0), other, (NodeId([2; 32]), BootId(1)));
+    let data = [0; FRAGMENT_DATA_MAX];
+    let fragment = |index, lane| Fragment {
+        from: FROM,
+        to: PortId(1),
+        number: 1,
+        after: 0,
+        index,
+        flags: FragmentFlags::default(),
+        lane,
+        data: &data,
+    };
+    let held = |lanes: &Lanes| lanes.links.values().map(|l| l.receiver.held()).sum::<usize>();
+    for link in [PEER, other] {
+        lanes.fragment(link, &fragment(0, 1));
+        lanes.fragment(link, &fragment(1, 1));
+    }
+    assert_eq!((lanes.open, held(&lanes)), (4 * 256, 4 * 256));
+    // Another lane begins anew, by a fragment and by a question.
+    lanes.fragment(PEER, &fragment(0, 2));
+    assert_eq!((lanes.open, held(&lanes)), (3 * 256, 3 * 256));
+    lanes.query(PEER, &BulkQuery { from: FROM, lane: 3, number: 1 });
+    assert_eq!((lanes.open, held(&lanes)), (2 * 256, 2 * 256));
+    // As if others had so much: the message is refused with the first fragment beyond, and all of it goes.
+    let others = BULK_OPEN_WORDS_ALL - 3 * 256;
+    lanes.open += others;
+    lanes.fragment(other, &fragment(2, 1));
+    assert_eq!((lanes.refused, lanes.open), (0, others + 3 * 256));
+    lanes.fragment(other, &fragment(3, 1));
+    assert_eq!((lanes.refused, lanes.open), (1, others));
+    lanes.fragment(PEER, &fragment(0, 3));
+    lanes.forgotten(PEER, End::Away);
+    assert_eq!((lanes.open, held(&lanes)), (others, 0));
+}
