@@ -128,8 +128,7 @@ fn carry_out(
             tracing::debug!("{error}");
         }
         Err(error) => {
-            // Of a call that took long the pause begins at its end.
-            if retries.refused(now.max(clock::now()), command) {
+            if retries.refused(now, command) {
                 tracing::warn!(backend = backend.0, "{error}; it is tried again");
             }
         }
