@@ -238,7 +238,7 @@ pub const PROBE_FAST: Span = Span::from_ms(20);
 pub const PROBE_FIRST: u32 = 10;
 
 /// Fragments of bulk messages that may be on one link without its peer having said that they are there:
-/// 1 MiB, which a path of 100 ms carries at 10 MB/s.
+/// 1 MiB of packets, which a path of 100 ms carries at 10 MB/s.
 pub const BULK_FRAGMENTS_AHEAD: u32 = 1024;
 
 /// A linked peer that says nothing of a bulk message for so long is asked about it…

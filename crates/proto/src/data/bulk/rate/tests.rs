@@ -191,6 +191,7 @@ fn a_path_that_becomes_longer_is_no_queue_for_long() {
 
 #[test]
 fn jitter_is_no_queue() {
+    // Of the last one it is only held that a dump does not stand still: it is found no better.
     for (jitter_us, least) in [(500, 0.7), (3_000, 0.5), (16_000, 0.03)] {
         let mut path = Path::new(mbit(100), Span::from_ms(4));
         path.jitter = Span::from_us(jitter_us);
