@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A SysEx of 10 KB is played at the other end within 100 ms after a program gave it; and one of 10 MB goes
-# through the tunnel at 0.8 times at least the speed of a bare TCP copy of as many bytes, at 100 Mbit/s. At
-# 1 Gbit/s it is printed: the two nodes and the copy's two ends share this machine's processors.
+# through the tunnel at 0.8 times at least the speed of a bare TCP copy of as many bytes, at 100 Mbit/s. So it
+# does at 1 Gbit/s where two processors have nothing else to do; as the two nodes, the network and whoever
+# watches it share them, 0.6 is what is held there.
 # limit: 110
 . "$LAB/lib.sh"
 
@@ -11,7 +12,7 @@
 # and 99 of them, of a dump as of a copy. A copy is of the bytes of SysEx, and for the reader also of as many
 # as its packets have (eight bytes for six).
 # They go by turns, so that all meet the same machine, and the medians are compared.
-rounds=3
+rounds=5
 bytes=10000000
 words=$(((bytes - 2 + 5) / 6 * 8))
 
@@ -90,7 +91,7 @@ done
 equal "dumps that failed" 0 "$(metric a nonrealtime_failed)"
 stop wire
 stop sink
-ratio=$(python3 - "$OUT" "$LAB" $rounds 100mbit 1gbit 2>"$OUT/table.log" <<'P'
+ratios=$(python3 - "$OUT" "$LAB" $rounds 100mbit 1gbit 2>"$OUT/table.log" <<'P'
 import statistics, sys
 out, lab, rounds, rates = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 sys.path.insert(0, lab + "/tools")
@@ -115,9 +116,10 @@ for rate in rates:
     whole = median["bytes"][3] / median["dump"][3]
     print(f"{rate:8} the tunnel's speed to a bare copy's: {ratios['words']:.2f} of as many words, {ratios['bytes']:.2f} of as many "
           f"bytes of SysEx; with all that the programs do, {whole:.2f}", file=sys.stderr)
-    if rate == "100mbit":
-        print(round(ratios["bytes"], 3))
+    print(round(ratios["bytes"], 3))
 P
 ) || fail "$(cat "$OUT/table.log")"
 cat "$OUT/table.log"
-within "speed at 100 Mbit/s to that of a bare TCP copy" 0.8 "$ratio" 1.2
+{ read -r slow && read -r fast; } <<<"$ratios"
+within "speed at 100 Mbit/s to that of a bare TCP copy" 0.8 "$slow" 1.2
+within "speed at 1 Gbit/s to that of a bare TCP copy" 0.6 "$fast" 1.2

@@ -46,7 +46,7 @@ const READ_AT_ONCE: usize = 64 * 1024;
 const CAME_AT_ONCE: usize = 64;
 
 /// Bytes that leave at a time: no more than a control frame may wait behind.
-const AT_ONCE: usize = 16 * 1024;
+const AT_ONCE: usize = 32 * 1024;
 
 /// Datagrams that may wait for a connection; with one more it is lost, as by a network.
 const DATAGRAMS: usize = CARRIED_WAITING;
@@ -57,8 +57,8 @@ const PARTS: usize = 4;
 /// Texts that wait for a client; then its session waits with what it hears.
 const TEXTS: usize = 4;
 
-/// Bytes of a client's text in one frame: as much as leaves at a time, so that heartbeats come between.
-const TEXT_FRAME: usize = AT_ONCE;
+/// Bytes of a client's text in one frame: heartbeats come between.
+const TEXT_FRAME: usize = 16 * 1024;
 
 /// How often it is said that a peer lives which sends nothing but text, fragments or what answers them, or is
 /// not read.

@@ -1,7 +1,8 @@
-//! What the system knows of a TCP connection: how much has arrived, and how long that took.
+//! What the system knows of a TCP connection: how much has arrived, and how long that took; and how evenly it
+//! is to send.
 //!
 //! No safe crate asks for it (those that know the option know its first version only, without the bytes
-//! that arrived), so this file holds `unsafe` code.
+//! that arrived), nor for that, so this file holds `unsafe` code.
 
 use std::os::fd::OwnedFd;
 
@@ -34,6 +35,22 @@ impl Gauge {
         Some(Look { arrived, round_trip: us(ROUND_TRIP)?, varies: us(VARIES)? })
     }
 
+    /// From now on the connection sends no more bytes a second than these, evenly; `None`: as it comes. A system
+    /// that cannot do that goes on as it did.
+    ///
+    /// Realtime-safe: no
+    #[cfg(target_os = "linux")]
+    pub fn spread(&self, rate: Option<i64>) {
+        let rate = rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(AS_IT_COMES);
+        set_pacing(&self.0, rate);
+    }
+
+    /// Other systems send as it comes.
+    ///
+    /// Realtime-safe: yes
+    #[cfg(not(target_os = "linux"))]
+    pub fn spread(&self, _: Option<i64>) {}
+
     /// Other systems have nothing of the kind that is the same in two of them.
     ///
     /// Realtime-safe: yes
@@ -43,6 +60,10 @@ impl Gauge {
         None
     }
 }
+
+/// Nothing is spread.
+#[cfg(target_os = "linux")]
+const AS_IT_COMES: u32 = u32::MAX;
 
 // Where these stand in `struct tcp_info` of linux/tcp.h, which only ever grows at its end.
 #[cfg(target_os = "linux")]
@@ -80,6 +101,26 @@ fn info(connection: &OwnedFd) -> Option<[u8; LENGTH]> {
         )
     };
     (result == 0 && usize::try_from(length).is_ok_and(|length| length == LENGTH)).then_some(info)
+}
+
+/// `SO_MAX_PACING_RATE`: bytes a second.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn set_pacing(connection: &OwnedFd, rate: u32) {
+    use std::os::fd::AsRawFd;
+    let Ok(length) = libc::socklen_t::try_from(size_of_val(&rate)) else { return };
+    let descriptor = connection.as_raw_fd();
+    // SAFETY: the descriptor is open as long as `connection` is borrowed; the call reads `length` bytes of
+    // `rate`, which outlives it.
+    let _ = unsafe {
+        libc::setsockopt(
+            descriptor,
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            (&raw const rate).cast(),
+            length,
+        )
+    };
 }
 
 #[cfg(all(test, target_os = "linux"))]

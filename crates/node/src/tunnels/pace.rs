@@ -19,12 +19,14 @@ pub(super) struct Pace {
     rate: StreamRate,
     alarm: Option<Alarm>,
     ready: bool,
+    /// What the system was told last.
+    spread: Option<i64>,
 }
 
 impl Pace {
     /// Of a stream with this gauge.
     pub(super) fn new(gauge: Option<Gauge>) -> Self {
-        Self { gauge, rate: StreamRate::new(clock::now()), alarm: None, ready: true }
+        Self { gauge, rate: StreamRate::new(clock::now()), alarm: None, ready: true, spread: None }
     }
 
     /// Whether a fragment may leave.
@@ -46,7 +48,12 @@ impl Pace {
         if self.rate.wants_look(now) {
             match gauge.look() {
                 Some(look) => self.rate.look(now, look),
-                None => (self.gauge, self.ready) = (None, true),
+                None => return (self.gauge, self.ready) = (None, true),
+            }
+            let spread = self.rate.spread();
+            if spread != self.spread {
+                gauge.spread(spread);
+                self.spread = spread;
             }
         }
     }

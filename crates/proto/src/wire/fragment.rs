@@ -24,7 +24,7 @@
 //! with L or C may be without data. A packet may begin in one fragment and end in the next. S: data are the
 //! bytes of `SysEx7` packets, without their heads (`sysex7.rs`).
 
-use super::sysex7::{self, Packets, Part};
+use super::sysex7::{self, Part};
 use super::{Reader, WireError, Writer, within};
 use crate::id::PortId;
 
@@ -74,15 +74,23 @@ impl<'a> Fragment<'a> {
     /// Bytes in front of the data.
     pub const FIXED_LEN: usize = 20;
 
-    /// The words of the packets.
+    /// Appends the words of the packets.
+    ///
+    /// Realtime-safe: no (`out` may have to grow)
+    pub fn append_words(&self, out: &mut Vec<u32>) {
+        if self.flags.sysex7 {
+            sysex7::unpack(self.data, self.part(), out);
+        } else {
+            out.extend(self.data.as_chunks().0.iter().map(|word| u32::from_be_bytes(*word)));
+        }
+    }
+
+    /// How many words the packets have.
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub fn words(&self) -> Words<'a> {
-        if self.flags.sysex7 {
-            return Words::Bytes(Packets::of(self.data, self.part()));
-        }
-        Words::Words(self.data.as_chunks().0.iter())
+    pub const fn words_len(&self) -> usize {
+        if self.flags.sysex7 { sysex7::words_of(self.data) } else { self.data.len() / 4 }
     }
 
     const fn part(&self) -> Part {
@@ -166,35 +174,6 @@ impl FragmentFlags {
     }
 }
 
-/// The words of a fragment's packets.
-#[derive(Clone, Debug)]
-pub enum Words<'a> {
-    /// As they stand there.
-    Words(core::slice::Iter<'a, [u8; 4]>),
-    /// Made of the bytes of a `SysEx`.
-    Bytes(Packets<'a>),
-}
-
-impl Iterator for Words<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        match self {
-            Self::Words(words) => words.next().map(|word| u32::from_be_bytes(*word)),
-            Self::Bytes(packets) => packets.next(),
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        match self {
-            Self::Words(words) => words.size_hint(),
-            Self::Bytes(packets) => packets.size_hint(),
-        }
-    }
-}
-
-impl ExactSizeIterator for Words<'_> {}
-
 /// The number of a bulk message, which is never 0: that stands for "none".
 pub(super) const fn checked_number(number: u32) -> Result<u32, WireError> {
     if number == 0 {
@@ -243,6 +222,13 @@ mod tests {
         }
     }
 
+    fn words(fragment: &Fragment<'_>) -> Vec<u32> {
+        let mut words = Vec::new();
+        fragment.append_words(&mut words);
+        assert_eq!(words.len(), fragment.words_len());
+        words
+    }
+
     #[test]
     fn the_vectors_hold_both_ways() {
         let whole = Fragment {
@@ -258,7 +244,7 @@ mod tests {
              01 00 0007          # the last; lane 7
              3016 7e7f 0901 0000 # F0 7E 7F 09 01 F7: GM System On, one sysex7 packet",
         );
-        assert!(whole.words().eq([0x3016_7E7F, 0x0901_0000]));
+        assert_eq!(words(&whole), [0x3016_7E7F, 0x0901_0000]);
         let cancelled = Fragment {
             flags: FragmentFlags { cancelled: true, ..FragmentFlags::default() },
             to: PortId::NONE,
@@ -286,7 +272,7 @@ mod tests {
              05 00 0007    # the last, bytes of a SysEx; lane 7
              2c04 7e7f 0901  # group 3, the first and last, 4 bytes: F0 7E 7F 09 01 F7",
         );
-        assert!(bytes.words().eq([0x3204_7E7F, 0x0901_0000]));
+        assert_eq!(words(&bytes), [0x3204_7E7F, 0x0901_0000]);
     }
 
     #[test]

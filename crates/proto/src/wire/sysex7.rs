@@ -20,6 +20,8 @@ use super::fragment::FRAGMENT_DATA_MAX;
 const FULL: usize = 6;
 /// Message type 3, 64 bits: SysEx7.
 const TYPE: u32 = 3;
+/// The status of a packet that neither begins nor ends its message, and how many bytes it has.
+const MIDDLE: (u32, usize) = (2, FULL);
 /// Bytes in front of those of the message.
 const HEAD: usize = 2;
 /// Bits that no byte of a SysEx has.
@@ -69,21 +71,30 @@ pub(crate) fn pack(words: &[u32], part: Part, out: &mut [u8; FRAGMENT_DATA_MAX])
     let group = words.first()? >> 24 & 0xF;
     let (head, data) = out.split_first_chunk_mut::<HEAD>()?;
     *head = part.said(u16::try_from(group).ok()?, u16::try_from(bytes).ok()?).to_be_bytes();
-    for (n, packet) in packets.iter().enumerate() {
-        let (status, count) = part.head(n * FULL, bytes.max(n * FULL));
-        let wanted = TYPE << 28 | group << 24 | status << 20 | u32::try_from(count).ok()? << 16;
-        let [a, b, c, d] = packet[1].to_be_bytes();
-        let [_, _, x, y] = packet[0].to_be_bytes();
-        let six = [x, y, a, b, c, d];
-        let is_bare = packet[0] & 0xFFFF_0000 == wanted
-            && (packet[0] & 0xFFFF | packet[1]) & HIGH_BITS == 0
-            && six.get(count..)?.iter().all(|byte| *byte == 0);
-        if !is_bare || count == 0 && packets.len() > 1 {
-            return None;
-        }
-        data.get_mut(n * FULL..n * FULL + count)?.copy_from_slice(six.get(..count)?);
+    let of = |head| head_word(group, head);
+    // What differs from what can be left out: looked at in the end, as nearly always nothing does.
+    let mut differs = 0;
+    let mut wanted = of(part.head(0, usize::MAX));
+    for (packet, six) in full.iter().zip(data.as_chunks_mut::<FULL>().0) {
+        differs |= packet[0] & 0xFFFF_0000 ^ wanted | packet[0] & 0x8080 | packet[1] & HIGH_BITS;
+        wanted = of(MIDDLE);
+        *six = bytes_of(packet);
     }
-    Some(HEAD + bytes)
+    let at = full.len() * FULL;
+    let head = part.head(at, bytes);
+    differs |= last[0] & 0xFFFF_0000 ^ of(head) | last[0] & 0x8080 | last[1] & HIGH_BITS;
+    let six = bytes_of(last);
+    let (six, none) = six.split_at_checked(head.1)?;
+    data.get_mut(at..at + head.1)?.copy_from_slice(six);
+    let is_bare = differs == 0 && none.iter().all(|byte| *byte == 0);
+    (is_bare && (head.1 > 0 || full.is_empty())).then_some(HEAD + bytes)
+}
+
+/// The bytes of the message in a packet, as if it were full.
+const fn bytes_of(packet: &[u32; 2]) -> [u8; FULL] {
+    let [_, _, x, y] = packet[0].to_be_bytes();
+    let [a, b, c, d] = packet[1].to_be_bytes();
+    [x, y, a, b, c, d]
 }
 
 /// Whether this is what [`pack`] makes.
@@ -100,7 +111,10 @@ pub(super) fn check(data: &[u8], part: Part) -> Result<(), WireError> {
             found: u64::from(said),
         });
     }
-    if let Some(byte) = bytes.iter().find(|byte| **byte > 0x7F) {
+    // Many at a time, and one by one only to say which.
+    if !bytes.is_ascii()
+        && let Some(byte) = bytes.iter().find(|byte| !byte.is_ascii())
+    {
         return Err(WireError::Value {
             reading: "fragment data, SysEx byte",
             found: u64::from(*byte),
@@ -116,54 +130,43 @@ pub(super) fn check(data: &[u8], part: Part) -> Result<(), WireError> {
     Ok(())
 }
 
-/// The packets again.
-#[derive(Clone, Debug)]
-pub struct Packets<'a> {
-    group: u32,
-    bytes: &'a [u8],
-    part: Part,
-    at: usize,
-    /// The second word of the packet that was begun.
-    second: Option<u32>,
-    words: usize,
+/// How many words the packets of these data have.
+pub(super) const fn words_of(data: &[u8]) -> usize {
+    let packets = data.len().saturating_sub(HEAD).div_ceil(FULL);
+    2 * if packets == 0 { 1 } else { packets }
 }
 
-impl<'a> Packets<'a> {
-    pub(super) fn of(data: &'a [u8], part: Part) -> Self {
-        let (head, bytes) = data.split_first_chunk::<HEAD>().unwrap_or((&[0; HEAD], data));
-        let group = u32::from(head[0] >> 4);
-        let words = 2 * bytes.len().div_ceil(FULL).max(1);
-        Self { group, bytes, part, at: 0, second: None, words }
+/// Appends the packets, as they were.
+pub(super) fn unpack(data: &[u8], part: Part, out: &mut Vec<u32>) {
+    let (head, bytes) = data.split_first_chunk::<HEAD>().unwrap_or((&[0; HEAD], data));
+    let group = u32::from(head[0] >> 4);
+    let packet = |head, [x, y, a, b, c, d]: [u8; FULL]| {
+        let bytes = u32::from(x) << 8 | u32::from(y);
+        [head_word(group, head) | bytes, u32::from_be_bytes([a, b, c, d])]
+    };
+    let before = out.len();
+    out.resize(before + words_of(data), 0);
+    let Some(([others @ .., last], _)) = out.get_mut(before..).map(<[u32]>::as_chunks_mut::<2>)
+    else {
+        return;
+    };
+    let (full, rest) = bytes.split_at(bytes.len().min(others.len() * FULL));
+    let mut head = part.head(0, usize::MAX);
+    for (to, six) in others.iter_mut().zip(full.as_chunks().0) {
+        *to = packet(head, *six);
+        head = MIDDLE;
     }
+    let mut six = [0; FULL];
+    for (to, byte) in six.iter_mut().zip(rest) {
+        *to = *byte;
+    }
+    *last = packet(part.head(full.len(), bytes.len()), six);
 }
 
-impl Iterator for Packets<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        self.words = self.words.checked_sub(1)?;
-        if let Some(second) = self.second.take() {
-            return Some(second);
-        }
-        let (status, count) = self.part.head(self.at, self.bytes.len());
-        let mut six = [0; FULL];
-        for (to, byte) in six.iter_mut().zip(self.bytes.iter().skip(self.at).take(count)) {
-            *to = *byte;
-        }
-        self.at += count;
-        let [x, y, a, b, c, d] = six;
-        self.second = Some(u32::from_be_bytes([a, b, c, d]));
-        let head = TYPE << 28 | self.group << 24 | status << 20;
-        let count = u32::try_from(count).unwrap_or(0) << 16;
-        Some(head | count | u32::from(x) << 8 | u32::from(y))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.words, Some(self.words))
-    }
+/// The upper half of a packet's first word.
+fn head_word(group: u32, (status, count): (u32, usize)) -> u32 {
+    TYPE << 28 | group << 24 | status << 20 | u32::try_from(count).unwrap_or(0) << 16
 }
-
-impl ExactSizeIterator for Packets<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +186,12 @@ mod tests {
         pack(words, part, &mut out).map(|length| out[..length].to_vec())
     }
 
+    fn unpacked(data: &[u8], part: Part) -> Vec<u32> {
+        let mut words = vec![7];
+        unpack(data, part, &mut words);
+        words.split_off(1)
+    }
+
     #[test]
     fn every_length_and_place_comes_back() {
         for part in PARTS {
@@ -194,8 +203,8 @@ mod tests {
                 let allowed = length <= BYTES_MAX && (part.last || whole);
                 assert_eq!(check(&data, part).is_ok(), allowed, "{part:?} {length}");
                 if allowed {
-                    let words: Vec<u32> = Packets::of(&data, part).collect();
-                    assert_eq!(words.len(), Packets::of(&data, part).len());
+                    let words: Vec<u32> = unpacked(&data, part);
+                    assert_eq!(words.len(), words_of(&data));
                     assert_eq!(packed(&words, part), Some(data), "{part:?} {length}");
                 }
             }
@@ -222,7 +231,7 @@ mod tests {
         for part in PARTS {
             let data =
                 [part.said(4, 12).to_be_bytes(), [1; 2], [2; 2], [3; 2], [4; 2], [5; 2], [6; 2]];
-            let mut words: Vec<u32> = Packets::of(&data.concat(), part).collect();
+            let mut words: Vec<u32> = unpacked(&data.concat(), part);
             assert!(packed(&words, part).is_some(), "{part:?}");
             let (head, data) = (words[2] & 0xFFF0_FFFF | 5 << 16, words[3] & !0xFF);
             words[2..].copy_from_slice(&[head, data]);
@@ -264,7 +273,7 @@ mod tests {
             let words = words.concat();
             if let Some(data) = packed(&words, PARTS[part]) {
                 prop_assert!(check(&data, PARTS[part]).is_ok());
-                prop_assert!(Packets::of(&data, PARTS[part]).eq(words));
+                prop_assert_eq!(unpacked(&data, PARTS[part]), words);
             }
         }
     }

@@ -17,6 +17,9 @@
 //! Where round trips vary by themselves, which a breath shows too, the tolerance is as much wider, and the
 //! rate does not fall below an eighth of what was carried lately as long as all that is sent arrives: neither
 //! Wi-Fi nor somebody's download stops a dump.
+//!
+//! Where a seventh of a millisecond is so many bytes that a thread hardly wakes in time for the next, the system
+//! spreads what it is given ([`StreamRate::spread`]): there a thread may be later.
 
 use crate::time::{LocalTime, Span};
 
@@ -32,8 +35,15 @@ const BITE: Span = Span::from_us(150);
 const BITE_LEAST: i64 = 1_100;
 /// As much as is good for one system call.
 const BITE_MOST: i64 = 32 * 1024;
-/// What a thread that woke late may make up for.
+/// What a thread that woke late may make up for…
 const CATCHES_UP: Span = Span::from_us(150);
+/// …and where the system spreads what it makes up for.
+const CATCHES_UP_FAST: Span = Span::from_us(400);
+/// Bytes a second from which the system spreads what is written. It does so in lumps of a millisecond, or of
+/// 64 KiB, and on a slower path a note would stand behind one of those.
+const FAST: i64 = 25_000_000;
+/// So much faster than the limit the system sends, in hundredths: what it holds back is to become less.
+const SPREAD: i64 = 110;
 /// What leaves at once after a pause: a short message has no rate.
 const BURST: i64 = 8 * 1024;
 /// How often the stream is looked at while fragments leave.
@@ -42,6 +52,8 @@ const LOOK_EVERY: Span = Span::from_us(500);
 const ROUND: Span = Span::from_ms(5);
 /// …at the beginning less…
 const ROUND_FIRST: Span = Span::from_us(2_500);
+/// …and less still where the rate is high: a dump does not last many rounds there…
+const ROUND_FIRST_FAST: Span = Span::from_us(1_500);
 /// See [`ROUND`].
 const ROUND_BYTES: u64 = 8 * 1024;
 /// …but no longer than this.
@@ -151,9 +163,16 @@ impl StreamRate {
         if self.round.breath { self.limit / 10 * 7 } else { self.limit }
     }
 
+    /// Bytes a second at which the system is to spread what is written; `None`: it is not to.
+    #[must_use]
+    pub const fn spread(&self) -> Option<i64> {
+        if self.is_fast() { Some(self.limit() / 100 * SPREAD) } else { None }
+    }
+
     /// Whether a fragment may leave.
     pub fn is_ready(&mut self, now: LocalTime) -> bool {
-        let most = self.bite() + part(self.limit(), CATCHES_UP);
+        let late = if self.is_fast() { CATCHES_UP_FAST } else { CATCHES_UP };
+        let most = self.bite() + part(self.limit(), late);
         let most = if self.waits { most } else { most.max(BURST) };
         // What is less than a microsecond is counted the next time.
         let us = (now - self.filled).as_us().max(0);
@@ -203,7 +222,11 @@ impl StreamRate {
         self.floor[1] = self.floor[1].min(look.round_trip);
         self.lowest = self.lowest.min(look.round_trip);
         let (lasted, arrived) = (now - self.round.since, look.arrived.saturating_sub(before));
-        let least = if self.begins { ROUND_FIRST } else { ROUND };
+        let least = match (self.begins, self.is_fast()) {
+            (false, _) => ROUND,
+            (true, false) => ROUND_FIRST,
+            (true, true) => ROUND_FIRST_FAST,
+        };
         let enough = lasted >= least.max(self.shortest() * 3 / 2) && arrived >= ROUND_BYTES;
         // At the beginning a queue grows as fast as the rate.
         let overshot = self.begins
@@ -232,6 +255,10 @@ impl StreamRate {
         (self.begins, self.lowest, self.calm, self.delivered) = (true, NONE, 0, 0);
         self.limit = (self.limit / 4).max(BEGIN.min(self.limit));
         self.round = Round::new(now, None, false);
+    }
+
+    const fn is_fast(&self) -> bool {
+        self.limit > FAST
     }
 
     /// A round trip without a queue.
@@ -266,7 +293,9 @@ impl StreamRate {
             // What is there though much less leaves, and was no queue before, is not of our making.
             self.noise = (self.noise * 3 + self.queue()) / 4;
         }
-        if self.round.breath || !self.round.pressed {
+        // A thread that is late each time has no tokens to wait for, and the limit still holds it back.
+        let pressed = self.round.pressed || self.delivered > self.limit / 4 * 3;
+        if self.round.breath || !pressed {
             return;
         }
         if self.begins && self.calm == 0 {
@@ -299,9 +328,9 @@ impl StreamRate {
 
     /// The limit of the next round, when there was no queue.
     fn grown(&self) -> i64 {
-        let sure = self.sure();
+        let (sure, fast) = (self.sure(), self.is_fast());
         if self.begins && self.limit < sure {
-            return sure.min(self.limit / 2 * 3);
+            return sure.min(if fast { self.limit * 2 } else { self.limit / 2 * 3 });
         }
         // Where round trips vary by themselves, to know it exactly is worth nothing.
         let coarse = self.limit < sure || self.noise > self.grain() * 2;
@@ -311,6 +340,7 @@ impl StreamRate {
             _ if self.begins => 2,
             _ if coarser => 6,
             _ if coarse => 16,
+            0..=12 if fast && self.limit < self.known / 100 * 95 => 32,
             0..=12 => 128,
             13..=20 => 32,
             21..=32 => 16,

@@ -205,7 +205,7 @@ impl Receiver {
     ) -> Received {
         let (from, number) = (fragment.from, fragment.number);
         let Some(source) = self.sources.get_mut(&from) else { return Received::Refused };
-        let more = fragment.words().len();
+        let more = fragment.words_len();
         let begins = source.next_index == 0;
         let refused = if begins && (!has_room || self.open >= OPEN_MAX) {
             Some(Refused::NoRoom)
@@ -222,7 +222,7 @@ impl Receiver {
         self.words += more;
         self.open += usize::from(begins);
         source.next_index = source.next_index.saturating_add(1);
-        source.words.extend(fragment.words());
+        fragment.append_words(&mut source.words);
         if !fragment.flags.last {
             if source.next_index.is_multiple_of(SAID_EVERY) {
                 say(ack(from, number, BulkState::Receiving, source.next_index));
