@@ -45,9 +45,6 @@ const READ_AT_ONCE: usize = 64 * 1024;
 /// What is handed to the bulk task at a time.
 const CAME_AT_ONCE: usize = 64;
 
-/// Bytes that leave at a time: no more than a control frame may wait behind.
-const AT_ONCE: usize = 32 * 1024;
-
 /// Datagrams that may wait for a connection; with one more it is lost, as by a network.
 const DATAGRAMS: usize = CARRIED_WAITING;
 
@@ -420,6 +417,7 @@ async fn write(
     loop {
         out.clear();
         let (ready, pressed) = (pace.is_ready(), !fragments.is_empty());
+        let at_once = pace.at_once();
         tokio::select! {
             biased;
             message = messages.recv() => match message {
@@ -434,7 +432,7 @@ async fn write(
                 push(&Message::Fragment(fragment.as_fragment()), &mut sequence, &mut out);
                 pace.spend(out.len());
                 // Several leave together, but no more than a control frame may wait behind.
-                while out.len() < AT_ONCE
+                while out.len() < at_once
                     && pace.is_ready()
                     && let Ok(fragment) = fragments.try_recv()
                 {
@@ -450,12 +448,12 @@ async fn write(
             }
         }
         // What else is there leaves with it: one system call for a burst.
-        while out.len() < AT_ONCE
+        while out.len() < at_once
             && let Ok(message) = messages.try_recv()
         {
             push(&message, &mut sequence, &mut out);
         }
-        while out.len() < AT_ONCE
+        while out.len() < at_once
             && let Ok(datagram) = datagrams.try_recv()
         {
             let carried = Carried { datagram: &datagram };

@@ -35,21 +35,23 @@ impl Gauge {
         Some(Look { arrived, round_trip: us(ROUND_TRIP)?, varies: us(VARIES)? })
     }
 
-    /// From now on the connection sends no more bytes a second than these, evenly; `None`: as it comes. A system
-    /// that cannot do that goes on as it did.
+    /// From now on the connection sends no more bytes a second than these, evenly; `None`: as many as it likes
+    /// (once told, Linux goes on to send evenly, up to twice what the congestion window makes of it). Whether
+    /// the system does that.
     ///
     /// Realtime-safe: no
     #[cfg(target_os = "linux")]
-    pub fn spread(&self, rate: Option<i64>) {
-        let rate = rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(AS_IT_COMES);
-        set_pacing(&self.0, rate);
+    pub fn spread(&self, rate: Option<i64>) -> bool {
+        set_pacing(&self.0, rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(NO_LIMIT))
     }
 
     /// Other systems send as it comes.
     ///
     /// Realtime-safe: yes
     #[cfg(not(target_os = "linux"))]
-    pub fn spread(&self, _: Option<i64>) {}
+    pub fn spread(&self, _: Option<i64>) -> bool {
+        false
+    }
 
     /// Other systems have nothing of the kind that is the same in two of them.
     ///
@@ -61,9 +63,9 @@ impl Gauge {
     }
 }
 
-/// Nothing is spread.
+/// What Linux takes for no limit.
 #[cfg(target_os = "linux")]
-const AS_IT_COMES: u32 = u32::MAX;
+const NO_LIMIT: u32 = u32::MAX;
 
 // Where these stand in `struct tcp_info` of linux/tcp.h, which only ever grows at its end.
 #[cfg(target_os = "linux")]
@@ -103,16 +105,16 @@ fn info(connection: &OwnedFd) -> Option<[u8; LENGTH]> {
     (result == 0 && usize::try_from(length).is_ok_and(|length| length == LENGTH)).then_some(info)
 }
 
-/// `SO_MAX_PACING_RATE`: bytes a second.
+/// `SO_MAX_PACING_RATE`: bytes a second. Whether the system took it.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-fn set_pacing(connection: &OwnedFd, rate: u32) {
+fn set_pacing(connection: &OwnedFd, rate: u32) -> bool {
     use std::os::fd::AsRawFd;
-    let Ok(length) = libc::socklen_t::try_from(size_of_val(&rate)) else { return };
+    let Ok(length) = libc::socklen_t::try_from(size_of_val(&rate)) else { return false };
     let descriptor = connection.as_raw_fd();
     // SAFETY: the descriptor is open as long as `connection` is borrowed; the call reads `length` bytes of
     // `rate`, which outlives it.
-    let _ = unsafe {
+    let result = unsafe {
         libc::setsockopt(
             descriptor,
             libc::SOL_SOCKET,
@@ -121,6 +123,7 @@ fn set_pacing(connection: &OwnedFd, rate: u32) {
             length,
         )
     };
+    result == 0
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -13,6 +13,9 @@ use crate::os::tcp::Gauge;
 #[cfg(target_os = "linux")]
 use crate::os::timer::Timer;
 
+/// Bytes that leave at a time where nothing is known of the stream.
+const AT_ONCE: usize = 16 * 1024;
+
 /// The pace of one stream's fragments. A stream that cannot be looked at has none: it takes what it takes.
 pub(super) struct Pace {
     gauge: Option<Gauge>,
@@ -48,14 +51,26 @@ impl Pace {
         if self.rate.wants_look(now) {
             match gauge.look() {
                 Some(look) => self.rate.look(now, look),
-                None => return (self.gauge, self.ready) = (None, true),
+                None => {
+                    // It takes what it takes from now on.
+                    gauge.spread(None);
+                    return (self.gauge, self.ready) = (None, true);
+                }
             }
             let spread = self.rate.spread();
             if spread != self.spread {
-                gauge.spread(spread);
                 self.spread = spread;
+                if !gauge.spread(spread) {
+                    self.rate.is_not_spread();
+                }
             }
         }
+    }
+
+    /// Bytes that may leave at a time: no more than a control frame may wait behind, and without a rate that
+    /// is longer than with one.
+    pub(super) const fn at_once(&self) -> usize {
+        if self.gauge.is_some() { 2 * AT_ONCE } else { AT_ONCE }
     }
 
     /// Waits until the next fragments may leave; `pressed`: some wait for that. May be dropped and called again.

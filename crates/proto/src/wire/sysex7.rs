@@ -87,7 +87,8 @@ pub(crate) fn pack(words: &[u32], part: Part, out: &mut [u8; FRAGMENT_DATA_MAX])
     let (six, none) = six.split_at_checked(head.1)?;
     data.get_mut(at..at + head.1)?.copy_from_slice(six);
     let is_bare = differs == 0 && none.iter().all(|byte| *byte == 0);
-    (is_bare && (head.1 > 0 || full.is_empty())).then_some(HEAD + bytes)
+    // A packet without bytes may only be alone, at the end.
+    (is_bare && (head.1 > 0 || full.is_empty() && part.last)).then_some(HEAD + bytes)
 }
 
 /// The bytes of the message in a packet, as if it were full.
@@ -253,6 +254,7 @@ mod tests {
             (&[0x3516_7E7F, 0x0901_0203, 0x3531_0101, 0], "something behind the end"),
             (&[0x5516_7E7F, 0x0901_0203, 0x3531_0100, 0], "another type"),
             (&[0x3516_7E7F, 0x0901_0203, 0x3531_0100], "half a packet"),
+            (&[0x3010_0000, 0], "a beginning of nothing"),
             (&[], "nothing"),
         ] {
             let part = if words.len() == 2 { PARTS[2] } else { whole };
@@ -261,6 +263,29 @@ mod tests {
     }
 
     proptest! {
+        /// A message of ours with one bit changed keeps its heads, or is packed as it is then.
+        #[test]
+        fn one_bit_is_enough(
+            bytes in proptest::collection::vec(0u8..0x80, 1..=BYTES_MAX),
+            group in 0u16..16,
+            part in 0usize..4,
+            bit in any::<proptest::sample::Index>(),
+        ) {
+            let part = PARTS[part];
+            let whole = if part.last { bytes.len() } else { bytes.len().div_ceil(FULL) * FULL };
+            let filled = bytes.iter().copied().chain([9; FULL]).take(whole.min(BYTES_MAX));
+            let length = u16::try_from(whole.min(BYTES_MAX)).unwrap();
+            let data: Vec<u8> = part.said(group, length).to_be_bytes().into_iter().chain(filled).collect();
+            let mut words = unpacked(&data, part);
+            prop_assert_eq!(packed(&words, part), Some(data));
+            let bit = bit.index(32 * words.len());
+            words[bit / 32] ^= 1 << (bit % 32);
+            if let Some(data) = packed(&words, part) {
+                prop_assert!(check(&data, part).is_ok());
+                prop_assert_eq!(unpacked(&data, part), words);
+            }
+        }
+
         #[test]
         fn nothing_is_packed_that_does_not_come_back(
             words in proptest::collection::vec(

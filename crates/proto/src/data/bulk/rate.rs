@@ -39,11 +39,15 @@ const BITE_MOST: i64 = 32 * 1024;
 const CATCHES_UP: Span = Span::from_us(150);
 /// …and where the system spreads what it makes up for.
 const CATCHES_UP_FAST: Span = Span::from_us(400);
-/// Bytes a second from which the system spreads what is written. It does so in lumps of a millisecond, or of
-/// 64 KiB, and on a slower path a note would stand behind one of those.
+/// Bytes a second from which the system spreads what is written. It does so in lumps, of all that was written
+/// if its round trips are short: a bite and what a thread catches up are half a millisecond of what this rate
+/// carries, and on a slower path that would be more than a note may wait.
 const FAST: i64 = 25_000_000;
 /// So much faster than the limit the system sends, in hundredths: what it holds back is to become less.
 const SPREAD: i64 = 110;
+/// When more of the limit than this arrives, in hundredths, all that is sent does, and the limit holds it back:
+/// a thread that is late each time has no tokens left over to wait for.
+const NEARLY_ALL: i64 = 80;
 /// What leaves at once after a pause: a short message has no rate.
 const BURST: i64 = 8 * 1024;
 /// How often the stream is looked at while fragments leave.
@@ -112,6 +116,8 @@ pub struct StreamRate {
     remembered: LocalTime,
     /// What was carried in the last round.
     delivered: i64,
+    /// Whether the system spreads what it is told to.
+    spreads: bool,
 }
 
 #[derive(Debug)]
@@ -154,7 +160,13 @@ impl StreamRate {
             carried: [0; 2],
             remembered: now,
             delivered: 0,
+            spreads: true,
         }
+    }
+
+    /// The system spreads nothing: what leaves at a time stays short however high the rate is.
+    pub const fn is_not_spread(&mut self) {
+        self.spreads = false;
     }
 
     /// Bytes a second.
@@ -258,7 +270,12 @@ impl StreamRate {
     }
 
     const fn is_fast(&self) -> bool {
-        self.limit > FAST
+        self.spreads && self.limit > FAST
+    }
+
+    /// Whether as much arrives as the limit lets leave.
+    const fn is_nearly_all(&self) -> bool {
+        self.delivered > self.limit / 100 * NEARLY_ALL
     }
 
     /// A round trip without a queue.
@@ -293,9 +310,7 @@ impl StreamRate {
             // What is there though much less leaves, and was no queue before, is not of our making.
             self.noise = (self.noise * 3 + self.queue()) / 4;
         }
-        // A thread that is late each time has no tokens to wait for, and the limit still holds it back.
-        let pressed = self.round.pressed || self.delivered > self.limit / 4 * 3;
-        if self.round.breath || !pressed {
+        if self.round.breath || !self.round.pressed && !self.is_nearly_all() {
             return;
         }
         if self.begins && self.calm == 0 {
@@ -316,7 +331,7 @@ impl StreamRate {
             let limit = carries * (1000 - drain) / 1000;
             // Where as much arrives as is sent, the delay may not be of our making.
             let least = self.carried[0].max(self.carried[1]) / 8;
-            let least = if self.delivered > self.limit / 5 * 4 { least } else { LEAST };
+            let least = if self.is_nearly_all() { least } else { LEAST };
             self.limit = self.limit.min(limit.max(least));
         } else {
             self.calm += 1;
