@@ -14,6 +14,7 @@ pub mod ports;
 pub mod transport;
 
 pub mod bulk;
+pub mod crypto;
 pub mod realtime;
 pub mod stages;
 pub mod tunnels;

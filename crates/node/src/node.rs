@@ -27,12 +27,13 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::bulk::{self, Bulk, Told};
+use crate::crypto::Security;
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
-use crate::os::registry::{self, Entry, Registered};
+use crate::os::registry::{self, Registered};
 use crate::os::state::{State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
 use crate::os::{host, interfaces};
@@ -44,6 +45,7 @@ use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands
 use crate::stages::discovery::{Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
 use crate::stages::ports::PortsStage;
+use crate::stages::taking;
 use crate::transport::{Acceptor, Transport, lan};
 use crate::tunnels::Inboxes;
 use crate::view::View;
@@ -191,10 +193,11 @@ impl Node {
             ..Config::default()
         };
         let started = start_planes(&options, &state, &name, config, transport, backends)?;
-        let Started { shared, backends, udp_port, tcp_port, granted, acceptor } = started;
-        let mut tasks = vec![tokio::spawn(accept(acceptor, shared.control.clone()))];
+        let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security } = started;
+        let taking = taking::run(acceptor, security, shared.control.clone());
+        let mut tasks = vec![tokio::spawn(taking)];
         let mut info = NodeInfo {
-            id: state.id,
+            id: state.key.id(),
             name,
             udp_port,
             tcp_port,
@@ -322,6 +325,7 @@ struct Started {
     tcp_port: u16,
     granted: (Priority, Memory),
     acceptor: Box<dyn Acceptor>,
+    security: Option<Security>,
 }
 
 /// What filters and limits the bus obeys.
@@ -355,7 +359,8 @@ fn start_planes(
     drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
 
     let identity = identity(state, name, &transport, &domains)?;
-    let Transport { datagrams, dialer, acceptor, udp_port, tcp_port } = transport;
+    let security = transport.is_open.then(|| Security::new(&state.key)).transpose()?;
+    let Transport { datagrams, dialer, acceptor, udp_port, tcp_port, .. } = transport;
     let plane = Plane::new(config.clone());
     let (counters, port_counters) = plane.counters();
     let realtime::Started { handle, bulk: bulk_handle, priority, memory } =
@@ -391,6 +396,7 @@ fn start_planes(
         ports: PortsStage::start(halves)?,
         bulk: bulk.clone(),
         dialer,
+        security: security.clone(),
         inboxes: Inboxes { control, bulk, drained, counters: tunnels },
         sweep,
         view,
@@ -399,7 +405,8 @@ fn start_planes(
     };
     let stage = ControlStage::new(Control::new(identity, rules, config, seed), hands);
     tokio::spawn(stage.run(inbox, host));
-    Ok(Started { shared, backends, udp_port, tcp_port, granted: (priority, memory), acceptor })
+    let granted = (priority, memory);
+    Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
 }
 
 /// What the node says of itself in its hello.
@@ -410,7 +417,7 @@ fn identity(
     domains: &[Option<String>],
 ) -> io::Result<Identity> {
     Ok(Identity {
-        node: state.id,
+        node: state.key.id(),
         boot: BootId(u64::from_be_bytes(entropy()?)),
         name: name.to_owned(),
         udp_port: transport.udp_port,
@@ -483,27 +490,9 @@ fn forward(inbox: &mpsc::Sender<ControlInput>, backend: BackendNo, event: Backen
     }
 }
 
-async fn accept(mut acceptor: Box<dyn Acceptor>, control: mpsc::Sender<ControlInput>) {
-    loop {
-        match acceptor.accept().await {
-            Ok((stream, address)) => {
-                let opened = ControlInput::Opened { stream, address, dialed: false };
-                if control.send(opened).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: the next try may find some.
-                tracing::warn!("cannot take a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
 fn enter_registry(info: &NodeInfo, address: Option<&IpAddr>) -> Option<Registered> {
     let address = address.copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let entry = Entry {
+    let entry = registry::Entry {
         pid: std::process::id(),
         id: info.id.to_string(),
         name: info.name.clone(),

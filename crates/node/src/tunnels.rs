@@ -460,7 +460,12 @@ async fn write(
             push(&Message::Datagram(carried), &mut sequence, &mut out);
         }
         counters.frames_sent.add_one();
-        match tokio::time::timeout(Duration::from_secs(10), stream.write_all(&out)).await {
+        // What TLS holds back leaves with it.
+        let left = async {
+            stream.write_all(&out).await?;
+            stream.flush().await
+        };
+        match tokio::time::timeout(Duration::from_secs(10), left).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,
         }

@@ -6,6 +6,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use midip2p::crypto::{NodeKey, Security};
 use midip2p::node::Node;
 use midip2p::options::Options;
 use midip2p_proto::wire::frame::{self, Frame};
@@ -13,7 +14,7 @@ use midip2p_proto::wire::{
     Bye, ByeReason, FrameDecoder, FrameEvent, FrameKind, Hello, Message, PROTOCOL_VERSION,
 };
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Long enough for the slowest machine; only a test that fails waits for it.
@@ -50,7 +51,7 @@ fn hello_of(lowest: u16, highest: u16) -> Vec<u8> {
 }
 
 /// All that the node says until it closes the connection.
-async fn all_it_says(stream: &mut TcpStream) -> (Hello, Option<Bye>) {
+async fn all_it_says(stream: &mut (impl AsyncRead + Unpin)) -> (Hello, Option<Bye>) {
     let mut bytes = Vec::new();
     tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
     let mut decoder = FrameDecoder::new();
@@ -119,8 +120,11 @@ async fn a_node_that_sends_a_bye_instead_of_a_hello_is_shown_with_its_words() {
     let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = there.local_addr().unwrap().to_string();
     let node = node(dir.path(), vec![address.clone()]).await;
-    let (mut stream, _) = there.accept().await.unwrap();
+    let (stream, _) = there.accept().await.unwrap();
+    let security = Security::new(&NodeKey::of([9; 32]).unwrap()).unwrap();
+    let mut stream = security.accept(Box::new(stream)).await.unwrap().stream;
     stream.write_all(&framed(FrameKind::Bye, b"\x03from 9 on\x1b[2J")).await.unwrap();
+    stream.flush().await.unwrap();
     let (_, bye) = all_it_says(&mut stream).await;
     assert_eq!(bye, None, "a bye is not answered");
     let shown = peers_show(&node, false, &[&address, "incompatible", "it says: from 9 on"]).await;

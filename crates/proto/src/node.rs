@@ -46,6 +46,7 @@ use crate::data::outputs::Due;
 use crate::data::plane::{Output, Plane, Supply};
 use crate::id::{LinkNo, PortId};
 use crate::midi::Ump;
+use crate::seal::Unsealed;
 use crate::time::LocalTime;
 use crate::wire::Message;
 
@@ -312,7 +313,11 @@ impl Node {
             ToData::LinkUp { link, .. } => {
                 let counters = Arc::<LinkCounters>::default();
                 self.links.push((*link, Arc::clone(&counters)));
-                self.plane.supply(Supply::Link(Box::new(Link::new(&self.config, counters))));
+                self.plane.supply(Supply::Link(Box::new(Link::new(
+                    &self.config,
+                    counters,
+                    Box::new(Unsealed),
+                ))));
             }
             ToData::LinkDown { link, .. } => self.links.retain(|(no, _)| no != link),
             ToData::OutputOpen { port, exported } => {

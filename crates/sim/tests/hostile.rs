@@ -205,7 +205,11 @@ fn datagrams_of_a_linked_peer_that_lie_are_survived() {
     let (config, mut random) = (Config::default(), Random::new(5));
     let mut plane = Plane::new(config.clone());
     let address = Some(std::net::SocketAddr::from(([10, 0, 0, 9], 5004)));
-    plane.supply(Supply::Link(Box::new(Link::new(&config, Default::default()))));
+    plane.supply(Supply::Link(Box::new(Link::new(
+        &config,
+        Default::default(),
+        Box::new(Unsealed),
+    ))));
     let (link, ids) = (LinkNo(1), (LinkId(3), LinkId(4)));
     let (local_id, remote_id) = ids;
     let up = ToData::LinkUp { link, local_id, remote_id, address, same_host: false };

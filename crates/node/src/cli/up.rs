@@ -376,7 +376,9 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
         );
     }
     lines.push(
-        "Until trust lands, every midip2p node on this network links without asking.".to_owned(),
+        "Links are encrypted, but until pairing lands every midip2p node on this network links \
+         without asking."
+            .to_owned(),
     );
     if io::stdin().is_terminal() {
         lines

@@ -21,6 +21,7 @@ use midip2p_proto::data::output::Output;
 use midip2p_proto::data::plane::Supply;
 use midip2p_proto::data::realtime::ping::Probed;
 use midip2p_proto::id::{LinkNo, NodeId, PortId};
+use midip2p_proto::seal::{Seal, Unsealed};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::{Message, VersionMismatch};
 use tokio::sync::{mpsc, oneshot};
@@ -28,13 +29,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::host_wake::HostWake;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
+use crate::crypto::{Secured, Security};
 use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::BackendEvent;
 use crate::ports::app::AppSweep;
 use crate::realtime::{Command, Handle};
 use crate::session::client;
-use crate::transport::{Dialer, Stream};
+use crate::transport::Dialer;
 use crate::tunnels::{Inboxes, Tunnel, spawn};
 use crate::view::View;
 
@@ -58,8 +60,8 @@ pub enum ControlInput {
     Withdrawn(NodeId),
     /// A stream is open.
     Opened {
-        /// The stream.
-        stream: Box<dyn Stream>,
+        /// The stream, and whose it is.
+        secured: Secured,
         /// The other end, or what was dialled.
         address: SocketAddr,
         /// Whether it was begun here.
@@ -121,6 +123,8 @@ pub struct Hands {
     pub bulk: mpsc::Sender<BulkInput>,
     /// Begins connections.
     pub dialer: Arc<dyn Dialer>,
+    /// Proves this node on them; `None` where nothing needs to be proven.
+    pub security: Option<Security>,
     /// For new connections.
     pub inboxes: Inboxes,
     /// Frees what app ports leave.
@@ -140,6 +144,10 @@ pub struct ControlStage {
     tunnels: BTreeMap<ConnId, Tunnel>,
     /// The text of connections that may turn out to be clients.
     texts: BTreeMap<ConnId, client::Ends>,
+    /// What protects the datagrams of the links that connections may become.
+    seals: BTreeMap<ConnId, Box<dyn Seal>>,
+    /// What protects those of the link that is up next.
+    seal: Option<(LinkNo, Box<dyn Seal>)>,
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
@@ -169,6 +177,8 @@ impl ControlStage {
             hands,
             tunnels: BTreeMap::new(),
             texts: BTreeMap::new(),
+            seals: BTreeMap::new(),
+            seal: None,
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
             opening: BTreeMap::new(),
@@ -252,13 +262,15 @@ impl ControlStage {
             }
             ControlInput::Named(node, name) => self.tell(Input::Named(node, name)).await,
             ControlInput::Withdrawn(node) => self.tell(Input::Withdrawn(node)).await,
-            ControlInput::Opened { stream, address, dialed } => {
+            ControlInput::Opened { secured, address, dialed } => {
                 self.conns += 1;
                 let conn = ConnId(self.conns);
+                let Secured { stream, proof, seal } = secured;
+                self.seals.extend(seal.map(|seal| (conn, seal)));
                 let (tunnel, ends) = spawn(conn, stream, self.hands.inboxes.clone());
                 self.tunnels.insert(conn, tunnel);
                 self.texts.insert(conn, ends);
-                self.tell(Input::Opened { conn, address, dialed }).await;
+                self.tell(Input::Opened { conn, address, dialed, proof }).await;
             }
             ControlInput::DialFailed(address) => self.tell(Input::DialFailed(address)).await,
             ControlInput::Closed(conn) => {
@@ -369,6 +381,9 @@ impl ControlStage {
                     tokio::spawn(client::run(conn, ends, shared));
                 }
             }
+            Action::Sealed(conn, link) => {
+                self.seal = self.seals.remove(&conn).map(|seal| (link, seal));
+            }
             Action::Linked(conn, link, peer) => {
                 self.texts.remove(&conn);
                 if let Some(tunnel) = self.tunnels.get(&conn).cloned() {
@@ -426,6 +441,7 @@ impl ControlStage {
     fn let_go(&mut self, conn: ConnId) {
         self.tunnels.remove(&conn);
         self.texts.remove(&conn);
+        self.seals.remove(&conn);
     }
 
     fn for_ports(&mut self, command: PortsCommand) {
@@ -435,9 +451,17 @@ impl ControlStage {
     fn dial(&self, address: SocketAddr) {
         let (opening, inbox) =
             (self.hands.dialer.dial(address), self.hands.inboxes.control.clone());
+        let security = self.hands.security.clone();
         tokio::spawn(async move {
-            let input = match opening.await {
-                Ok(stream) => ControlInput::Opened { stream, address, dialed: true },
+            let secured = async {
+                let stream = opening.await?;
+                match &security {
+                    Some(security) => security.connect(stream).await,
+                    None => Ok(Secured::unneeded(stream)),
+                }
+            };
+            let input = match secured.await {
+                Ok(secured) => ControlInput::Opened { secured, address, dialed: true },
                 Err(error) => {
                     tracing::debug!(%address, %error, "no connection");
                     ControlInput::DialFailed(address)
@@ -463,7 +487,9 @@ impl ControlStage {
             ToData::LinkUp { link, .. } => {
                 let counters = Arc::<LinkCounters>::default();
                 self.counters.insert(link, Arc::clone(&counters));
-                let memory = Box::new(Link::new(&self.hands.config, counters));
+                let seal = self.seal.take().filter(|(sealed, _)| *sealed == link);
+                let seal = seal.map_or_else(|| Box::new(Unsealed) as Box<dyn Seal>, |(_, s)| s);
+                let memory = Box::new(Link::new(&self.hands.config, counters, seal));
                 self.command(Command::Supply(Supply::Link(memory))).await;
             }
             ToData::OutputOpen { port, exported } => {
@@ -533,6 +559,12 @@ fn log(note: &Note) {
         }
         Note::SameId(address) => tracing::warn!(
             "the node at {address} has this node's id: one state directory is a copy of the other; remove it on one of the two and start that node again"
+        ),
+        Note::OtherKey(address) => tracing::warn!(
+            "no link with the node at {address}: it calls itself another node than its key says; somebody may stand in between"
+        ),
+        Note::NoKey(address) => tracing::warn!(
+            "no link with the node at {address}: it did not prove who it is; update midip2p there"
         ),
         Note::ClientUp(name, address) => tracing::info!("client {name} is there, from {address}"),
         Note::ClientDown(name, why) => tracing::info!("client {name} is gone: {why}"),

@@ -11,3 +11,4 @@ pub mod control;
 pub mod discovery;
 pub mod host_wake;
 pub mod ports;
+pub mod taking;

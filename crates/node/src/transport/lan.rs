@@ -89,6 +89,7 @@ pub fn open(listen: &Listen) -> Result<Transport, LanError> {
         acceptor: Box::new(Accept { listeners: tcp }),
         udp_port,
         tcp_port,
+        is_open: true,
     })
 }
 

@@ -61,6 +61,7 @@ impl Network {
             acceptor: Box::new(Accept { streams }),
             udp_port: udp.port(),
             tcp_port: tcp.port(),
+            is_open: false,
         })
     }
 }

@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::os::tcp::Gauge;
 
@@ -43,6 +44,60 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// What tells how it stands; `None` where nothing does.
     fn gauge(&self) -> Option<Gauge> {
         None
+    }
+}
+
+/// A stream of which the first byte was looked at.
+pub struct Begun {
+    first: Option<u8>,
+    stream: Box<dyn Stream>,
+}
+
+impl Begun {
+    /// As if that byte had not been read.
+    #[must_use]
+    pub fn new(first: u8, stream: Box<dyn Stream>) -> Self {
+        Self { first: Some(first), stream }
+    }
+}
+
+impl AsyncRead for Begun {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buf.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buf)
+    }
+}
+
+impl AsyncWrite for Begun {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Stream for Begun {
+    fn gauge(&self) -> Option<Gauge> {
+        self.stream.gauge()
     }
 }
 
@@ -77,4 +132,7 @@ pub struct Transport {
     pub udp_port: u16,
     /// The port of the streams.
     pub tcp_port: u16,
+    /// Whether others than this process can reach it: nodes prove who they are, and what goes through is
+    /// encrypted.
+    pub is_open: bool,
 }

@@ -1,7 +1,9 @@
 //! A client that says whatever a test wants.
 
+use midip2p::crypto::{NodeKey, Security};
 use midip2p::node::Node;
-use midip2p_proto::id::{BootId, LinkId, NodeId};
+use midip2p::transport::Stream;
+use midip2p_proto::id::{BootId, LinkId};
 use midip2p_proto::wire::hello::JSON_ONLY;
 use midip2p_proto::wire::{
     Bye, FrameDecoder, FrameEvent, Hello, JsonMidi, MIN_VERSION, Message, PROTOCOL_VERSION, frame,
@@ -16,7 +18,7 @@ pub(crate) mod program;
 
 /// A peer that has said hello.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     decoder: FrameDecoder,
     sequence: u32,
     /// The text that came and was not looked at yet.
@@ -36,9 +38,14 @@ impl Client {
         Self::join_as(node, JSON_ONLY).await
     }
 
-    /// A peer with these features.
+    /// A peer with these features: one that is no client proves who it is.
     pub(crate) async fn join_as(node: &Node, features: u64) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", node.info().tcp_port)).await.unwrap();
+        let mut stream: Box<dyn Stream> = Box::new(stream);
+        let key = NodeKey::of([7; 32]).unwrap();
+        if features & JSON_ONLY == 0 {
+            stream = Security::new(&key).unwrap().connect(stream).await.unwrap().stream;
+        }
         let decoder = FrameDecoder::new();
         let mut client = Self { stream, decoder, sequence: 0, text: Vec::new() };
         client
@@ -46,7 +53,7 @@ impl Client {
                 version_min: MIN_VERSION,
                 version_max: PROTOCOL_VERSION,
                 features,
-                node: NodeId([7; 32]),
+                node: key.id(),
                 boot: BootId(1),
                 link: LinkId(0),
                 udp_port: 0,
@@ -63,8 +70,11 @@ impl Client {
         self.sequence += 1;
         let mut bytes = Vec::new();
         frame::encode_message(message, 0, self.sequence, &mut bytes).unwrap();
-        let sent = tokio::time::timeout(DEADLINE, self.stream.write_all(&bytes));
-        sent.await.expect("the node reads").unwrap();
+        let sent = async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.flush().await
+        };
+        tokio::time::timeout(DEADLINE, sent).await.expect("the node reads").unwrap();
     }
 
     /// Sends one frame of text.

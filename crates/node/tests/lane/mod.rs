@@ -21,6 +21,7 @@ use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
 use midip2p_proto::data::plane::{Discard, Plane, Supply};
 use midip2p_proto::id::{LinkId, LinkNo, PortId};
+use midip2p_proto::seal::Unsealed;
 use midip2p_proto::wire::DATAGRAM_MAX;
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -176,7 +177,8 @@ impl Half {
 
     /// Both ends use one number.
     pub(crate) fn link_up(&mut self) {
-        let link = Box::new(Link::new(&Config::default(), Arc::clone(&self.link)));
+        let link =
+            Box::new(Link::new(&Config::default(), Arc::clone(&self.link), Box::new(Unsealed)));
         self.tell(Command::Supply(Supply::Link(link)));
         self.tell(Command::Data(ToData::LinkUp {
             link: LINK,

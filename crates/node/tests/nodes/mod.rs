@@ -1,4 +1,5 @@
 //! Nodes of this machine for tests, linked with each other.
+#![allow(dead_code)] // each test uses what it needs
 
 use std::path::Path;
 use std::time::Duration;

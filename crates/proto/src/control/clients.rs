@@ -213,7 +213,8 @@ mod tests {
             self.conns += 1;
             let conn = ConnId(self.conns);
             let address = SocketAddr::from(([10, 0, 0, 1], 999));
-            self.tell(Input::Opened { conn, address, dialed: false });
+            let proof = Proof::Unneeded;
+            self.tell(Input::Opened { conn, address, dialed: false, proof });
             self.tell(Input::Message(conn, Message::Hello(hello)));
             conn
         }

@@ -58,6 +58,10 @@ pub enum Trouble {
     Incompatible((u16, u16)),
     /// It has this node's id and is another node.
     SameId,
+    /// Its hello is of another node than the key of its stream.
+    OtherKey,
+    /// It did not prove who it is.
+    NoKey,
     /// This node has as many links as it takes.
     LinksFull,
     /// This node has as many clients as it takes.
@@ -72,9 +76,12 @@ impl Trouble {
         match self {
             // Whoever stops may be there again at once.
             Self::Dismissed(ByeReason::Stopping) => Span::from_s(5),
-            Self::Incompatible(_) | Self::LinksFull | Self::ClientsFull | Self::Dismissed(_) => {
-                Span::from_s(60)
-            }
+            Self::Incompatible(_)
+            | Self::OtherKey
+            | Self::NoKey
+            | Self::LinksFull
+            | Self::ClientsFull
+            | Self::Dismissed(_) => Span::from_s(60),
             Self::SameId => Span::from_s(300),
         }
     }

@@ -19,6 +19,18 @@ use crate::time::LocalTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
+/// What a stream proves of who is at its other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is this node: it holds that key.
+    Key(NodeId),
+    /// Nothing: only a client may come by it, no node.
+    None,
+    /// Nothing, and nothing needs to be proven: its network is this process, or simulated. The hello is
+    /// believed.
+    Unneeded,
+}
+
 /// The state of a peer, for people and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
@@ -58,6 +70,8 @@ pub struct Handshake {
     pub address: SocketAddr,
     /// Whether it was begun here.
     pub dialed: bool,
+    /// What it proves of the other end.
+    pub proof: Proof,
     /// What we asked the peer to write on its datagrams.
     pub local_link: LinkId,
     /// When the hello must have come.

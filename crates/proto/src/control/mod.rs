@@ -12,6 +12,7 @@ mod peers;
 pub mod port;
 pub mod stage;
 mod strangers;
+mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use self::bus::{Bus, BusAction, BusRules, Wish};
 use self::discovery::{Discovery, Trouble, Via};
-use self::lifecycle::{ConnId, Handshake, LinkState, Linked};
+use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
 use self::port::{BackendNo, Direction, PortIdentity};
 use self::strangers::Strangers;
 use crate::bridge::{ToControl, ToData};
@@ -78,6 +79,8 @@ pub enum Input<'a> {
         address: SocketAddr,
         /// Whether it was begun here.
         dialed: bool,
+        /// What it proves of the other end.
+        proof: Proof,
     },
     /// An address could not be reached.
     DialFailed(SocketAddr),
@@ -155,6 +158,9 @@ pub enum Action {
     Send(ConnId, Message<'static>),
     /// End a connection after what was sent has left.
     Close(ConnId),
+    /// The connection becomes the link that is up next: what its stream proved protects the link's
+    /// datagrams.
+    Sealed(ConnId, LinkNo),
     /// The connection is a link now, to this start of this node: its bulk lane is open, or goes on.
     Linked(ConnId, LinkNo, (NodeId, BootId)),
     /// It is a link no more; what is under way on its bulk lane waits for the next connection.
@@ -204,6 +210,10 @@ pub enum Note {
     Dismissed(SocketAddr, String),
     /// Another node has this node's id: its address. A state directory was copied.
     SameId(SocketAddr),
+    /// A peer calls itself another node than its key says: its address.
+    OtherKey(SocketAddr),
+    /// A node did not prove who it is: its address.
+    NoKey(SocketAddr),
     /// No room for one more link: the peer's address.
     LinksFull(SocketAddr),
     /// A client is there: its name, its address.
@@ -446,7 +456,9 @@ impl stage::Stage for Control {
                 self.discovery.withdrawn(node);
                 self.actions.push_back(Action::Changed);
             }
-            Input::Opened { conn, address, dialed } => self.opened(now, conn, address, dialed),
+            Input::Opened { conn, address, dialed, proof } => {
+                self.opened(now, conn, address, dialed, proof);
+            }
             Input::DialFailed(address) => self.dialed_ended(now, true, address),
             Input::Closed(conn) => self.closed(now, conn),
             // As Heard, below.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::bus::cut;
 use super::discovery::{Refusal, Standing, Trouble, Via};
 use super::heartbeat::{Heartbeat, Pulse};
-use super::lifecycle::{Parked, Survivor, survivor};
+use super::lifecycle::{Parked, Proof, Survivor, survivor};
 use super::strangers::machine;
 use super::{
     ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, LinkState, Linked,
@@ -282,6 +282,7 @@ impl Control {
         conn: ConnId,
         address: SocketAddr,
         dialed: bool,
+        proof: Proof,
     ) {
         if self.stopping || !dialed && self.handshakes.len() >= HANDSHAKES_MAX {
             self.actions.push_back(Action::Close(conn));
@@ -296,7 +297,8 @@ impl Control {
         // The others follow once there is a link.
         peers.truncate(hello::PEERS_MAX);
         let told = peers.iter().map(|hint| hint.node).collect();
-        self.handshakes.insert(conn, Handshake { address, dialed, local_link, deadline, told });
+        let handshake = Handshake { address, dialed, proof, local_link, deadline, told };
+        self.handshakes.insert(conn, handshake);
         self.say_hello(conn, local_link, peers);
     }
 
@@ -472,6 +474,9 @@ impl Control {
             }
             return;
         };
+        if !self.is_proven(now, conn, &handshake, &hello) {
+            return;
+        }
         if handshake.dialed {
             self.discovery.identified(handshake.address, hello.node);
         }
@@ -520,6 +525,8 @@ impl Control {
             self.actions.push_back(Action::Note(match trouble {
                 Trouble::Incompatible(theirs) => Note::Incompatible(address, theirs),
                 Trouble::SameId => Note::SameId(address),
+                Trouble::OtherKey => Note::OtherKey(address),
+                Trouble::NoKey => Note::NoKey(address),
                 Trouble::LinksFull => Note::LinksFull(address),
                 Trouble::ClientsFull => Note::ClientsFull(address),
                 Trouble::Dismissed(_) => Note::Dismissed(address, why_of(&refusal)),
@@ -574,6 +581,7 @@ impl Control {
         };
         let host = self.identity.domains.first();
         let datagrams = self.config.dual_transport && hello.features & hello::NO_DATAGRAMS == 0;
+        self.actions.push_back(Action::Sealed(conn, link));
         self.actions.push_back(Action::Data(ToData::LinkUp {
             link,
             local_id: handshake.local_link,
@@ -728,9 +736,12 @@ const fn state_of(trouble: Trouble) -> LinkState {
         Trouble::Incompatible(_) | Trouble::Dismissed(ByeReason::Version) => {
             LinkState::Incompatible
         }
-        Trouble::SameId | Trouble::LinksFull | Trouble::ClientsFull | Trouble::Dismissed(_) => {
-            LinkState::Backoff
-        }
+        Trouble::SameId
+        | Trouble::OtherKey
+        | Trouble::NoKey
+        | Trouble::LinksFull
+        | Trouble::ClientsFull
+        | Trouble::Dismissed(_) => LinkState::Backoff,
     }
 }
 
@@ -740,6 +751,11 @@ fn why_of(refusal: &Refusal) -> String {
         Trouble::SameId => {
             "it has this node's id: one state directory is a copy of the other".to_owned()
         }
+        Trouble::OtherKey => {
+            "it calls itself another node than its key says: somebody may stand in between"
+                .to_owned()
+        }
+        Trouble::NoKey => "it did not prove who it is".to_owned(),
         Trouble::LinksFull => "this node has as many links as it takes".to_owned(),
         Trouble::ClientsFull => "this node has as many clients as it takes".to_owned(),
         Trouble::Dismissed(ByeReason::Version) => {

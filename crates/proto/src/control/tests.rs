@@ -1,5 +1,6 @@
 //! Nodes that answer and cannot become peers: said once, tried again after a long while, shown with why.
 
+use super::lifecycle::Proof;
 use super::stage::Stage;
 use super::*;
 use crate::config::{LINKS_MAX, STRANGER_KEPT_FOR, STRANGERS_MAX};
@@ -99,10 +100,14 @@ impl Bench {
 
     /// A connection: one that was dialled if that is so, otherwise one that comes in.
     fn open(&mut self, address: SocketAddr) -> ConnId {
+        self.open_with(address, Proof::Unneeded)
+    }
+
+    fn open_with(&mut self, address: SocketAddr, proof: Proof) -> ConnId {
         let dialed = self.dials.pop() == Some(address);
         self.conns += 1;
         let conn = ConnId(self.conns);
-        self.tell(Input::Opened { conn, address, dialed });
+        self.tell(Input::Opened { conn, address, dialed, proof });
         conn
     }
 
@@ -193,6 +198,38 @@ fn a_copy_of_this_node_is_said_once_and_its_address_is_not_given_up() {
     bench.hello(conn, OWN, 1);
     assert_eq!(bench.control.peers().len(), 1);
     assert!(!bench.notes.contains(&Note::SameId(own)));
+}
+
+#[test]
+fn a_hello_is_held_against_the_key_and_without_one_nobody_is_a_node() {
+    let (there, node) = (address(1, 5005), NodeId([1; 32]));
+    let proofs = [
+        (Proof::Key(node), None),
+        (Proof::Unneeded, None),
+        (Proof::Key(NodeId([2; 32])), Some(Note::OtherKey(there))),
+        (Proof::Key(OWN), Some(Note::OtherKey(there))),
+        (Proof::None, Some(Note::NoKey(there))),
+    ];
+    for (proof, refused) in proofs {
+        let mut bench = Bench::new();
+        bench.find(there, Via::User);
+        for _ in 0..2 {
+            let conn = bench.open_with(there, proof);
+            bench.hello(conn, node, 1);
+            let [peer] = &*bench.control.peers() else { panic!("one peer") };
+            assert_eq!(peer.state == LinkState::Connected, refused.is_none(), "{proof:?}");
+            if refused.is_none() {
+                break;
+            }
+            assert!(bench.closed.contains(&conn) && peer.why.is_some(), "{proof:?}");
+            // It is tried again, for what stands in between may go.
+            assert_eq!(bench.wait(), Span::from_s(60));
+            assert_eq!(bench.dials, [there]);
+        }
+        let said: Vec<Note> =
+            bench.notes.into_iter().filter(|n| !matches!(n, Note::Up(..))).collect();
+        assert_eq!(said, refused.into_iter().collect::<Vec<_>>(), "{proof:?}");
+    }
 }
 
 fn one_of_many(n: usize) -> NodeId {

@@ -25,7 +25,7 @@ use crate::config::{
 };
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
-use crate::seal::{Seal, Unsealed};
+use crate::seal::Seal;
 use crate::seq::SeqNo;
 use crate::time::{LocalTime, Span};
 use crate::wire::{
@@ -123,7 +123,7 @@ const ALIVE_EVERY: Span = Span::from_ms(100);
 impl Link {
     /// A link that is not in use yet, with all the memory it will ever need.
     #[must_use]
-    pub fn new(config: &Config, counters: Arc<LinkCounters>) -> Self {
+    pub fn new(config: &Config, counters: Arc<LinkCounters>, seal: Box<dyn Seal>) -> Self {
         let late = config.late_note_limit;
         Self {
             playout: Playout::new(LinkNo::LOCAL, config.bulk_wait, config.gap_limit),
@@ -139,7 +139,7 @@ impl Link {
             path: Path::default(),
             catching_up: false,
             carry_at: LocalTime::ZERO,
-            seal: Box::new(Unsealed),
+            seal,
             local_id: LinkId(0),
             remote_id: LinkId(0),
             counter: 0,

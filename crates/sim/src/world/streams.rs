@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use midip2p_proto::control::Input;
-use midip2p_proto::control::lifecycle::ConnId;
+use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::node::NodeInput;
 use midip2p_proto::time::Span;
 
@@ -206,7 +206,8 @@ impl World {
         };
         self.hosts[host].conns.insert(conn, (stream, end));
         self.streams[stream].ends[end].open = true;
-        let input = Input::Opened { conn, address, dialed: end == 0 };
+        let (dialed, proof) = (end == 0, Proof::Unneeded);
+        let input = Input::Opened { conn, address, dialed, proof };
         self.tell(host, NodeInput::Control(input));
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::BusRules;
-use midip2p_proto::control::lifecycle::ConnId;
+use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
 use midip2p_proto::control::{Action, Identity, Input, Note};
 use midip2p_proto::data::classify::{Lane, extent, lane};
@@ -405,7 +405,8 @@ impl Side {
             )),
             Told::Opened => {
                 let dialed = self.role == Role::Dials;
-                NodeInput::Control(Input::Opened { conn: CONN, address, dialed })
+                let proof = Proof::Unneeded;
+                NodeInput::Control(Input::Opened { conn: CONN, address, dialed, proof })
             }
             Told::Came(part) => NodeInput::Received(CONN, &stream[part]),
             Told::Datagram(bytes) => {

@@ -4,10 +4,10 @@ use super::*;
 use crate::bridge::PlayoutMode;
 use crate::config::{PROBE_FIRST, PROBES_TOGETHER};
 use crate::data::bulk::Delivery;
-use crate::data::counters::LinkCounters;
 use crate::data::realtime::jitter::Delays;
 use crate::id::LinkId;
 use crate::random::Random;
+use crate::seal::Unsealed;
 use crate::time::Span;
 use crate::wire::DATAGRAM_MAX;
 
@@ -22,7 +22,7 @@ struct Pair {
 
 /// Makes a link with the same ids at both ends.
 fn link_up(plane: &mut Plane, now: LocalTime, n: u16) {
-    let link = Link::new(&Config::default(), Arc::<LinkCounters>::default());
+    let link = Link::new(&Config::default(), Arc::default(), Box::new(Unsealed));
     plane.supply(Supply::Link(Box::new(link)));
     let id = LinkId(u32::from(n));
     let address = Some(SocketAddr::from(([10, 0, 0, 1], n)));

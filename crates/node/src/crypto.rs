@@ -1,0 +1,399 @@
+//! Keys, TLS and AEAD: what makes a stream and its datagrams the peer's, and nobody else's
+//! (`docs/security.md`, `docs/protocol.md` § 10).
+//!
+//! ```text
+//! node key (Ed25519) ─▸ its id
+//!        └ signs the X.509 certificate and the TLS 1.3 handshake ─▸ the peer's id
+//!                                   └ exporter ─▸ a key for the datagrams of each direction
+//! ```
+//!
+//! Any certificate is taken whose key signed the handshake: who that is says the key, and who may play here
+//! is the control plane's to decide, by the id.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use midip2p_proto::control::lifecycle::Proof;
+use midip2p_proto::id::NodeId;
+use midip2p_proto::seal::Seal;
+use midip2p_proto::wire::{HEADER_LEN, TAG_LEN};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, ClientConfig, CommonState, DigitallySignedStruct, DistinguishedName, Error,
+    ServerConfig, SignatureScheme,
+};
+use tokio::io::AsyncReadExt;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use crate::os::tcp::Gauge;
+use crate::transport::{Begun, Stream};
+
+/// How long a handshake may take: four round trips of a bad Wi-Fi, and a slow machine's arithmetic.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The first byte of a TLS handshake. A frame of TOAST begins with a zero: none is as long as 16 MiB.
+const TLS_HANDSHAKE: u8 = 22;
+
+/// In front of the 32 bytes of an Ed25519 seed in PKCS#8, version 1 (RFC 8410 § 7).
+const PKCS8_SEED: [u8; 16] = [
+    0x30, 0x2E, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+/// In front of the 32 bytes of an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 § 4).
+const SPKI_KEY: [u8; 12] = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// What the exporter is asked for the datagrams of whoever dialled, and of the other (RFC 8446 § 7.5).
+const LABELS: [&[u8]; 2] =
+    [b"EXPORTER-midip2p-datagrams-of-the-dialler", b"EXPORTER-midip2p-datagrams-of-the-dialled"];
+
+/// Bytes of a datagram key: AES-128.
+const KEY_LEN: usize = 16;
+
+/// A node's key pair. Its id is the public half.
+#[derive(Clone)]
+pub struct NodeKey {
+    seed: [u8; 32],
+    id: NodeId,
+}
+
+impl NodeKey {
+    /// The key pair of these 32 random bytes, the private half.
+    ///
+    /// # Errors
+    /// When the cipher library refuses them, which it does for none of 32 bytes.
+    pub fn of(seed: [u8; 32]) -> io::Result<Self> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let id = pair.public_key().as_ref().try_into().map_err(io::Error::other)?;
+        Ok(Self { seed, id: NodeId(id) })
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    fn pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
+        [&PKCS8_SEED[..], &self.seed].concat().into()
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeKey({})", self.id.short())
+    }
+}
+
+/// What a node needs to prove itself on a stream, and to see who the other is.
+#[derive(Clone)]
+pub struct Security {
+    accept: TlsAcceptor,
+    connect: TlsConnector,
+}
+
+/// A stream of which is known whose it is.
+pub struct Secured {
+    /// What goes through it is encrypted, unless `proof` is [`Proof::None`] or [`Proof::Unneeded`].
+    pub stream: Box<dyn Stream>,
+    /// Whose it is.
+    pub proof: Proof,
+    /// Protects the datagrams of the link that it becomes.
+    pub seal: Option<Box<dyn Seal>>,
+}
+
+impl Secured {
+    /// A stream of a network that needs no proof: within one process.
+    #[must_use]
+    pub fn unneeded(stream: Box<dyn Stream>) -> Self {
+        Self { stream, proof: Proof::Unneeded, seal: None }
+    }
+}
+
+impl Security {
+    /// With a node's key, and a certificate that it made for itself.
+    ///
+    /// # Errors
+    /// When the cipher libraries refuse the key, which they do for none that [`NodeKey`] holds.
+    pub fn new(key: &NodeKey) -> io::Result<Self> {
+        let certificate = certificate(key)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Arc::new(ByKey(Arc::clone(&provider)));
+        let chain = || vec![certificate.clone()];
+        let private = || PrivateKeyDer::Pkcs8(key.pkcs8());
+        let versions = &[&rustls::version::TLS13];
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(io::Error::other)?
+            .with_client_cert_verifier(Arc::<ByKey>::clone(&verifier))
+            .with_single_cert(chain(), private())
+            .map_err(io::Error::other)?;
+        // A link is made anew by a whole handshake: nobody has to keep tickets.
+        server.send_tls13_tickets = 0;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(chain(), private())
+            .map_err(io::Error::other)?;
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        Ok(Self {
+            accept: TlsAcceptor::from(Arc::new(server)),
+            connect: TlsConnector::from(Arc::new(client)),
+        })
+    }
+
+    /// Proves this node on a stream that it began.
+    ///
+    /// # Errors
+    /// When the other end is no node, or takes too long.
+    pub async fn connect(&self, stream: Box<dyn Stream>) -> io::Result<Secured> {
+        let name = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
+        let stream = in_time(self.connect.connect(name, stream)).await?;
+        secured(TlsStream::Client(stream), true)
+    }
+
+    /// Proves this node on a stream that another began, and sees who that is. Whoever begins with a frame
+    /// instead of a handshake proves nothing.
+    ///
+    /// # Errors
+    /// When the other end neither shakes hands nor begins a frame, or takes too long.
+    pub async fn accept(&self, mut stream: Box<dyn Stream>) -> io::Result<Secured> {
+        in_time(async {
+            let first = stream.read_u8().await?;
+            let stream = Box::new(Begun::new(first, stream));
+            if first != TLS_HANDSHAKE {
+                return Ok(Secured { stream, proof: Proof::None, seal: None });
+            }
+            let stream = self.accept.accept(stream as Box<dyn Stream>).await?;
+            secured(TlsStream::Server(stream), false)
+        })
+        .await
+    }
+}
+
+async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(HANDSHAKE_WITHIN, handshake)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl Stream for TlsStream<Box<dyn Stream>> {
+    fn gauge(&self) -> Option<Gauge> {
+        self.get_ref().0.gauge()
+    }
+}
+
+/// What a handshake came to.
+fn secured(stream: TlsStream<Box<dyn Stream>>, dialed: bool) -> io::Result<Secured> {
+    let peer = peer_of(stream.get_ref().1).map_err(io::Error::other)?;
+    let mut keys = [[0; KEY_LEN + NONCE_LEN]; 2];
+    for (key, label) in keys.iter_mut().zip(LABELS) {
+        match &stream {
+            TlsStream::Client(tls) => tls.get_ref().1.export_keying_material(key, label, None),
+            TlsStream::Server(tls) => tls.get_ref().1.export_keying_material(key, label, None),
+        }
+        .map_err(io::Error::other)?;
+    }
+    let [of_dialler, of_dialled] = &keys;
+    let (own, theirs) = if dialed { (of_dialler, of_dialled) } else { (of_dialled, of_dialler) };
+    let seal = DatagramKeys { own: Key::of(own)?, theirs: Key::of(theirs)? };
+    let (proof, seal): (_, Option<Box<dyn Seal>>) = match peer {
+        Some(node) => (Proof::Key(node), Some(Box::new(seal))),
+        None => (Proof::None, None),
+    };
+    Ok(Secured { stream: Box::new(stream), proof, seal })
+}
+
+/// The node at the other end; `None`: a client without a certificate.
+fn peer_of(state: &CommonState) -> Result<Option<NodeId>, Error> {
+    state.peer_certificates().and_then(<[_]>::first).map(node_of).transpose()
+}
+
+/// The node whose certificate this is: its key.
+fn node_of(certificate: &CertificateDer<'_>) -> Result<NodeId, Error> {
+    let spki = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+    let key = spki.as_ref().strip_prefix(&SPKI_KEY).and_then(|key| key.try_into().ok());
+    key.map(NodeId).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))
+}
+
+fn certificate(key: &NodeKey) -> io::Result<CertificateDer<'static>> {
+    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key.pkcs8(), &rcgen::PKCS_ED25519)
+        .map_err(io::Error::other)?;
+    // No name in it means anything, and none is told to whoever looks at the wire.
+    let mut params =
+        rcgen::CertificateParams::new(["midip2p".to_owned()]).map_err(io::Error::other)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    Ok(params.self_signed(&pair).map_err(io::Error::other)?.der().clone())
+}
+
+/// Takes whoever signs the handshake with the key of the certificate, if that is an Ed25519 key.
+#[derive(Debug)]
+struct ByKey(Arc<CryptoProvider>);
+
+impl ByKey {
+    fn signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+}
+
+/// Nobody offers an older version.
+fn older() -> Error {
+    Error::General("TLS 1.3 only".to_owned())
+}
+
+impl ServerCertVerifier for ByKey {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        node_of(certificate).map(|_| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(older())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+impl ClientCertVerifier for ByKey {
+    /// A program that speaks JSONMIDI may have no key.
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        node_of(certificate).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(older())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// The keys of a link's datagrams, one for each direction.
+struct DatagramKeys {
+    own: Key,
+    theirs: Key,
+}
+
+struct Key {
+    key: LessSafeKey,
+    iv: [u8; NONCE_LEN],
+}
+
+impl Key {
+    fn of(material: &[u8; KEY_LEN + NONCE_LEN]) -> io::Result<Self> {
+        let (key, iv) = material.split_at(KEY_LEN);
+        let key = UnboundKey::new(&AES_128_GCM, key).map_err(io::Error::other)?;
+        let iv = iv.try_into().map_err(io::Error::other)?;
+        Ok(Self { key: LessSafeKey::new(key), iv })
+    }
+
+    /// As in TLS and QUIC: what counts, over what only both ends know.
+    fn nonce(&self, epoch: u8, counter: u64) -> Nonce {
+        let mut nonce = self.iv;
+        let counts = [epoch].into_iter().chain(counter.to_be_bytes());
+        nonce.iter_mut().skip(NONCE_LEN - 9).zip(counts).for_each(|(byte, count)| *byte ^= count);
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+impl Seal for DatagramKeys {
+    fn seal(
+        &mut self,
+        header: &[u8; HEADER_LEN],
+        epoch: u8,
+        counter: u64,
+        body: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        let nonce = self.own.nonce(epoch, counter);
+        let sealed = self.own.key.seal_in_place_separate_tag(nonce, Aad::from(header), body);
+        // A datagram is never too long for the cipher; if one were, it would leave unreadable, not open.
+        let tag = sealed.ok().and_then(|tag| tag.as_ref().try_into().ok());
+        tag.unwrap_or_else(|| {
+            body.fill(0);
+            [0; TAG_LEN]
+        })
+    }
+
+    fn open(
+        &mut self,
+        header: &[u8; HEADER_LEN],
+        epoch: u8,
+        counter: u64,
+        body: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
+        let nonce = self.theirs.nonce(epoch, counter);
+        let (aad, tag) = (Aad::from(header), (*tag).into());
+        self.theirs.key.open_in_place_separate_tag(nonce, aad, tag, body, 0..).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

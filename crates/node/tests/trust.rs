@@ -1,0 +1,109 @@
+//! Nodes on real sockets, and somebody in between.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says so
+
+mod nodes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use midip2p::crypto::{NodeKey, Security};
+use midip2p::node::Node;
+use midip2p::transport::Stream;
+use midip2p_proto::control::lifecycle::{LinkState, Proof};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use nodes::{options, until};
+
+/// Shakes hands with both, and passes on what each says; how often it did so.
+async fn stand_between(listener: TcpListener, to: u16, passed: Arc<AtomicUsize>) {
+    let security = Security::new(&NodeKey::of([66; 32]).unwrap()).unwrap();
+    while let Ok((near, _)) = listener.accept().await {
+        let far = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+        let (near, far): (Box<dyn Stream>, Box<dyn Stream>) = (Box::new(near), Box::new(far));
+        let near = security.accept(near).await.unwrap();
+        let far = security.connect(far).await.unwrap();
+        assert!(matches!((near.proof, far.proof), (Proof::Key(_), Proof::Key(_))));
+        let (mut near, mut far) = (near.stream, far.stream);
+        passed.fetch_add(1, SeqCst);
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_shakes_hands_with_both_gets_no_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let b = Node::start(options(dir.path(), "b")).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let between = listener.local_addr().unwrap();
+    let passed = Arc::<AtomicUsize>::default();
+    let to = b.info().tcp_port;
+    let task = tokio::spawn(stand_between(listener, to, Arc::clone(&passed)));
+    let mut asked = options(dir.path(), "a");
+    asked.peers.push(between.to_string());
+    let a = Node::start(asked).await.unwrap();
+    let why = |node: &Node| {
+        let view = node.view();
+        view.peers.iter().find_map(|(peer, _)| peer.why.clone()).unwrap_or_default()
+    };
+    until(|| why(&a).contains("another node") || why(&b).contains("another node")).await;
+    assert!(passed.load(SeqCst) > 0);
+    for node in [&a, &b] {
+        let view = node.view();
+        assert!(view.peers.iter().all(|(peer, _)| peer.state != LinkState::Connected));
+    }
+    task.abort();
+    // Without it they are linked, each as who it is.
+    let mut asked = options(dir.path(), "c");
+    asked.peers.push(format!("127.0.0.1:{to}"));
+    let c = Node::start(asked).await.unwrap();
+    let linked = |node: &Node, with: &Node| {
+        let (view, id) = (node.view(), with.info().id);
+        view.peers.iter().any(|(p, _)| p.node == Some(id) && p.state == LinkState::Connected)
+    };
+    until(|| linked(&b, &c) && linked(&c, &b)).await;
+    for node in [a, b, c] {
+        node.stop().await;
+    }
+}
+
+/// What goes over the wire between two nodes, as somebody sees it who passes it on.
+#[tokio::test]
+async fn the_wire_shows_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let b = Node::start(options(dir.path(), "Bartholomew")).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut asked = options(dir.path(), "Annabel");
+    asked.app_ports.push("Celesta".to_owned());
+    asked.peers.push(listener.local_addr().unwrap().to_string());
+    let a = Node::start(asked).await.unwrap();
+    let (mut near, _) = listener.accept().await.unwrap();
+    let mut far = TcpStream::connect(("127.0.0.1", b.info().tcp_port)).await.unwrap();
+    let mut seen = Vec::new();
+    let linked = || b.view().ports.iter().any(|port| port.name.contains("Celesta"));
+    let (mut of_a, mut of_b) = ([0; 4096], [0; 4096]);
+    while !linked() {
+        tokio::select! {
+            Ok(length) = near.read(&mut of_a) => {
+                seen.extend_from_slice(&of_a[..length]);
+                far.write_all(&of_a[..length]).await.unwrap();
+            }
+            Ok(length) = far.read(&mut of_b) => {
+                seen.extend_from_slice(&of_b[..length]);
+                near.write_all(&of_b[..length]).await.unwrap();
+            }
+        }
+    }
+    let shows = |text: &[u8]| seen.windows(text.len()).any(|window| window == text);
+    assert!(seen.len() > 1_000);
+    for name in ["Annabel", "Bartholomew", "Celesta"] {
+        assert!(!shows(name.as_bytes()), "{name}");
+    }
+    // Nor who they are: in TLS 1.3 the certificates are encrypted too.
+    for node in [&a, &b] {
+        assert!(!shows(&node.info().id.0));
+    }
+    a.stop().await;
+    b.stop().await;
+}
