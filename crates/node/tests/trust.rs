@@ -11,6 +11,10 @@ use midip2p::crypto::{NodeKey, Security};
 use midip2p::node::Node;
 use midip2p::transport::Stream;
 use midip2p_proto::control::lifecycle::{LinkState, Proof};
+use midip2p_proto::id::{BootId, LinkId, NodeId};
+use midip2p_proto::wire::{
+    ByeReason, FrameDecoder, FrameEvent, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, frame,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -47,7 +51,7 @@ async fn whoever_shakes_hands_with_both_gets_no_link() {
         let view = node.view();
         view.peers.iter().find_map(|(peer, _)| peer.why.clone()).unwrap_or_default()
     };
-    until(|| why(&a).contains("another node") || why(&b).contains("another node")).await;
+    until(|| why(&a).contains("another node") && why(&b).contains("another node")).await;
     assert!(passed.load(SeqCst) > 0);
     for node in [&a, &b] {
         let view = node.view();
@@ -106,4 +110,44 @@ async fn the_wire_shows_no_name() {
     }
     a.stop().await;
     b.stop().await;
+}
+
+/// What is said without a handshake is a client's, or refused.
+#[tokio::test]
+async fn a_node_that_proves_nothing_is_told_so_and_gets_no_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(options(dir.path(), "a")).await.unwrap();
+    let hello = Hello {
+        version_min: MIN_VERSION,
+        version_max: PROTOCOL_VERSION,
+        features: 0,
+        node: NodeId([7; 32]),
+        boot: BootId(1),
+        link: LinkId(1),
+        udp_port: 5004,
+        tcp_port: 5005,
+        name: "plain".into(),
+        domains: vec![],
+        peers: vec![],
+    };
+    let mut bytes = Vec::new();
+    frame::encode_message(&Message::Hello(hello), 0, 1, &mut bytes).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", node.info().tcp_port)).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let mut came = Vec::new();
+    let read = stream.read_to_end(&mut came);
+    tokio::time::timeout(nodes::DEADLINE, read).await.expect("it closes").unwrap();
+    let mut decoder = FrameDecoder::new();
+    assert_eq!(decoder.feed(&came), came.len());
+    let mut byes = Vec::new();
+    while let Some(FrameEvent::Frame(frame)) = decoder.next() {
+        if let Ok(Some(Message::Bye(bye))) = Message::decode(frame.kind, frame.payload) {
+            byes.push((bye.reason, bye.text));
+        }
+    }
+    let [(ByeReason::ProtocolError, text)] = &*byes else { panic!("{byes:?}") };
+    assert!(text.contains("TLS"), "{text}");
+    let connected = |state| state == LinkState::Connected;
+    assert!(!node.view().peers.iter().any(|(peer, _)| connected(peer.state)));
+    node.stop().await;
 }

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::host_wake::HostWake;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
-use crate::crypto::{Secured, Security};
+use crate::crypto::{Secured, Security, Shut};
 use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::BackendEvent;
@@ -488,7 +488,12 @@ impl ControlStage {
                 let counters = Arc::<LinkCounters>::default();
                 self.counters.insert(link, Arc::clone(&counters));
                 let seal = self.seal.take().filter(|(sealed, _)| *sealed == link);
-                let seal = seal.map_or_else(|| Box::new(Unsealed) as Box<dyn Seal>, |(_, s)| s);
+                let seal: Box<dyn Seal> = match seal {
+                    Some((_, seal)) => seal,
+                    None if self.hands.security.is_none() => Box::new(Unsealed),
+                    // It does not come to that; if it did, nothing may leave in the clear.
+                    None => Box::new(Shut),
+                };
                 let memory = Box::new(Link::new(&self.hands.config, counters, seal));
                 self.command(Command::Supply(Supply::Link(memory))).await;
             }
