@@ -129,6 +129,21 @@ finish() {
   return 124
 }
 
+# refused CODE PATTERN COMMAND...: it must end with this code, and say something like the pattern on standard error.
+refused() {
+  local code=$1 pattern=$2 got
+  shift 2
+  # Functions cannot be run by timeout.
+  local limit=(timeout 20)
+  [ "$(type -t "$1")" = function ] && limit=()
+  ${limit[@]+"${limit[@]}"} "$@" >"$OUT/refused.out" 2>"$OUT/refused.err" </dev/null
+  got=$?
+  [ "$got" = "$code" ] || fail "\`${*##*/}\` gave $got, not $code: $(cat "$OUT/refused.out" "$OUT/refused.err")"
+  grep -qiE -- "$pattern" "$OUT/refused.err" || fail "\`${*##*/}\` said «$(cat "$OUT/refused.err")», not «$pattern»"
+  grep -qiE 'panicked|backtrace' "$OUT/refused.err" && fail "\`${*##*/}\` panicked: $(cat "$OUT/refused.err")"
+  say "ok: $code: $(head -n 1 "$OUT/refused.err" | cut -c1-150)"
+}
+
 # ---- nodes of midip2p ------------------------------------------------------------------------
 
 # Where each node runs: the words before its program, quoted for `eval`.
@@ -150,11 +165,23 @@ node() {
   ready "$name" 10
 }
 
+# The key of the user whose nodes these are; they need not be confirmed.
+LAB_USER=$(printf '%064d' 1)
+
+# user_key DIR KEY: what nodes with DIR as XDG_STATE_HOME know each other by.
+user_key() {
+  mkdir -p "$1"
+  (umask 077 && mkdir -p "$1/midip2p" && echo "$2" >"$1/midip2p/user-key")
+}
+
+# another_user: nodes from now on are those of somebody else.
+another_user() { LAB_USER=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'); }
+
 # place NAME [PREFIX...]: says where node NAME runs, without starting it.
 place() {
   local name=$1 dir=$OUT/state-$1
   shift
-  mkdir -p "$dir"
+  user_key "$dir" "$LAB_USER"
   printf -v "lab_at[$name]" '%q ' env XDG_STATE_HOME="$dir" XDG_CONFIG_HOME="$dir" \
     XDG_RUNTIME_DIR="$dir" "$@"
 }

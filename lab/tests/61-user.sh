@@ -3,21 +3,6 @@
 # limit: 110
 . "$LAB/lib.sh"
 
-# refused CODE PATTERN COMMAND...: it must end with this code, and say something like the pattern on standard error.
-refused() {
-  local code=$1 pattern=$2 got
-  shift 2
-  # Functions of this file cannot be run by timeout.
-  local limit=(timeout 20)
-  [ "$(type -t "$1")" = function ] && limit=()
-  ${limit[@]+"${limit[@]}"} "$@" >"$OUT/refused.out" 2>"$OUT/refused.err" </dev/null
-  got=$?
-  [ "$got" = "$code" ] || fail "\`${*##*/}\` gave $got, not $code: $(cat "$OUT/refused.out" "$OUT/refused.err")"
-  grep -qiE -- "$pattern" "$OUT/refused.err" || fail "\`${*##*/}\` said «$(cat "$OUT/refused.err")», not «$pattern»"
-  grep -qiE 'panicked|backtrace' "$OUT/refused.err" && fail "\`${*##*/}\` panicked: $(cat "$OUT/refused.err")"
-  say "ok: $code: $(head -n 1 "$OUT/refused.err" | cut -c1-150)"
-}
-
 say "--- wrong words"
 refused 2 'usage' "$MIDIP2P" plya song.mid
 refused 2 '--port-udp' "$MIDIP2P" up --port-ud 0

@@ -45,6 +45,8 @@ pub enum BulkInput {
     Forgotten(LinkNo, End),
     /// Something came by a connection.
     Came(ConnId, Vec<FromPeer>),
+    /// Whether a connection that is no link yet is not to be heard.
+    Mute(ConnId, bool),
     /// Nothing more comes by a connection.
     Closed(ConnId),
     /// What a local source has under way is to be cancelled; answered with how many messages that were.
@@ -264,6 +266,7 @@ impl Bulk {
                     }
                 }
             }
+            BulkInput::Mute(conn, muted) => self.early.mute(conn, muted),
             BulkInput::Closed(conn) => self.early.closed(conn, self.link_of(conn).is_some()),
             BulkInput::Played(source, number, whole) => self.lanes.played(source, number, whole),
         }

@@ -4,7 +4,8 @@
 //! ```text
 //! node key (Ed25519) ─▸ its id
 //!        └ signs the X.509 certificate and the TLS 1.3 handshake ─▸ the peer's id
-//!                                   └ exporter ─▸ a key for the datagrams of each direction
+//!                                   └ exporter ┬▸ keys for the datagrams of each direction (`datagrams.rs`)
+//!                                              └▸ a code for people to compare ([`pairing`])
 //! ```
 //!
 //! Any certificate is taken whose key signed the handshake: who that is says the key, and who may play here
@@ -17,9 +18,10 @@ use std::time::Duration;
 
 use midip2p_proto::control::lifecycle::Proof;
 use midip2p_proto::id::NodeId;
+use midip2p_proto::pairing::PairingKeys;
 use midip2p_proto::seal::Seal;
 use midip2p_proto::wire::{HEADER_LEN, TAG_LEN};
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -33,15 +35,25 @@ use rustls::{
 };
 use tokio::io::AsyncReadExt;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use zeroize::Zeroizing;
 
 use crate::os::tcp::Gauge;
 use crate::transport::{Begun, Stream};
+
+mod datagrams;
+pub mod pairing;
+
+use self::datagrams::{DatagramKeys, LABELS, SECRET_LEN};
+use self::pairing::{Ends, StreamPairing, UserKey};
 
 /// How long a handshake may take: four round trips of a bad Wi-Fi, and a slow machine's arithmetic.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The first byte of a TLS handshake. A frame of TOAST begins with a zero: none is as long as 16 MiB.
 const TLS_HANDSHAKE: u8 = 22;
+
+/// The first byte of a frame.
+const FRAME: u8 = 0;
 
 /// In front of the 32 bytes of an Ed25519 seed in PKCS#8, version 1 (RFC 8410 § 7).
 const PKCS8_SEED: [u8; 16] = [
@@ -50,17 +62,10 @@ const PKCS8_SEED: [u8; 16] = [
 /// In front of the 32 bytes of an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410 § 4).
 const SPKI_KEY: [u8; 12] = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// What the exporter is asked for the datagrams of whoever dialled, and of the other (RFC 8446 § 7.5).
-const LABELS: [&[u8]; 2] =
-    [b"EXPORTER-midip2p-datagrams-of-the-dialler", b"EXPORTER-midip2p-datagrams-of-the-dialled"];
-
-/// Bytes of a datagram key: AES-128.
-const KEY_LEN: usize = 16;
-
 /// A node's key pair. Its id is the public half.
 #[derive(Clone)]
 pub struct NodeKey {
-    seed: [u8; 32],
+    seed: Zeroizing<[u8; 32]>,
     id: NodeId,
 }
 
@@ -73,7 +78,7 @@ impl NodeKey {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed)
             .map_err(|error| io::Error::other(error.to_string()))?;
         let id = pair.public_key().as_ref().try_into().map_err(io::Error::other)?;
-        Ok(Self { seed, id: NodeId(id) })
+        Ok(Self { seed: Zeroizing::new(seed), id: NodeId(id) })
     }
 
     /// The public half.
@@ -83,7 +88,7 @@ impl NodeKey {
     }
 
     fn pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
-        [&PKCS8_SEED[..], &self.seed].concat().into()
+        [&PKCS8_SEED[..], &*self.seed].concat().into()
     }
 }
 
@@ -96,6 +101,8 @@ impl fmt::Debug for NodeKey {
 /// What a node needs to prove itself on a stream, and to see who the other is.
 #[derive(Clone)]
 pub struct Security {
+    own: NodeId,
+    user: Option<UserKey>,
     accept: TlsAcceptor,
     connect: TlsConnector,
 }
@@ -108,22 +115,29 @@ pub struct Secured {
     pub proof: Proof,
     /// Protects the datagrams of the link that it becomes.
     pub seal: Option<Box<dyn Seal>>,
+    /// What it gives two people to compare.
+    pub pairing: Option<Box<dyn PairingKeys>>,
 }
 
 impl Secured {
     /// A stream of a network that needs no proof: within one process.
     #[must_use]
     pub fn unneeded(stream: Box<dyn Stream>) -> Self {
-        Self { stream, proof: Proof::Unneeded, seal: None }
+        Self { stream, proof: Proof::Unneeded, seal: None, pairing: None }
+    }
+
+    /// A stream that proves nothing.
+    fn unproven(stream: Box<dyn Stream>) -> Self {
+        Self { stream, proof: Proof::None, seal: None, pairing: None }
     }
 }
 
 impl Security {
-    /// With a node's key, and a certificate that it made for itself.
+    /// With a node's key, a certificate that it made for itself, and the key that the nodes of its user share.
     ///
     /// # Errors
     /// When the cipher libraries refuse the key, which they do for none that [`NodeKey`] holds.
-    pub fn new(key: &NodeKey) -> io::Result<Self> {
+    pub fn new(key: &NodeKey, user: Option<UserKey>) -> io::Result<Self> {
         let certificate = certificate(key)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(ByKey(Arc::clone(&provider)));
@@ -148,6 +162,8 @@ impl Security {
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
         Ok(Self {
+            own: key.id(),
+            user,
             accept: TlsAcceptor::from(Arc::new(server)),
             connect: TlsConnector::from(Arc::new(client)),
         })
@@ -160,7 +176,7 @@ impl Security {
     pub async fn connect(&self, stream: Box<dyn Stream>) -> io::Result<Secured> {
         let name = ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into());
         let stream = in_time(self.connect.connect(name, stream)).await?;
-        secured(TlsStream::Client(stream), true)
+        self.secured(TlsStream::Client(stream), true)
     }
 
     /// Proves this node on a stream that another began, and sees who that is. Whoever begins with a frame
@@ -172,14 +188,53 @@ impl Security {
         in_time(async {
             let first = stream.read_u8().await?;
             let stream = Box::new(Begun::new(first, stream));
-            if first != TLS_HANDSHAKE {
-                return Ok(Secured { stream, proof: Proof::None, seal: None });
+            match first {
+                TLS_HANDSHAKE => {
+                    let stream = self.accept.accept(stream as Box<dyn Stream>).await?;
+                    self.secured(TlsStream::Server(stream), false)
+                }
+                FRAME => Ok(Secured::unproven(stream)),
+                _ => Err(io::Error::other("neither a TLS handshake nor a frame")),
             }
-            let stream = self.accept.accept(stream as Box<dyn Stream>).await?;
-            secured(TlsStream::Server(stream), false)
         })
         .await
     }
+
+    /// What a handshake came to.
+    fn secured(&self, stream: TlsStream<Box<dyn Stream>>, dialed: bool) -> io::Result<Secured> {
+        let peer = peer_of(stream.get_ref().1).map_err(io::Error::other)?;
+        let Some(peer) = peer else { return Ok(Secured::unproven(Box::new(stream))) };
+        let [of_dialler, of_dialled] = LABELS.map(|label| {
+            let mut secret = Zeroizing::new([0; SECRET_LEN]);
+            export(&stream, label, secret.as_mut()).map(|()| secret)
+        });
+        let (of_dialler, of_dialled) = (of_dialler?, of_dialled?);
+        let (own, theirs) =
+            if dialed { (of_dialler, of_dialled) } else { (of_dialled, of_dialler) };
+        let seal = DatagramKeys::new(own, theirs)?;
+        let (mut secret, mut nonce) = ([0; 32], [0; 32]);
+        export(&stream, pairing::LABEL, &mut secret)?;
+        let drawn = SystemRandom::new().fill(&mut nonce);
+        drawn.map_err(|_| io::Error::other("the system has no random bytes"))?;
+        let ends = Ends { own: self.own, peer, dialed };
+        let pairing = StreamPairing::new(secret, nonce, ends, self.user.clone());
+        Ok(Secured {
+            stream: Box::new(stream),
+            proof: Proof::Key(peer),
+            seal: Some(Box::new(seal)),
+            pairing: Some(Box::new(pairing)),
+        })
+    }
+}
+
+/// Fills `secret` with what only the two ends of the handshake can know (RFC 8446 § 7.5).
+fn export(stream: &TlsStream<Box<dyn Stream>>, label: &[u8], secret: &mut [u8]) -> io::Result<()> {
+    match stream {
+        TlsStream::Client(tls) => tls.get_ref().1.export_keying_material(secret, label, None),
+        TlsStream::Server(tls) => tls.get_ref().1.export_keying_material(secret, label, None),
+    }
+    .map(|_| ())
+    .map_err(io::Error::other)
 }
 
 async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -192,27 +247,6 @@ impl Stream for TlsStream<Box<dyn Stream>> {
     fn gauge(&self) -> Option<Gauge> {
         self.get_ref().0.gauge()
     }
-}
-
-/// What a handshake came to.
-fn secured(stream: TlsStream<Box<dyn Stream>>, dialed: bool) -> io::Result<Secured> {
-    let peer = peer_of(stream.get_ref().1).map_err(io::Error::other)?;
-    let mut keys = [[0; KEY_LEN + NONCE_LEN]; 2];
-    for (key, label) in keys.iter_mut().zip(LABELS) {
-        match &stream {
-            TlsStream::Client(tls) => tls.get_ref().1.export_keying_material(key, label, None),
-            TlsStream::Server(tls) => tls.get_ref().1.export_keying_material(key, label, None),
-        }
-        .map_err(io::Error::other)?;
-    }
-    let [of_dialler, of_dialled] = &keys;
-    let (own, theirs) = if dialed { (of_dialler, of_dialled) } else { (of_dialled, of_dialler) };
-    let seal = DatagramKeys { own: Key::of(own)?, theirs: Key::of(theirs)? };
-    let (proof, seal): (_, Option<Box<dyn Seal>>) = match peer {
-        Some(node) => (Proof::Key(node), Some(Box::new(seal))),
-        None => (Proof::None, None),
-    };
-    Ok(Secured { stream: Box::new(stream), proof, seal })
 }
 
 /// The node at the other end; `None`: a client without a certificate.
@@ -353,66 +387,6 @@ impl Seal for Shut {
         _: &[u8; TAG_LEN],
     ) -> bool {
         false
-    }
-}
-
-/// The keys of a link's datagrams, one for each direction.
-struct DatagramKeys {
-    own: Key,
-    theirs: Key,
-}
-
-struct Key {
-    key: LessSafeKey,
-    iv: [u8; NONCE_LEN],
-}
-
-impl Key {
-    fn of(material: &[u8; KEY_LEN + NONCE_LEN]) -> io::Result<Self> {
-        let (key, iv) = material.split_at(KEY_LEN);
-        let key = UnboundKey::new(&AES_128_GCM, key).map_err(io::Error::other)?;
-        let iv = iv.try_into().map_err(io::Error::other)?;
-        Ok(Self { key: LessSafeKey::new(key), iv })
-    }
-
-    /// As in TLS and QUIC: what counts, over what only both ends know.
-    fn nonce(&self, epoch: u8, counter: u64) -> Nonce {
-        let mut nonce = self.iv;
-        let counts = [epoch].into_iter().chain(counter.to_be_bytes());
-        nonce.iter_mut().skip(NONCE_LEN - 9).zip(counts).for_each(|(byte, count)| *byte ^= count);
-        Nonce::assume_unique_for_key(nonce)
-    }
-}
-
-impl Seal for DatagramKeys {
-    fn seal(
-        &mut self,
-        header: &[u8; HEADER_LEN],
-        epoch: u8,
-        counter: u64,
-        body: &mut [u8],
-    ) -> [u8; TAG_LEN] {
-        let nonce = self.own.nonce(epoch, counter);
-        let sealed = self.own.key.seal_in_place_separate_tag(nonce, Aad::from(header), body);
-        // A datagram is never too long for the cipher; if one were, it would leave unreadable, not open.
-        let tag = sealed.ok().and_then(|tag| tag.as_ref().try_into().ok());
-        tag.unwrap_or_else(|| {
-            body.fill(0);
-            [0; TAG_LEN]
-        })
-    }
-
-    fn open(
-        &mut self,
-        header: &[u8; HEADER_LEN],
-        epoch: u8,
-        counter: u64,
-        body: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> bool {
-        let nonce = self.theirs.nonce(epoch, counter);
-        let (aad, tag) = (Aad::from(header), (*tag).into());
-        self.theirs.key.open_in_place_separate_tag(nonce, aad, tag, body, 0..).is_ok()
     }
 }
 

@@ -21,6 +21,12 @@ pub struct TunnelCounters {
     pub sequence_errors: Counter,
     /// Frames of JSONMIDI from clients.
     pub json_received: Counter,
+    /// Connections closed at once because too many came, of their machine or in all.
+    pub turned_away: Counter,
+    /// Connections that did not prove in time, or not at all, whose they are.
+    pub no_handshake: Counter,
+    /// Requests over HTTP from other machines without the node's token.
+    pub tokens_refused: Counter,
     /// Connections closed because the peer did not read.
     pub stuck: Counter,
 }

@@ -18,6 +18,7 @@ use midip2p_proto::control::bus::BusRules;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::{BackendNo, Direction};
+use midip2p_proto::control::trust::TrustPolicy;
 use midip2p_proto::control::{Control, Identity, PeerView};
 use midip2p_proto::data::bulk::news::News;
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
@@ -34,7 +35,7 @@ use crate::options::Options;
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
-use crate::os::state::{State, StateError, entropy};
+use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
 use crate::os::{host, interfaces};
 use crate::ports::app::{self, AppPorts};
@@ -44,6 +45,7 @@ use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
 use crate::stages::discovery::{Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
+use crate::stages::persistence;
 use crate::stages::ports::PortsStage;
 use crate::stages::taking;
 use crate::transport::{Acceptor, Transport, lan};
@@ -95,6 +97,8 @@ pub struct NodeInfo {
     pub tcp_port: u16,
     /// Its HTTP interface.
     pub http: SocketAddr,
+    /// Whom it takes for a peer.
+    pub trust: TrustPolicy,
     /// Its MIDI backends.
     pub backends: Vec<BackendInfo>,
     /// Whether the real-time thread has real-time priority.
@@ -190,11 +194,13 @@ impl Node {
             mirrors_max: options.mirrors,
             accept_reset: options.accept_reset,
             dual_transport: options.dual_transport,
+            trust: options.trust,
             ..Config::default()
         };
         let started = start_planes(&options, &state, &name, config, transport, backends)?;
         let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security } = started;
-        let taking = taking::run(acceptor, security, shared.control.clone());
+        let counters = Arc::clone(&shared.tunnels);
+        let taking = taking::run(acceptor, security, shared.control.clone(), counters);
         let mut tasks = vec![tokio::spawn(taking)];
         let mut info = NodeInfo {
             id: state.key.id(),
@@ -202,11 +208,12 @@ impl Node {
             udp_port,
             tcp_port,
             http: SocketAddr::new(options.http_address, 0),
+            trust: options.trust,
             backends,
             realtime: granted.0 == Priority::Realtime,
             memory_locked: granted.1 == Memory::Locked,
         };
-        let http = http::start(&options, &mut info, Arc::clone(&shared)).await?;
+        let http = http::start(&options, &state.token, &mut info, Arc::clone(&shared)).await?;
         let registered = options.listed.then(|| enter_registry(&info, addresses.first())).flatten();
         let announcement =
             Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
@@ -359,7 +366,7 @@ fn start_planes(
     drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
 
     let identity = identity(state, name, &transport, &domains)?;
-    let security = transport.is_open.then(|| Security::new(&state.key)).transpose()?;
+    let security = transport.is_open.then(|| security(options, state)).transpose()?;
     let Transport { datagrams, dialer, acceptor, udp_port, tcp_port, .. } = transport;
     let plane = Plane::new(config.clone());
     let (counters, port_counters) = plane.counters();
@@ -375,8 +382,9 @@ fn start_planes(
     let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);
     let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
     tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
-    let rules = rules(options, domains);
     let seed = u64::from_be_bytes(entropy()?);
+    let mut core = Control::new(identity, rules(options, domains), config.clone(), seed);
+    core.remember_trusted(state.trusted.iter().cloned());
     let tunnels = Arc::<TunnelCounters>::default();
     let shared = Arc::new(Shared {
         view: Arc::clone(&view),
@@ -400,13 +408,26 @@ fn start_planes(
         inboxes: Inboxes { control, bulk, drained, counters: tunnels },
         sweep,
         view,
-        config: config.clone(),
+        config,
         shared: Arc::clone(&shared),
+        persistence: persistence::start(state.trusted_path()),
     };
-    let stage = ControlStage::new(Control::new(identity, rules, config, seed), hands);
-    tokio::spawn(stage.run(inbox, host));
+    tokio::spawn(ControlStage::new(core, hands).run(inbox, host));
     let granted = (priority, memory);
     Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
+}
+
+/// What proves this node, and that it is its user's.
+fn security(options: &Options, state: &State) -> Result<Security, StartError> {
+    let user = match state::user_key(options.user_key.as_deref()) {
+        Ok(user) => Some(user),
+        Err(error @ StateError::Io { .. }) if options.user_key.is_none() => {
+            tracing::warn!("other nodes of yours do not know this one: {error}");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Security::new(&state.key, user)?)
 }
 
 /// What the node says of itself in its hello.

@@ -7,6 +7,7 @@ use midip2p_midi::Ump;
 use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::PlayoutRules;
 use midip2p_proto::control::port::NameFilter;
+use midip2p_proto::control::trust::TrustPolicy;
 
 /// The options of a node.
 #[derive(Clone, Debug)]
@@ -41,6 +42,10 @@ pub struct Options {
     pub discovery: bool,
     /// Whether commands and other nodes on this machine find it.
     pub listed: bool,
+    /// Whom the node takes for a peer.
+    pub trust: TrustPolicy,
+    /// The file of the key that the nodes of one user share; the user's own when `None`.
+    pub user_key: Option<PathBuf>,
     /// Whether to use the ALSA sequencer.
     pub alsa: bool,
     /// Whether to use JACK.
@@ -71,6 +76,8 @@ impl Default for Options {
             mirrors: Config::default().mirrors_max,
             discovery: true,
             listed: true,
+            trust: TrustPolicy::default(),
+            user_key: None,
             alsa: true,
             jack: true,
             panic_on: None,

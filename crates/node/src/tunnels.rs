@@ -368,6 +368,7 @@ fn owned(message: Message<'_>) -> Option<Message<'static>> {
         Message::BulkAck(m) => Message::BulkAck(m),
         Message::Bye(m) => Message::Bye(m),
         Message::Panic(m) => Message::Panic(m),
+        Message::Pairing(m) => Message::Pairing(m),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::port::Direction;
+use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::control::{Control, PeerView};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::id::{LinkNo, NodeId};
@@ -17,6 +18,8 @@ pub struct View {
     pub peers: Vec<(PeerView, Option<Arc<LinkCounters>>)>,
     /// Ports, local ones first.
     pub ports: Vec<PortView>,
+    /// Nodes that somebody confirmed.
+    pub trusted: Vec<(NodeId, Trusted)>,
 }
 
 impl View {
@@ -31,7 +34,8 @@ impl View {
                 (peer, counters)
             })
             .collect();
-        Self { peers, ports: control.bus().view() }
+        let trusted = control.trusted().map(|(node, trusted)| (node, trusted.clone())).collect();
+        Self { peers, ports: control.bus().view(), trusted }
     }
 
     /// The name of the source that a message came from, if it is there.

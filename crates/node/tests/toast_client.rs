@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use midip2p::node::Node;
+use midip2p::options::Options;
 use midip2p::os::clock;
 use midip2p::ports::app::AppSource;
 use midip2p_midi::json::{self, Message as Midi};
@@ -21,6 +22,7 @@ use midip2p_midi::{Ump, sysex7};
 use midip2p_proto::control::PeerKind;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::Direction;
+use midip2p_proto::control::trust::TrustPolicy;
 use midip2p_proto::wire::{Bye, ByeReason, Message, frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -297,7 +299,8 @@ async fn a_line_that_does_not_end_ends_the_connection() {
 #[tokio::test]
 async fn text_on_a_link_is_passed_over_and_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(options(dir.path(), "a")).await.unwrap();
+    let open = Options { trust: TrustPolicy::Open, ..options(dir.path(), "a") };
+    let node = Node::start(open).await.unwrap();
     let mut link = Client::join_as(&node, 0).await;
     until(|| node.view().peers.iter().any(|(p, _)| p.link.is_some())).await;
     let skipped = || node.shared().tunnels.frames_skipped.read();

@@ -4,25 +4,32 @@
 
 mod nodes;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use midip2p::crypto::{NodeKey, Security};
 use midip2p::node::Node;
+use midip2p::options::Options;
+use midip2p::stages::control::{ControlInput, Decided};
 use midip2p::transport::Stream;
 use midip2p_proto::control::lifecycle::{LinkState, Proof};
+use midip2p_proto::control::port::Direction;
+use midip2p_proto::control::trust::{Rights, TrustCommand};
 use midip2p_proto::id::{BootId, LinkId, NodeId};
+use midip2p_proto::pairing::Code;
 use midip2p_proto::wire::{
     ByeReason, FrameDecoder, FrameEvent, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, frame,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use nodes::{options, until};
 
 /// Shakes hands with both, and passes on what each says; how often it did so.
 async fn stand_between(listener: TcpListener, to: u16, passed: Arc<AtomicUsize>) {
-    let security = Security::new(&NodeKey::of([66; 32]).unwrap()).unwrap();
+    let security = Security::new(&NodeKey::of([66; 32]).unwrap(), None).unwrap();
     while let Ok((near, _)) = listener.accept().await {
         let far = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
         let (near, far): (Box<dyn Stream>, Box<dyn Stream>) = (Box::new(near), Box::new(far));
@@ -150,4 +157,88 @@ async fn a_node_that_proves_nothing_is_told_so_and_gets_no_link() {
     let connected = |state| state == LinkState::Connected;
     assert!(!node.view().peers.iter().any(|(peer, _)| connected(peer.state)));
     node.stop().await;
+}
+
+/// Options of a node whose user is another.
+fn stranger(dir: &Path, name: &str) -> Options {
+    let other = dir.join(format!("user of {name}"));
+    std::fs::create_dir_all(&other).unwrap();
+    Options { user_key: Some(nodes::user_key(&other)), ..options(dir, name) }
+}
+
+/// The state of the only peer, and the code.
+fn pairing(node: &Node) -> (Option<LinkState>, Option<Code>) {
+    let view = node.view();
+    let peer = view.peers.first().map(|(peer, _)| peer.clone());
+    (peer.as_ref().map(|p| p.state), peer.and_then(|p| p.pairing?.code))
+}
+
+async fn decide(node: &Node, command: TrustCommand) -> Decided {
+    let (answer, answered) = oneshot::channel();
+    let control = &node.shared().control;
+    assert!(control.send(ControlInput::Trust(command, answer)).await.is_ok());
+    tokio::time::timeout(nodes::DEADLINE, answered).await.expect("an answer").unwrap()
+}
+
+async fn confirm(node: &Node, other: &Node) {
+    let (node_id, code) = (other.info().id, pairing(node).1);
+    let add = TrustCommand::Add { node: node_id, code, rights: Rights::ALL };
+    assert!(matches!(decide(node, add).await, Decided::Done));
+}
+
+#[tokio::test]
+async fn nodes_of_two_users_are_linked_once_both_have_confirmed_and_remember_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Node::start(stranger(dir.path(), "a")).await.unwrap();
+    let to_a = format!("127.0.0.1:{}", a.info().tcp_port);
+    let as_b = || Options { peers: vec![to_a.clone()], ..stranger(dir.path(), "b") };
+    let b = Node::start(as_b()).await.unwrap();
+    let source = nodes::app_port(&b, Direction::Source, vec![]).await;
+    until(|| pairing(&a).0 == Some(LinkState::Pairing) && pairing(&b).0 == pairing(&a).0).await;
+    for (node, other) in [(&a, &b), (&b, &a)] {
+        assert_eq!(pairing(&a).1.or(pairing(&b).1), None, "both have to be asked");
+        assert!(matches!(decide(node, TrustCommand::Ask(other.info().id)).await, Decided::Done));
+    }
+    until(|| pairing(&a).1.is_some() && pairing(&b).1.is_some()).await;
+    assert_eq!(pairing(&a), pairing(&b));
+    assert_eq!(pairing(&a).0, Some(LinkState::Pairing));
+    assert!(a.view().ports.is_empty(), "who waits shows no ports");
+    confirm(&a, &b).await;
+    assert_eq!(pairing(&a).0, Some(LinkState::Pairing));
+    confirm(&b, &a).await;
+    let linked = |node: &Node| pairing(node).0 == Some(LinkState::Connected);
+    until(|| linked(&a) && linked(&b) && !a.view().ports.is_empty()).await;
+    assert!(a.view().ports.iter().any(|port| port.id == source));
+    // After a restart nobody is asked again.
+    b.stop().await;
+    until(|| !linked(&a)).await;
+    let b = Node::start(as_b()).await.unwrap();
+    until(|| linked(&a) && linked(&b)).await;
+    // Trusted no longer: gone at once, and after a restart too.
+    assert!(matches!(decide(&a, TrustCommand::Remove(b.info().id)).await, Decided::Done));
+    until(|| !linked(&a) && !linked(&b) && a.view().ports.is_empty()).await;
+    let (again, is_b) = (as_b(), b.info().id);
+    b.stop().await;
+    a.stop().await;
+    let a = Node::start(stranger(dir.path(), "a")).await.unwrap();
+    let to_a = format!("127.0.0.1:{}", a.info().tcp_port);
+    let b = Node::start(Options { peers: vec![to_a], ..again }).await.unwrap();
+    assert_eq!(b.info().id, is_b);
+    let waits = |node: &Node| pairing(node).0 == Some(LinkState::Pairing);
+    until(|| waits(&a) && waits(&b)).await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn that_the_disk_does_not_keep_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Node::start(options(dir.path(), "a")).await.unwrap();
+    // In the place of the list there is what cannot be replaced by a file.
+    std::fs::create_dir(dir.path().join("a/trusted.json")).unwrap();
+    let add = TrustCommand::Add { node: NodeId([3; 32]), code: None, rights: Rights::ALL };
+    assert!(matches!(decide(&a, add).await, Decided::NotKept(_)));
+    a.stop().await;
+    let error = Node::start(options(dir.path(), "a")).await.err().expect("it does not guess");
+    assert!(error.to_string().contains("trusted.json"), "{error}");
 }

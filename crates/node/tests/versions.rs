@@ -3,12 +3,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says so
 
+mod nodes;
+
 use std::process::Command;
 use std::time::Duration;
 
 use midip2p::crypto::{NodeKey, Security};
 use midip2p::node::Node;
 use midip2p::options::Options;
+use midip2p_proto::control::trust::TrustPolicy;
 use midip2p_proto::wire::frame::{self, Frame};
 use midip2p_proto::wire::{
     Bye, ByeReason, FrameDecoder, FrameEvent, FrameKind, Hello, Message, PROTOCOL_VERSION,
@@ -31,6 +34,8 @@ async fn node(dir: &std::path::Path, peers: Vec<String>) -> Node {
         alsa: false,
         jack: false,
         peers,
+        trust: TrustPolicy::Open,
+        user_key: Some(nodes::user_key(dir)),
         ..Options::default()
     };
     Node::start(options).await.unwrap()
@@ -121,7 +126,7 @@ async fn a_node_that_sends_a_bye_instead_of_a_hello_is_shown_with_its_words() {
     let address = there.local_addr().unwrap().to_string();
     let node = node(dir.path(), vec![address.clone()]).await;
     let (stream, _) = there.accept().await.unwrap();
-    let security = Security::new(&NodeKey::of([9; 32]).unwrap()).unwrap();
+    let security = Security::new(&NodeKey::of([9; 32]).unwrap(), None).unwrap();
     let mut stream = security.accept(Box::new(stream)).await.unwrap().stream;
     stream.write_all(&framed(FrameKind::Bye, b"\x03from 9 on\x1b[2J")).await.unwrap();
     stream.flush().await.unwrap();

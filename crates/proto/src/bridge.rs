@@ -76,6 +76,8 @@ pub enum ToData {
         address: Option<SocketAddr>,
         /// Whether both ends say they are one host, whose monotonic clock is one.
         same_host: bool,
+        /// Whether what the peer sends is played here.
+        plays: bool,
     },
     /// A link is gone: release what its sources hold.
     LinkDown {

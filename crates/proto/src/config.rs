@@ -3,6 +3,7 @@
 //! [`Config`] holds what a user may change; the constants are limits that the layout of tables and
 //! datagrams depends on. At each limit the policy is written where the limit is used, and counted.
 
+use crate::control::trust::TrustPolicy;
 use crate::time::Span;
 
 /// Ports of one node, mirrors included: the ids 1 to 511. As many mirrors as there may be, and a hundred ports
@@ -24,6 +25,24 @@ pub const STRANGERS_MAX: usize = 64;
 /// How long such a machine is remembered after it came last: it tries each minute, so one that missed
 /// three is gone.
 pub const STRANGER_KEPT_FOR: Span = Span::from_s(210);
+
+/// Nodes that a node trusts because somebody confirmed them; one more is refused with an error. Four studios of
+/// as many nodes as there may be links with.
+pub const TRUSTED_MAX: usize = 1024;
+
+/// Connections that wait to be confirmed; of one more the oldest goes, of the machine that has most. A class of
+/// thirty that is set up at once fits.
+pub const WAITING_MAX: usize = 64;
+
+/// The same from one machine: a few nodes, each with a connection that is not known to be dead yet.
+pub const WAITING_EACH: usize = 8;
+
+/// Times that somebody may refuse a node, or nodes of a machine, before it is no longer asked about, for
+/// [`PAIRING_PAUSE`]. With six digits each time somebody in between has three chances in a million.
+pub const REFUSALS_MAX: u32 = 3;
+
+/// How long a refusal counts, from the last one on.
+pub const PAIRING_PAUSE: Span = Span::from_s(600);
 
 /// Routes in the data plane. A full default bus between 64 nodes with a handful of ports fits; one
 /// more is refused and said.
@@ -319,6 +338,8 @@ pub struct Config {
     pub mirrors_max: usize,
     /// Whether peers may reset devices here (system reset, FF). Default no.
     pub accept_reset: bool,
+    /// Whom the node takes for a peer.
+    pub trust: TrustPolicy,
     /// Whether notes go by datagram and all else by stream. Without, everything goes by stream: for networks
     /// and machines that let no UDP pass. Default yes.
     pub dual_transport: bool,
@@ -339,6 +360,7 @@ impl Default for Config {
             hello_within: Span::from_s(5),
             mirrors_max: 128,
             accept_reset: false,
+            trust: TrustPolicy::default(),
             dual_transport: true,
         }
     }

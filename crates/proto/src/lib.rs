@@ -26,6 +26,7 @@ pub mod time;
 
 pub mod config;
 
+pub mod pairing;
 pub mod seal;
 pub mod wire;
 

@@ -1,17 +1,26 @@
 //! What protects a datagram: keys and ciphers behind one trait.
 //!
 //! The core never sees a key. It hands each datagram's header and body to a [`Seal`] before it leaves
-//! and after it came (`docs/protocol.md` § 3.3); who implements that, and with what, is the node's
+//! and after it came (`docs/protocol.md` § 3.3, § 10.2); who implements that, and with what, is the node's
 //! matter. A seal is owned by one thread, so it may keep state and needs no lock.
 
+use crate::time::LocalTime;
 use crate::wire::{HEADER_LEN, TAG_LEN};
 
 /// Protects the datagrams of one link.
 ///
 /// Implementations neither allocate nor wait: both calls are on the real-time path.
 pub trait Seal: Send {
+    /// The epoch of the datagram that leaves next: which of the keys that follow each other protects it.
+    ///
+    /// Realtime-safe: yes
+    fn epoch(&mut self, now: LocalTime) -> u8 {
+        let _ = now;
+        0
+    }
+
     /// Encrypts `body` in place and returns the tag that vouches for it and for `header`. `epoch`
-    /// and `counter` are those of the header; a counter comes once per epoch, so it is the nonce.
+    /// is what [`Self::epoch`] said; a `counter` comes once in an epoch, so it is the nonce.
     ///
     /// Realtime-safe: yes
     fn seal(

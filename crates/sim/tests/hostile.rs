@@ -212,7 +212,7 @@ fn datagrams_of_a_linked_peer_that_lie_are_survived() {
     ))));
     let (link, ids) = (LinkNo(1), (LinkId(3), LinkId(4)));
     let (local_id, remote_id) = ids;
-    let up = ToData::LinkUp { link, local_id, remote_id, address, same_host: false };
+    let up = ToData::LinkUp { link, local_id, remote_id, address, same_host: false, plays: true };
     let mut now = LocalTime::ZERO;
     plane.command(now, up);
     for counter in 1..20_000u64 {

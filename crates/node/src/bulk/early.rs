@@ -24,6 +24,8 @@ const CONNECTIONS: usize = 256;
 enum State {
     /// It is no link yet.
     Waiting(Vec<FromPeer>),
+    /// It may become one, but nobody has said yet that it is to be heard.
+    Muted,
     /// It is a link, and nothing more comes by it.
     Closed,
     /// It is no link any more, though something may still come by it.
@@ -40,7 +42,13 @@ pub(super) struct Early {
 impl Early {
     /// Keeps what came by a connection that is no link, if it may become one, and there is room.
     pub(super) fn keep(&mut self, conn: ConnId, came: FromPeer) {
-        if self.kept >= OF_ALL || !self.has_place(conn) {
+        if self.kept >= OF_ALL {
+            return;
+        }
+        if !self.has_place(conn) {
+            self.make_way();
+        }
+        if !self.has_place(conn) {
             return;
         }
         let state = self.conns.entry(conn).or_insert_with(|| State::Waiting(Vec::new()));
@@ -49,6 +57,18 @@ impl Early {
         {
             all.push(came);
             self.kept += 1;
+        }
+    }
+
+    /// Nothing that comes by the connection is kept, nor what has come; or it is again.
+    pub(super) fn mute(&mut self, conn: ConnId, muted: bool) {
+        let was = self.conns.remove(&conn);
+        if let Some(State::Waiting(all)) = was {
+            self.kept -= all.len();
+        }
+        if muted {
+            self.make_way();
+            self.conns.insert(conn, State::Muted);
         }
     }
 
@@ -86,8 +106,10 @@ impl Early {
         if self.conns.len() < CONNECTIONS {
             return;
         }
-        let gone =
-            self.conns.iter().find(|(_, state)| matches!(state, State::Gone | State::Closed));
+        let gone = self
+            .conns
+            .iter()
+            .find(|(_, state)| matches!(state, State::Gone | State::Closed | State::Muted));
         if let Some(conn) = gone.map(|(conn, _)| *conn) {
             self.conns.remove(&conn);
         }
@@ -122,6 +144,24 @@ mod tests {
         assert_eq!((early.kept, early.conns.len()), (0, 0));
         (0..2_000).for_each(|conn| early.unlinked(ConnId(conn)));
         assert_eq!(early.conns.len(), CONNECTIONS);
+    }
+
+    #[test]
+    fn of_who_is_not_heard_nothing_is_kept_until_it_is() {
+        let mut early = Early::default();
+        come(&mut early, 1, OF_ONE);
+        early.mute(ConnId(1), true);
+        come(&mut early, 1, OF_ONE);
+        assert_eq!(early.kept, 0);
+        early.mute(ConnId(1), false);
+        come(&mut early, 1, 2);
+        assert_eq!((kept(&mut early, 1), early.kept), (2, 0));
+        for conn in 0..2_000 {
+            early.mute(ConnId(conn), true);
+        }
+        assert_eq!(early.conns.len(), CONNECTIONS);
+        (0..2_000).for_each(|conn| early.closed(ConnId(conn), false));
+        assert_eq!(early.conns.len(), 0);
     }
 
     #[test]

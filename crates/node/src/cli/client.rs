@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct NodeChoice {
     /// The node to talk to: its name, the beginning of its id, HOST:PORT or a URL. Needed only when
-    /// several nodes run on this machine
+    /// several nodes run on this machine. One on another machine wants its token in MIDIP2P_TOKEN
     #[arg(long, value_name = "NODE")]
     pub(super) node: Option<String>,
 }
@@ -30,6 +30,8 @@ pub(super) struct Client {
     pub(super) name: String,
     /// Where its interface is.
     pub(super) address: SocketAddr,
+    /// What a node on another machine wants to see.
+    token: Option<String>,
     agent: ureq::Agent,
 }
 
@@ -56,13 +58,30 @@ impl Client {
             // The node is near; a proxy for the web knows nothing of it.
             .proxy(None)
             .build();
-        Self { name: escape(name), address, agent: config.into() }
+        // One of this machine is shown no token that is another's.
+        let token = std::env::var("MIDIP2P_TOKEN").ok().filter(|_| !address.ip().is_loopback());
+        Self { name: escape(name), address, token, agent: config.into() }
+    }
+
+    /// The header that shows the token, if one is to be shown.
+    pub(super) fn authorization(&self) -> Option<String> {
+        self.token.as_ref().map(|token| format!("Bearer {}", token.trim()))
+    }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match self.authorization() {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 
     /// What the node says at `path`.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
         let url = format!("http://{}{path}", self.address);
-        let mut response = self.agent.get(&url).call().map_err(|error| self.unreachable(&error))?;
+        let mut response = self
+            .authorized(self.agent.get(&url))
+            .call()
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let value: Value = response.body_mut().read_json().with_context(|| {
             format!("{url} answered {status}, but not with JSON; is it a node?")
@@ -77,8 +96,10 @@ impl Client {
     /// Asks the node to do something.
     pub(super) fn post(&self, path: &str) -> anyhow::Result<()> {
         let url = format!("http://{}{path}", self.address);
-        let response =
-            self.agent.post(&url).send_empty().map_err(|error| self.unreachable(&error))?;
+        let response = self
+            .authorized(self.agent.post(&url))
+            .send_empty()
+            .map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
             bail!("{url} answered {}; the node may be stopping, try again", response.status());
         }
@@ -88,13 +109,34 @@ impl Client {
     /// Asks the node to do something that has an answer: its status and what it said.
     pub(super) fn ask(&self, path: &str) -> anyhow::Result<(u16, Value)> {
         let url = format!("http://{}{path}", self.address);
-        let mut response =
-            self.agent.post(&url).send_empty().map_err(|error| self.unreachable(&error))?;
+        let mut response = self
+            .authorized(self.agent.post(&url))
+            .send_empty()
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let value: Value = response.body_mut().read_json().with_context(|| {
             format!("{url} answered {status}, but not with JSON; is it a node of this version?")
         })?;
         Ok((status.as_u16(), value))
+    }
+
+    /// Has the node decide something, and says in its own words why it did not.
+    pub(super) fn decide(&self, method: &str, path: &str) -> anyhow::Result<()> {
+        let url = format!("http://{}{path}", self.address);
+        let sent = match method {
+            "DELETE" => self.authorized(self.agent.delete(&url)).call(),
+            _ => self.authorized(self.agent.post(&url)).send_empty(),
+        };
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let answer: Option<Value> = response.body_mut().read_json().ok();
+        let said = answer.as_ref().and_then(|a| a.get("error")).and_then(Value::as_str);
+        match said {
+            Some(said) => bail!("{}", escape(said)),
+            None => bail!("{url} answered {}; is it a node of this version?", response.status()),
+        }
     }
 
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {

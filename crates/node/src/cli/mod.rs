@@ -13,6 +13,7 @@ mod peers;
 mod ping;
 mod ports;
 mod progress;
+mod trust;
 
 mod monitor;
 mod play;
@@ -53,6 +54,7 @@ use clap::{Parser, Subcommand};
     max_term_width = 100,
     after_help = "Examples:
   midip2p up                          make this machine part of the studio
+  midip2p trust                       see who wants to connect, and let it
   midip2p ports                       see everybody's keyboards and synthesizers
   midip2p play song.mid --to Synth    play a file on one of them
   midip2p monitor                     see what is played
@@ -69,6 +71,7 @@ enum Verb {
     Ports(ports::PortsArgs),
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
+    Trust(trust::TrustArgs),
     Play(play::PlayArgs),
     Send(send::SendArgs),
     Monitor(monitor::MonitorArgs),
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Verb::Ports(args) => ports::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),
+        Verb::Trust(args) => trust::run(&args),
         Verb::Play(args) => play::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Monitor(args) => monitor::run(&args),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use midip2p_proto::time::{LocalTime, Span};
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest as _;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
@@ -109,12 +110,16 @@ impl Socket {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECT_WITHIN))?;
         let writer = stream.try_clone()?;
-        let url = format!("ws://{at}{}", request.path());
+        let mut asked = format!("ws://{at}{}", request.path()).into_client_request()?;
+        if let Some(authorization) = client.authorization() {
+            let authorization = authorization.parse().context("MIDIP2P_TOKEN is no token")?;
+            asked.headers_mut().insert("Authorization", authorization);
+        }
         let half = Half { stream, silent: false };
         let config = WebSocketConfig::default()
             .max_message_size(Some(TEXT_MAX))
             .max_frame_size(Some(TEXT_MAX));
-        let (mut reader, _) = tungstenite::client::client_with_config(url, half, Some(config))
+        let (mut reader, _) = tungstenite::client::client_with_config(asked, half, Some(config))
             .map_err(|error| refused(error, client, request))?;
         reader.get_mut().silent = true;
         reader.get_mut().stream.set_read_timeout(None)?;

@@ -12,6 +12,7 @@ use midip2p_midi::Ump;
 use midip2p_midi::json::{self, Message};
 use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::port::{BackendNo, Home, NameFilter};
+use midip2p_proto::control::trust::TrustPolicy;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -38,6 +39,24 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 enum Switch {
     On,
     Off,
+}
+
+/// Whom a node takes for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Trust {
+    /// Whom somebody confirmed on both machines (`midip2p trust`), and nodes of the same user
+    Paired,
+    /// Whoever comes, unasked: everybody on the network can play and listen
+    Lan,
+}
+
+impl From<Trust> for TrustPolicy {
+    fn from(trust: Trust) -> Self {
+        match trust {
+            Trust::Paired => Self::Paired,
+            Trust::Lan => Self::Open,
+        }
+    }
 }
 
 /// Make this machine part of the studio: run a node until Ctrl-C.
@@ -75,8 +94,8 @@ pub(super) struct UpArgs {
     /// Port of the HTTP interface; 0: a free one [default: 8080, or a free one if that is taken]
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     port_http: Option<u16>,
-    /// Address of the HTTP interface. It has no password: anything but this machine's own address
-    /// lets everybody on that network play and listen
+    /// Address of the HTTP interface. From other machines it takes only requests with the token that lies in
+    /// the state directory; they are not encrypted
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", help_heading = "Network")]
     http_address: IpAddr,
     /// Use only this network interface, by its name or its address
@@ -88,6 +107,14 @@ pub(super) struct UpArgs {
     /// Neither announce this node nor look for others
     #[arg(long, help_heading = "Network")]
     no_discovery: bool,
+
+    /// Whom to link with
+    #[arg(long, value_name = "POLICY", default_value = "paired", help_heading = "Trust")]
+    trust: Trust,
+    /// The key by which nodes of one user know each other, 64 hex digits; copy it to another machine of yours,
+    /// and your nodes there need not be confirmed [default: one that is yours on this machine]
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    user_key: Option<PathBuf>,
 
     /// Open a port of this name for programs; repeatable
     #[arg(long, value_name = "NAME", help_heading = "MIDI ports")]
@@ -162,6 +189,8 @@ impl UpArgs {
             mirrors: self.mirrors.unwrap_or(defaults.mirrors),
             discovery: !self.no_discovery,
             listed: true,
+            trust: self.trust.into(),
+            user_key: self.user_key.clone(),
             alsa: !self.no_alsa,
             jack: !self.no_jack,
             panic_on: self.panic_on,
@@ -375,14 +404,17 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
                 .to_owned(),
         );
     }
-    lines.push(
-        "Links are encrypted, but until pairing lands every midip2p node on this network links \
-         without asking."
-            .to_owned(),
-    );
+    if args.trust == Trust::Lan {
+        lines.push(
+            "Every midip2p node on this network is let in unasked; without --trust lan only whom \
+             you confirm."
+                .to_owned(),
+        );
+    }
     if io::stdin().is_terminal() {
-        lines
-            .push("Ctrl-C ends it. In another terminal: midip2p ports, peers, monitor.".to_owned());
+        lines.push(
+            "Ctrl-C ends it. In another terminal: midip2p ports, peers, trust, monitor.".to_owned(),
+        );
     }
     lines.join("\n") + "\n"
 }
@@ -460,6 +492,10 @@ mod tests {
             "--mirrors",
             "3",
             "--no-discovery",
+            "--trust",
+            "lan",
+            "--user-key",
+            "/k",
             "--no-alsa",
             "--no-jack",
             "--allow-reset",
@@ -486,6 +522,7 @@ mod tests {
         assert_eq!((options.import.allow, options.import.deny), (strings(&["I"]), strings(&["J"])));
         assert_eq!(options.mirrors, 3);
         assert_eq!((options.discovery, options.alsa, options.jack), (false, false, false));
+        assert_eq!((options.trust, options.user_key), (TrustPolicy::Open, Some("/k".into())));
         assert!(options.accept_reset);
         let fixed = PlayoutMode::Fixed(Span::from_ms(12));
         assert_eq!(options.playout.mode, PlayoutMode::Adaptive);

@@ -12,7 +12,7 @@ fn key(seed: u8) -> NodeKey {
 }
 
 fn security(seed: u8) -> Security {
-    Security::new(&key(seed)).unwrap()
+    Security::new(&key(seed), None).unwrap()
 }
 
 /// Both ends of a handshake.

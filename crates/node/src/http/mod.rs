@@ -7,11 +7,12 @@
 //! | `GET /midi/devices` | ports, its own and others' |
 //! | `GET /metrics/midi` | counters |
 //! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
+//! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
 //! | `POST /panic` | everything silent, everywhere |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
 //!
-//! It listens on this machine only, unless told otherwise, and answers requests whose `Host` names it
-//! and whose `Origin`, if any, is itself (`guard.rs`).
+//! It listens on this machine only, unless told otherwise; whoever asks from another shows the node's token. It
+//! answers requests whose `Host` names it and whose `Origin`, if any, is itself (`guard.rs`).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +20,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -29,6 +29,8 @@ use crate::options::Options;
 mod guard;
 pub mod ping;
 mod rest;
+mod serve;
+pub mod trust;
 pub mod ws;
 
 /// The default port.
@@ -65,6 +67,7 @@ impl Drop for Http {
 pub(crate) struct Context {
     pub(crate) info: NodeInfo,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) token: guard::Token,
 }
 
 /// Opens the interface and enters its address into `info`.
@@ -73,6 +76,7 @@ pub(crate) struct Context {
 /// When the port asked for, or any port, cannot be had.
 pub async fn start(
     options: &Options,
+    token: &str,
     info: &mut NodeInfo,
     shared: Arc<Shared>,
 ) -> Result<Http, HttpError> {
@@ -80,27 +84,23 @@ pub async fn start(
     if let Ok(address) = listener.local_addr() {
         info.http = reachable(address);
     }
-    let context = Arc::new(Context { info: info.clone(), shared });
+    let context = Arc::new(Context { info: info.clone(), shared, token: guard::Token::new(token) });
     let router = Router::new()
         .route("/node/info", get(rest::node_info))
         .route("/network/mesh", get(rest::mesh))
         .route("/midi/devices", get(rest::devices))
         .route("/metrics/midi", get(rest::metrics))
         .route("/network/ping/{peer}", post(ping::ping))
+        .route("/trust", get(trust::list))
+        .route("/trust/{id}", post(trust::add).delete(trust::remove))
+        .route("/trust/{id}/ask", post(trust::ask))
+        .route("/trust/{id}/refuse", post(trust::refuse))
         .route("/panic", post(rest::panic))
         .route("/ws", get(ws::open))
         .fallback(rest::not_found)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&context), guard::check))
         .with_state(context);
-    let task = tokio::spawn(async move {
-        let listener = listener.tap_io(|stream| {
-            // Notes are small: none may wait for the acknowledgement of another.
-            let _ = stream.set_nodelay(true);
-        });
-        // It ends with an error only if the listener does, which a listening socket has no reason to.
-        let _ = axum::serve(listener, router).await;
-    });
-    Ok(Http { task })
+    Ok(Http { task: tokio::spawn(serve::run(listener, router)) })
 }
 
 async fn bind(address: IpAddr, asked: Option<u16>) -> Result<TcpListener, HttpError> {

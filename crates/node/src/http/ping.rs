@@ -143,6 +143,8 @@ mod tests {
             since: None,
             last_heard: None,
             why: None,
+            is_kin: false,
+            pairing: None,
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> impl IntoResponse + use<> 
 
 pub(super) async fn not_found() -> impl IntoResponse {
     let paths = "/node/info, /network/mesh, /network/ping/PEER, /midi/devices, /metrics/midi, \
-        /panic, /ws";
+        /trust, /panic, /ws";
     error(StatusCode::NOT_FOUND, &format!("there is nothing here; there are {paths}"))
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn node_info(State(context): App) -> Json<Value> {
         "tcp": info.tcp_port,
         "http": info.http.to_string(),
         "realtime": info.realtime,
-        "trust": "open",
+        "trust": super::trust::policy(info.trust),
         "backends": backends,
     }))
 }
@@ -69,6 +69,7 @@ pub(super) async fn mesh(State(context): App) -> Json<Value> {
                 "transport": peer.since.map(|_| if peer.datagrams { "dual" } else { "tcp" }),
                 "connected_ms": peer.since.map(|at| millis(since(at))),
                 "why": peer.why,
+                "code": peer.pairing.and_then(|p| p.code).map(|code| code.to_string()),
             });
             if let (Some(object), Some(counters)) = (object.as_object_mut(), counters)
                 && let Value::Object(more) = link(counters, peer.datagrams)
@@ -212,6 +213,9 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "frames_broken": tunnels.broken.read(),
         "frame_sequence_errors": tunnels.sequence_errors.read(),
         "json_frames_received": tunnels.json_received.read(),
+        "connections_turned_away": tunnels.turned_away.read(),
+        "connections_without_handshake": tunnels.no_handshake.read(),
+        "http_tokens_refused": tunnels.tokens_refused.read(),
         "connections_stuck": tunnels.stuck.read(),
         "taken": plane.taken.read(),
         "played": plane.played.read(),
@@ -224,6 +228,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "ticks_made_up": plane.ticks_made_up.read(),
         "bulk_overflow": plane.bulk_overflow.read(),
         "not_exported": plane.not_exported.read(),
+        "not_allowed": plane.not_allowed.read(),
         "resets_refused": plane.resets_refused.read(),
     }))
 }

@@ -12,4 +12,5 @@ pub mod slice;
 pub mod state;
 pub mod tcp;
 pub mod timer;
+pub mod trusted;
 pub mod wake;

@@ -1,4 +1,4 @@
-//! Where a node keeps what outlives it: its key, and later its peers and routes.
+//! Where a node keeps what outlives it: its key, whom it trusts, and later its routes.
 //!
 //! Each running node has a directory to itself, held by a lock. Without `--state` the first free one of
 //! `node-1`, `node-2`, … is taken, so that a second node on a machine is another node, and a restarted
@@ -6,13 +6,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use zeroize::Zeroizing;
 
-use super::private;
+use midip2p_proto::control::trust::Trusted;
+use midip2p_proto::id::NodeId;
+
+use super::{private, trusted};
 use crate::crypto::NodeKey;
+use crate::crypto::pairing::UserKey;
 
 /// Nodes of one user on one machine that find a directory by themselves.
 const SLOTS: u32 = 64;
@@ -39,6 +44,35 @@ pub enum StateError {
     /// The key file is not a key.
     #[error("{0} does not hold a node's key (64 hex digits); remove it to become a new node")]
     BadKey(PathBuf),
+    /// The file of the user's key is not a key.
+    #[error(
+        "{0} does not hold a user's key (64 hex digits); copy it anew from another machine of yours, or remove it"
+    )]
+    BadUserKey(PathBuf),
+    /// The file of the token is none.
+    #[error("{0} does not hold a token (64 hex digits); remove it to get a new one")]
+    BadToken(PathBuf),
+    /// The user's key that was asked for is not there.
+    #[error(
+        "{0}, the user's key, is not there; copy it from another machine of yours, or leave --user-key out"
+    )]
+    NoUserKey(PathBuf),
+    /// The list of trusted nodes cannot be read as one.
+    #[error("{path} is no list of trusted nodes: {why}; mend it, or remove it and pair anew")]
+    BadTrusted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: io::Error,
+    },
+    /// Others may write into the directory.
+    #[error("others may write into {0}, and so become this node: chmod go-w it")]
+    Open(PathBuf),
+    /// The file that says who wrote the directory says nothing.
+    #[error(
+        "{0} is damaged: it should hold the number of the directory's version; if no newer midip2p has used the directory, write {VERSION} into it"
+    )]
+    BadVersion(PathBuf),
     /// A newer program has written there what this one does not know.
     #[error(
         "{path} was written by a newer midip2p (its version is {found:?}, this one knows {VERSION}); update this one, or name another directory with --state"
@@ -58,6 +92,10 @@ pub struct State {
     pub path: PathBuf,
     /// The node's key, whose public half is its id.
     pub key: NodeKey,
+    /// What programs on other machines show to its HTTP interface.
+    pub token: Zeroizing<String>,
+    /// Whom the node trusted when it ran last.
+    pub trusted: Vec<(NodeId, Trusted)>,
     _lock: Flock<File>,
 }
 
@@ -86,12 +124,22 @@ impl State {
         Err(StateError::InUse(base))
     }
 
+    /// The file that lists whom the node trusts.
+    #[must_use]
+    pub fn trusted_path(&self) -> PathBuf {
+        self.path.join(TRUSTED)
+    }
+
     fn take(path: &Path) -> Result<Option<Self>, StateError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .map_err(io("cannot make", path))?;
+        let found = fs::metadata(path).map_err(io("cannot use", path))?;
+        if found.mode() & 0o022 != 0 {
+            return Err(StateError::Open(path.to_owned()));
+        }
         let lock_path = path.join("lock");
         let mut options = OpenOptions::new();
         let file = private::open(options.create(true).truncate(false).write(true), &lock_path)
@@ -99,9 +147,17 @@ impl State {
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
         check_version(&path.join("version"))?;
         let key = node_key(&path.join("key"))?;
-        Ok(Some(Self { path: path.to_owned(), key, _lock: lock }))
+        let token = token(&path.join("token"))?;
+        let list = path.join(TRUSTED);
+        // Whom to trust is not guessed.
+        let trusted =
+            trusted::load(&list).map_err(|why| StateError::BadTrusted { path: list, why })?;
+        Ok(Some(Self { path: path.to_owned(), key, token, trusted, _lock: lock }))
     }
 }
+
+/// The list of trusted nodes.
+const TRUSTED: &str = "trusted.json";
 
 /// What this program writes into a state directory, and reads there.
 const VERSION: &str = "1";
@@ -118,27 +174,82 @@ fn check_version(path: &Path) -> Result<(), StateError> {
     if found == VERSION {
         return Ok(());
     }
+    if found.is_empty() || found.contains(|c: char| !c.is_ascii_digit() && c != '.') {
+        return Err(StateError::BadVersion(path.to_owned()));
+    }
     Err(StateError::Newer { path: path.to_owned(), found })
 }
 
 /// The key that is there, or a new one.
 fn node_key(path: &Path) -> Result<NodeKey, StateError> {
     let seed = match read(path)? {
-        Some(text) => parse_seed(&text).ok_or_else(|| StateError::BadKey(path.to_owned()))?,
+        Some(text) => {
+            keep_secret(path)?;
+            parse_secret(&text).ok_or_else(|| StateError::BadKey(path.to_owned()))?
+        }
         None => {
             let seed: [u8; 32] = entropy().map_err(io("cannot read entropy for", path))?;
-            let mut text =
-                seed.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-            text.push('\n');
-            replace(path, text.as_bytes()).map_err(io("cannot write", path))?;
+            replace(path, hex_line(&seed).as_bytes()).map_err(io("cannot write", path))?;
             seed
         }
     };
     NodeKey::of(seed).map_err(io("cannot use", path))
 }
 
+/// The token that is there, or a new one.
+fn token(path: &Path) -> Result<Zeroizing<String>, StateError> {
+    make_user_key(path).map_err(io("cannot write", path))?;
+    keep_secret(path)?;
+    let token = read(path)?.filter(|token| parse_secret(token).is_some());
+    token.map(Zeroizing::new).ok_or_else(|| StateError::BadToken(path.to_owned()))
+}
+
+/// The key that the nodes of one user share: that in the file `asked`, which must be there, or the user's own,
+/// which is made when it is not.
+///
+/// # Errors
+/// When it is there and no key, or can be neither read nor written.
+pub fn user_key(asked: Option<&Path>) -> Result<UserKey, StateError> {
+    let path = asked.map_or_else(|| base().join("user-key"), Path::to_owned);
+    if asked.is_none() {
+        private::directory(&base()).map_err(io("cannot use", &base()))?;
+        make_user_key(&path).map_err(io("cannot write", &path))?;
+    }
+    let text = read(&path)?.ok_or_else(|| StateError::NoUserKey(path.clone()))?;
+    keep_secret(&path)?;
+    parse_secret(&text).map(UserKey::of).ok_or(StateError::BadUserKey(path))
+}
+
+/// Makes a key that the nodes of one user share, unless there is one.
+///
+/// # Errors
+/// When the system refuses.
+pub fn make_user_key(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let secret: [u8; 32] = entropy()?;
+    make(path, hex_line(&secret).as_bytes())
+}
+
+/// Takes from others what they may do with a key.
+fn keep_secret(path: &Path) -> Result<(), StateError> {
+    let found = fs::metadata(path).map_err(io("cannot use", path))?;
+    if found.mode() & 0o077 != 0 {
+        tracing::warn!("{} could be read by others: now it cannot", path.display());
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(path, private).map_err(io("cannot protect", path))?;
+    }
+    Ok(())
+}
+
+fn hex_line(secret: &[u8; 32]) -> String {
+    let text = secret.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    text + "\n"
+}
+
 /// 64 hex digits.
-fn parse_seed(text: &str) -> Option<[u8; 32]> {
+fn parse_secret(text: &str) -> Option<[u8; 32]> {
     crate::stages::discovery::parse_id(text).map(|id| id.0)
 }
 
@@ -149,9 +260,9 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io("cannot open", path)(error)),
     };
-    let mut text = String::new();
-    file.take(256).read_to_string(&mut text).map_err(io("cannot read", path))?;
-    Ok(Some(text.trim().to_owned()))
+    let mut text = Vec::new();
+    file.take(256).read_to_end(&mut text).map_err(io("cannot read", path))?;
+    Ok(Some(String::from_utf8_lossy(&text).trim().to_owned()))
 }
 
 /// Writes a file, for this user alone, so that after a crash it holds either the old content or the new.
@@ -160,17 +271,40 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
 /// When the system refuses; the file is as it was.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let written = private::open(options.create(true).truncate(true).write(true), &new)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, path));
+    // One that was left behind, or that somebody put there, is not written into.
+    let _ = fs::remove_file(&new);
+    let written = write_new(&new, content).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
-    written
+    written.and_then(|()| sync_directory(path))
+}
+
+/// Makes a file with all its content at once, unless there is one: of several that do so at the same time one
+/// is the first, and the others find its.
+fn make(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let _ = fs::remove_file(&new);
+    let made = write_new(&new, content).and_then(|()| match fs::hard_link(&new, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    });
+    let _ = fs::remove_file(&new);
+    made.and_then(|()| sync_directory(path))
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = private::open(OpenOptions::new().create_new(true).write(true), path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// A name is on disk once its directory is.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Random bytes from the system.
@@ -235,10 +369,12 @@ mod tests {
     #[test]
     fn a_directory_of_a_newer_program_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        for found in ["2", "1.5", "", "x"] {
+        for (found, word) in
+            [("2", "--state"), ("1.5", "--state"), ("", "damaged"), ("x", "damaged")]
+        {
             fs::write(dir.path().join("version"), found).unwrap();
             let error = State::open(Some(dir.path())).unwrap_err().to_string();
-            assert!(error.contains("newer") && error.contains("--state"), "{error}");
+            assert!(error.contains("newer") && error.contains(word), "{error}");
             assert!(!dir.path().join("key").exists());
         }
     }
@@ -252,9 +388,46 @@ mod tests {
             fs::create_dir(&path).unwrap();
             fs::write(&victim, "precious").unwrap();
             std::os::unix::fs::symlink(&victim, path.join(name)).unwrap();
-            let error = State::open(Some(&path)).unwrap_err().to_string();
-            assert!(error.contains("link") && error.contains("--state"), "{error}");
+            let opened = State::open(Some(&path));
+            // What is there only until it is whole has nothing that anybody would miss.
+            if !name.ends_with(".new") {
+                let error = opened.unwrap_err().to_string();
+                assert!(error.contains("link") && error.contains("--state"), "{error}");
+            }
             assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         }
+    }
+
+    #[test]
+    fn others_may_neither_write_the_directory_nor_read_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        for open in [0o777, 0o720, 0o702] {
+            mode(dir.path(), open).unwrap();
+            let error = State::open(Some(dir.path())).unwrap_err().to_string();
+            assert!(error.contains("chmod"), "{error}");
+        }
+        mode(dir.path(), 0o755).unwrap();
+        drop(State::open(Some(dir.path())).unwrap());
+        let key = dir.path().join("key");
+        mode(&key, 0o644).unwrap();
+        drop(State::open(Some(dir.path())).unwrap());
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&key, [0xFF; 64]).unwrap();
+        assert!(matches!(State::open(Some(dir.path())), Err(StateError::BadKey(_))));
+    }
+
+    #[test]
+    fn a_user_has_one_key_however_many_nodes_look_for_it_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("user-key");
+        assert!(matches!(user_key(Some(&path)), Err(StateError::NoUserKey(_))));
+        make(&path, hex_line(&[1; 32]).as_bytes()).unwrap();
+        make(&path, hex_line(&[2; 32]).as_bytes()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), hex_line(&[1; 32]));
+        assert!(user_key(Some(&path)).is_ok());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
+        fs::write(&path, "nonsense").unwrap();
+        assert!(matches!(user_key(Some(&path)), Err(StateError::BadUserKey(_))));
     }
 }

@@ -1,6 +1,7 @@
 //! Runs the control plane: one task that owns it, an inbox, and hands that carry out what it wants.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,6 +15,7 @@ use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::stage::Stage;
+use midip2p_proto::control::trust::{TrustCommand, TrustError};
 use midip2p_proto::control::{Action, Control, Input, Note};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::data::link::Link;
@@ -27,6 +29,7 @@ use midip2p_proto::wire::{Message, VersionMismatch};
 use tokio::sync::{mpsc, oneshot};
 
 use super::host_wake::HostWake;
+use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
 use crate::crypto::{Secured, Security, Shut};
@@ -67,8 +70,8 @@ pub enum ControlInput {
         /// Whether it was begun here.
         dialed: bool,
     },
-    /// An address could not be reached.
-    DialFailed(SocketAddr),
+    /// An address could not be reached; whether somebody took the connection there, and was no node.
+    DialFailed(SocketAddr, bool),
     /// A stream ended.
     Closed(ConnId),
     /// A message came.
@@ -87,6 +90,8 @@ pub enum ControlInput {
     AppOpen(AppRequest),
     /// It is done with it.
     AppClose(PortId),
+    /// Somebody decides about the trust in a node.
+    Trust(TrustCommand, oneshot::Sender<Decided>),
     /// Everything silent, everywhere.
     Panic,
     /// Ask the peer of a link for an answer, at once. Nothing is said when none comes.
@@ -95,6 +100,17 @@ pub enum ControlInput {
     PanicOn(Option<Ump>),
     /// Say farewell and end.
     Stop(oneshot::Sender<()>),
+}
+
+/// What became of a decision about trust.
+#[derive(Debug)]
+pub enum Decided {
+    /// It is done, and will be remembered.
+    Done,
+    /// It cannot be done.
+    Refused(TrustError),
+    /// It is done, and will be forgotten when the node ends: the disk does not take it.
+    NotKept(io::Error),
 }
 
 /// A program's wish for an app port.
@@ -135,6 +151,8 @@ pub struct Hands {
     pub config: Config,
     /// For the sessions of clients.
     pub shared: Arc<Shared>,
+    /// Keeps on disk whom the node trusts.
+    pub persistence: mpsc::Sender<Save>,
 }
 
 /// The stage.
@@ -154,6 +172,9 @@ pub struct ControlStage {
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
     pinged: u32,
+    trusting: BTreeMap<u64, oneshot::Sender<Decided>>,
+    /// Whether whom the node trusts has changed and is not handed on to be kept.
+    unsaved: bool,
     conns: u64,
     requests: AtomicU64,
     changed: bool,
@@ -185,6 +206,8 @@ impl ControlStage {
             settling: BTreeMap::new(),
             pings: BTreeMap::new(),
             pinged: 0,
+            trusting: BTreeMap::new(),
+            unsaved: false,
             conns: 0,
             requests: AtomicU64::new(0),
             changed: true,
@@ -265,14 +288,16 @@ impl ControlStage {
             ControlInput::Opened { secured, address, dialed } => {
                 self.conns += 1;
                 let conn = ConnId(self.conns);
-                let Secured { stream, proof, seal } = secured;
+                let Secured { stream, proof, seal, pairing } = secured;
                 self.seals.extend(seal.map(|seal| (conn, seal)));
                 let (tunnel, ends) = spawn(conn, stream, self.hands.inboxes.clone());
                 self.tunnels.insert(conn, tunnel);
                 self.texts.insert(conn, ends);
-                self.tell(Input::Opened { conn, address, dialed, proof }).await;
+                self.tell(Input::Opened { conn, address, dialed, proof, pairing }).await;
             }
-            ControlInput::DialFailed(address) => self.tell(Input::DialFailed(address)).await,
+            ControlInput::DialFailed(address, answered) => {
+                self.tell(Input::DialFailed(address, answered)).await;
+            }
             ControlInput::Closed(conn) => {
                 self.let_go(conn);
                 self.tell(Input::Closed(conn)).await;
@@ -291,6 +316,11 @@ impl ControlStage {
             ControlInput::Backend(backend, event) => self.backend(backend, event).await,
             ControlInput::AppOpen(request) => self.app_open(request).await,
             ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
+            ControlInput::Trust(command, answer) => {
+                let request = self.requests.fetch_add(1, Relaxed);
+                self.trusting.insert(request, answer);
+                self.tell(Input::Trust(request, command)).await;
+            }
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
@@ -354,6 +384,7 @@ impl ControlStage {
             self.wake_at = None;
             self.control.handle(clock::now(), Input::Closed(conn));
         }
+        self.save(None);
         self.tell_ports();
     }
 
@@ -383,6 +414,9 @@ impl ControlStage {
             }
             Action::Sealed(conn, link) => {
                 self.seal = self.seals.remove(&conn).map(|seal| (link, seal));
+            }
+            Action::Mute(conn, muted) => {
+                let _ = self.hands.bulk.send(BulkInput::Mute(conn, muted)).await;
             }
             Action::Linked(conn, link, peer) => {
                 self.texts.remove(&conn);
@@ -427,13 +461,47 @@ impl ControlStage {
                 }
             }
             Action::AppReady(request) => {
-                if let Some(ready) = self.settling.remove(&request) {
-                    let _ = ready.send(());
-                }
+                self.settling.remove(&request).map(|ready| ready.send(()));
             }
+            Action::TrustChanged => self.unsaved = true,
+            Action::TrustDone(request, done) => self.decided(request, done),
             Action::Note(note) => log(&note),
             Action::Changed => self.changed = true,
             _ => {}
+        }
+    }
+
+    /// Answers whoever decided about trust, once it is on disk.
+    fn decided(&mut self, request: u64, done: Result<(), TrustError>) {
+        let Some(answer) = self.trusting.remove(&request) else { return };
+        match done {
+            Ok(()) if self.unsaved => {
+                let (written, writing) = oneshot::channel();
+                self.save(Some(written));
+                tokio::spawn(async move {
+                    let gone = || Err(io::Error::other("too much waits to be written"));
+                    let _ = answer.send(match writing.await.unwrap_or_else(|_| gone()) {
+                        Ok(()) => Decided::Done,
+                        Err(error) => Decided::NotKept(error),
+                    });
+                });
+            }
+            Ok(()) => {
+                let _ = answer.send(Decided::Done);
+            }
+            Err(error) => {
+                let _ = answer.send(Decided::Refused(error));
+            }
+        }
+    }
+
+    /// Hands on whom the node trusts, if that has changed. Where too much waits to be written it stays unsaved,
+    /// until the next time.
+    fn save(&mut self, done: Option<oneshot::Sender<io::Result<()>>>) {
+        if self.unsaved {
+            let peers = self.control.trusted();
+            let trusted = peers.map(|(node, trusted)| (node, trusted.clone())).collect();
+            self.unsaved = self.hands.persistence.try_send(Save { trusted, done }).is_err();
         }
     }
 
@@ -453,8 +521,10 @@ impl ControlStage {
             (self.hands.dialer.dial(address), self.hands.inboxes.control.clone());
         let security = self.hands.security.clone();
         tokio::spawn(async move {
+            let mut answered = false;
             let secured = async {
                 let stream = opening.await?;
+                answered = true;
                 match &security {
                     Some(security) => security.connect(stream).await,
                     None => Ok(Secured::unneeded(stream)),
@@ -464,7 +534,7 @@ impl ControlStage {
                 Ok(secured) => ControlInput::Opened { secured, address, dialed: true },
                 Err(error) => {
                     tracing::debug!(%address, %error, "no connection");
-                    ControlInput::DialFailed(address)
+                    ControlInput::DialFailed(address, answered)
                 }
             };
             let _ = inbox.send(input).await;
@@ -571,6 +641,19 @@ fn log(note: &Note) {
         Note::NoKey(address) => tracing::warn!(
             "no link with the node at {address}: it did not prove who it is; update midip2p there"
         ),
+        Note::Another { address, expected, found } => tracing::warn!(
+            "the node at {address} is {}, not {} as before: another machine has this address now, or somebody stands in between; it is trusted only if it is confirmed",
+            found.short(),
+            expected.short()
+        ),
+        Note::Waits { node, name, address, here: true } => tracing::info!(
+            "{name:?} at {address} wants to connect; if you know it: midip2p trust add {}",
+            node.short()
+        ),
+        Note::Waits { name, address, here: false, .. } => {
+            tracing::info!("{name:?} at {address} waits until somebody there confirms this node");
+        }
+        Note::Unwanted(address, why) => tracing::info!("no link with the node at {address}: {why}"),
         Note::ClientUp(name, address) => tracing::info!("client {name} is there, from {address}"),
         Note::ClientDown(name, why) => tracing::info!("client {name} is gone: {why}"),
         Note::ClientsFull(address) => {

@@ -10,5 +10,7 @@
 pub mod control;
 pub mod discovery;
 pub mod host_wake;
+pub mod persistence;
+pub mod places;
 pub mod ports;
 pub mod taking;

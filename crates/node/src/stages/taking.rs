@@ -1,40 +1,51 @@
 //! Takes the connections that others begin, and lets them prove whose they are before anybody hears of them.
-//!
-//! A handshake takes milliseconds, silence five seconds. So where there are too many, the oldest goes: who opens
-//! connections and says nothing keeps nobody out who does not dawdle.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::JoinSet;
 
 use super::control::ControlInput;
+use super::places::{Limit, Places, Rate};
 use crate::crypto::{Secured, Security};
+use crate::metrics::TunnelCounters;
 use crate::transport::{Acceptor, Stream};
 
-/// Connections that have not proven yet whose they are.
-const MOST: usize = 256;
+/// Connections that have not proven yet whose they are: in all, and of one machine.
+const PLACES: (usize, usize) = (256, 32);
 
-/// The same from one machine.
-const MOST_EACH: usize = 32;
+/// Connections of one machine: a hundred nodes there may come at once, twice.
+const EACH: Limit = Limit { burst: 256, each_second: 20 };
+
+/// Connections of all: a handshake takes half a millisecond of the thread that looks after the links.
+const ALL: Limit = Limit { burst: 512, each_second: 100 };
+
+/// How often it is seen to that what is remembered of machines is of use.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until the node has ended. Without `security` nothing needs to be proven.
 pub async fn run(
     mut acceptor: Box<dyn Acceptor>,
     security: Option<Security>,
     control: mpsc::Sender<ControlInput>,
+    counters: Arc<TunnelCounters>,
 ) {
-    let (mut handshakes, mut waiting) = (JoinSet::new(), Waiting::default());
+    let (mut handshakes, mut places) = (JoinSet::new(), Places::new(PLACES.0, PLACES.1));
+    let mut rate = Rate::new(EACH, ALL, Instant::now());
+    let mut forget = tokio::time::interval(FORGET_EVERY);
     loop {
         tokio::select! {
             taken = acceptor.accept() => match taken {
+                Ok((_, address)) if security.is_some() && !rate.take(Instant::now(), address.ip()) => {
+                    counters.turned_away.add_one();
+                }
                 Ok((stream, address)) => {
-                    waiting.make_room(address.ip());
-                    let taken = take(stream, address, security.clone(), control.clone());
-                    waiting.push(address.ip(), handshakes.spawn(taken));
+                    places.make_room(address.ip());
+                    let taken = take(stream, address, security.clone());
+                    places.push(address.ip(), handshakes.spawn(taken));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: the next try may find some.
@@ -43,8 +54,26 @@ pub async fn run(
                 }
             },
             Some(ended) = handshakes.join_next_with_id(), if !handshakes.is_empty() => {
-                waiting.ended(ended.map_or_else(|error| error.id(), |(id, ())| id));
+                match ended {
+                    Ok((id, Some(taken))) => {
+                        places.ended(id);
+                        // A node that has ended takes nobody.
+                        if control.send(taken).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok((id, None)) => {
+                        places.ended(id);
+                        counters.no_handshake.add_one();
+                    }
+                    Err(error) => {
+                        places.ended(error.id());
+                        counters.no_handshake.add_one();
+                    }
+                }
             }
+            () = control.closed() => return,
+            _ = forget.tick() => rate.forget(Instant::now()),
         }
     }
 }
@@ -53,80 +82,12 @@ async fn take(
     stream: Box<dyn Stream>,
     address: SocketAddr,
     security: Option<Security>,
-    control: mpsc::Sender<ControlInput>,
-) {
+) -> Option<ControlInput> {
     let secured: io::Result<Secured> = match security {
         Some(security) => security.accept(stream).await,
         None => Ok(Secured::unneeded(stream)),
     };
-    match secured {
-        Ok(secured) => {
-            // A node that has ended takes nobody.
-            let _ = control.send(ControlInput::Opened { secured, address, dialed: false }).await;
-        }
-        Err(error) => tracing::debug!(%address, %error, "no handshake"),
-    }
-}
-
-/// Handshakes that are under way, the oldest first.
-#[derive(Default)]
-struct Waiting(VecDeque<(IpAddr, AbortHandle)>);
-
-impl Waiting {
-    /// One more from that machine has room, if need be because the oldest of it, or of all, goes.
-    fn make_room(&mut self, from: IpAddr) {
-        let of_machine = || self.0.iter().filter(|(ip, _)| *ip == from);
-        let oldest = if of_machine().count() >= MOST_EACH {
-            self.0.iter().position(|(ip, _)| *ip == from)
-        } else if self.0.len() >= MOST {
-            Some(0)
-        } else {
-            None
-        };
-        if let Some((_, handshake)) = oldest.and_then(|at| self.0.remove(at)) {
-            handshake.abort();
-        }
-    }
-
-    fn push(&mut self, from: IpAddr, handshake: AbortHandle) {
-        self.0.push_back((from, handshake));
-    }
-
-    fn ended(&mut self, id: Id) {
-        self.0.retain(|(_, handshake)| handshake.id() != id);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_oldest_of_the_machine_goes_and_of_all_where_it_has_few() {
-        let mut waiting = Waiting::default();
-        let mut tasks = JoinSet::new();
-        let machine = |n: u8| IpAddr::from([10, 0, 0, n]);
-        let mut take = |waiting: &mut Waiting, n| {
-            waiting.make_room(machine(n));
-            let task = tasks.spawn(std::future::pending::<()>());
-            waiting.push(machine(n), task.clone());
-            task.id()
-        };
-        let first = take(&mut waiting, 1);
-        let greedy: Vec<Id> = (0..100).map(|_| take(&mut waiting, 2)).collect();
-        let ids = |waiting: &Waiting| waiting.0.iter().map(|(_, t)| t.id()).collect::<Vec<_>>();
-        assert_eq!(waiting.0.len(), 1 + MOST_EACH);
-        assert!(ids(&waiting).contains(&first) && ids(&waiting).ends_with(&greedy[68..]));
-        for n in 3..100 {
-            for _ in 0..4 {
-                take(&mut waiting, n);
-            }
-        }
-        assert_eq!(waiting.0.len(), MOST);
-        assert!(!ids(&waiting).contains(&first));
-        let last = ids(&waiting)[7];
-        waiting.ended(last);
-        assert_eq!(waiting.0.len(), MOST - 1);
-        assert!(!ids(&waiting).contains(&last));
-    }
+    let opened = |secured| ControlInput::Opened { secured, address, dialed: false };
+    let said = |error: &io::Error| tracing::debug!(%address, %error, "no handshake");
+    secured.inspect_err(said).ok().map(opened)
 }

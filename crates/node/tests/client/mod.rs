@@ -44,7 +44,7 @@ impl Client {
         let mut stream: Box<dyn Stream> = Box::new(stream);
         let key = NodeKey::of([7; 32]).unwrap();
         if features & JSON_ONLY == 0 {
-            stream = Security::new(&key).unwrap().connect(stream).await.unwrap().stream;
+            stream = Security::new(&key, None).unwrap().connect(stream).await.unwrap().stream;
         }
         let decoder = FrameDecoder::new();
         let mut client = Self { stream, decoder, sequence: 0, text: Vec::new() };

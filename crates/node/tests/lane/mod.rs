@@ -186,6 +186,7 @@ impl Half {
             remote_id: LinkId(7),
             address: Some(address()),
             same_host: true,
+            plays: true,
         }));
     }
 

@@ -1,11 +1,12 @@
 //! Nodes of this machine for tests, linked with each other.
 #![allow(dead_code)] // each test uses what it needs
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use midip2p::node::Node;
 use midip2p::options::Options;
+use midip2p::os::state;
 use midip2p::stages::control::{AppRequest, ControlInput};
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::lifecycle::LinkState;
@@ -16,8 +17,10 @@ use tokio::sync::oneshot;
 /// Long enough for the slowest machine; only a test that fails waits for it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Nodes with one `dir` are one user's.
 pub(crate) fn options(dir: &Path, name: &str) -> Options {
     Options {
+        user_key: Some(user_key(dir)),
         name: Some(name.to_owned()),
         state: Some(dir.join(name)),
         udp: Some(0),
@@ -29,6 +32,13 @@ pub(crate) fn options(dir: &Path, name: &str) -> Options {
         jack: false,
         ..Options::default()
     }
+}
+
+/// The key of the user whose nodes keep their state there.
+pub(crate) fn user_key(dir: &Path) -> PathBuf {
+    let path = dir.join("user-key");
+    state::make_user_key(&path).unwrap();
+    path
 }
 
 /// Two linked nodes, "a" and "b".

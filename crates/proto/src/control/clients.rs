@@ -8,7 +8,8 @@
 use std::net::SocketAddr;
 
 use super::heartbeat::{Heartbeat, Pulse};
-use super::lifecycle::{ConnId, Handshake, LinkState};
+use super::lifecycle::{ConnId, Handshake, LinkState, Proof};
+use super::strangers::neighbourhood;
 use super::{Action, Control, Note, PeerKind, PeerView};
 use crate::config::CLIENTS_MAX;
 use crate::control::discovery::Trouble;
@@ -26,6 +27,7 @@ pub(super) struct Client {
     version: u16,
     since: LocalTime,
     heartbeat: Heartbeat,
+    proof: Proof,
 }
 
 impl Control {
@@ -42,6 +44,8 @@ impl Control {
             since: Some(client.since),
             last_heard: Some(client.heartbeat.last_heard()),
             why: None,
+            is_kin: false,
+            pairing: None,
         })
     }
 
@@ -60,11 +64,11 @@ impl Control {
             self.dialed_ended(now, true, handshake.address);
             return;
         }
-        // The same start of the same program: its old connection is dead, though nobody said so.
+        // The same start of the same program, as far as it proves who it is: its old connection is dead, though nobody said so.
         let twin = self
             .clients
             .iter()
-            .find(|(_, c)| (c.node, c.boot) == (hello.node, hello.boot))
+            .find(|(_, c)| (c.node, c.boot, c.proof) == (hello.node, hello.boot, handshake.proof))
             .map(|(conn, _)| *conn);
         if let Some(old) = twin {
             self.farewell(old, ByeReason::DuplicateLink, "there is another connection");
@@ -83,11 +87,18 @@ impl Control {
             version,
             since: now,
             heartbeat: Heartbeat::new(now, &self.config),
+            proof: handshake.proof,
         };
         let note = Note::ClientUp(client.name.clone(), client.address);
         self.clients.insert(conn, client);
-        self.said.remove(&(handshake.address.ip(), Trouble::ClientsFull));
+        self.said.remove(&(neighbourhood(handshake.address), Trouble::ClientsFull));
         self.actions.extend([Action::Client(conn), Action::Note(note), Action::Changed]);
+    }
+
+    /// The connections of a client that proved to be that node.
+    pub(super) fn clients_of(&self, node: NodeId) -> Vec<ConnId> {
+        let of_node = self.clients.iter().filter(|(_, c)| c.proof == Proof::Key(node));
+        of_node.map(|(conn, _)| *conn).collect()
     }
 
     /// Something came on a connection that is no link.
@@ -214,7 +225,7 @@ mod tests {
             let conn = ConnId(self.conns);
             let address = SocketAddr::from(([10, 0, 0, 1], 999));
             let proof = Proof::Unneeded;
-            self.tell(Input::Opened { conn, address, dialed: false, proof });
+            self.tell(Input::Opened { conn, address, dialed: false, proof, pairing: None });
             self.tell(Input::Message(conn, Message::Hello(hello)));
             conn
         }

@@ -62,6 +62,12 @@ pub enum Trouble {
     OtherKey,
     /// It did not prove who it is.
     NoKey,
+    /// It waits to be confirmed: not refused, but to be said once.
+    Unpaired,
+    /// Somebody here does not want it.
+    Unwanted,
+    /// As many others wait to be confirmed as there is room for.
+    WaitingFull,
     /// This node has as many links as it takes.
     LinksFull,
     /// This node has as many clients as it takes.
@@ -79,6 +85,9 @@ impl Trouble {
             Self::Incompatible(_)
             | Self::OtherKey
             | Self::NoKey
+            | Self::Unpaired
+            | Self::Unwanted
+            | Self::WaitingFull
             | Self::LinksFull
             | Self::ClientsFull
             | Self::Dismissed(_) => Span::from_s(60),
@@ -172,6 +181,12 @@ impl Discovery {
         for candidate in self.candidates.values_mut().filter(|c| c.node == Some(node)) {
             candidate.name = Some(name.to_owned());
         }
+    }
+
+    /// Which node is to be at an address, as far as that was said.
+    #[must_use]
+    pub fn node_at(&self, address: SocketAddr) -> Option<NodeId> {
+        self.candidates.get(&address)?.node
     }
 
     /// How multicast DNS calls the node at an address.

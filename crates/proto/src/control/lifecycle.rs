@@ -12,7 +12,9 @@
 use std::net::SocketAddr;
 
 use super::heartbeat::Heartbeat;
+use super::trust::Rights;
 use crate::id::{BootId, LinkId, LinkNo, NodeId};
+use crate::pairing::PairingKeys;
 use crate::time::LocalTime;
 
 /// A connection, numbered by whoever made it.
@@ -46,6 +48,8 @@ pub enum LinkState {
     Backoff,
     /// It speaks no version that this node speaks.
     Incompatible,
+    /// It answers, and waits to be confirmed here or there.
+    Pairing,
 }
 
 impl LinkState {
@@ -59,12 +63,13 @@ impl LinkState {
             Self::Failed => "failed",
             Self::Backoff => "backoff",
             Self::Incompatible => "incompatible",
+            Self::Pairing => "pairing",
         }
     }
 }
 
 /// A connection that has not become a link yet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Handshake {
     /// The other end of the stream.
     pub address: SocketAddr,
@@ -72,10 +77,14 @@ pub struct Handshake {
     pub dialed: bool,
     /// What it proves of the other end.
     pub proof: Proof,
+    /// Whether our hello said that the other end is trusted.
+    pub trusted: bool,
     /// What we asked the peer to write on its datagrams.
     pub local_link: LinkId,
     /// When the hello must have come.
     pub deadline: LocalTime,
+    /// What its stream gives two people to compare.
+    pub pairing: Option<Box<dyn PairingKeys>>,
     /// Which other nodes our hello told of.
     pub told: Vec<NodeId>,
 }
@@ -120,6 +129,10 @@ pub struct Linked {
     pub heartbeat: Heartbeat,
     /// When its newest heartbeat was sent, by its own clock.
     pub beat: Option<LocalTime>,
+    /// What it may do here.
+    pub rights: Rights,
+    /// Whether it may because it has the same user key.
+    pub is_kin: bool,
 }
 
 /// Which of two connections between the same nodes stays.

@@ -12,7 +12,9 @@ mod peers;
 pub mod port;
 pub mod stage;
 mod strangers;
-mod trust;
+pub mod trust;
+mod views;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -25,16 +27,19 @@ use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
 use self::port::{BackendNo, Direction, PortIdentity};
 use self::strangers::Strangers;
+use self::trust::{Trust, TrustCommand, TrustError, Whose};
+use self::waiting::Waiting;
 use crate::bridge::{ToControl, ToData};
 use crate::config::Config;
 use crate::data::bulk::news::End;
 use crate::id::{BootId, LinkNo, NodeId, PortId};
 use crate::midi::Ump;
+use crate::pairing::PairingKeys;
 use crate::random::Random;
 use crate::time::{LocalTime, Span};
 use crate::wire::{Bye, ByeReason, Message, Panic, hello};
 
-pub use self::peers::{PeerKind, PeerView};
+pub use self::views::{PairingView, PeerKind, PeerView};
 
 /// Who this node is, for its hello.
 #[derive(Clone, Debug)]
@@ -81,9 +86,11 @@ pub enum Input<'a> {
         dialed: bool,
         /// What it proves of the other end.
         proof: Proof,
+        /// What it gives two people to compare; `None` where nothing is proven.
+        pairing: Option<Box<dyn PairingKeys>>,
     },
-    /// An address could not be reached.
-    DialFailed(SocketAddr),
+    /// An address could not be reached; whether somebody took the connection there, and was no node.
+    DialFailed(SocketAddr, bool),
     /// A stream ended, from the other side or by an error.
     Closed(ConnId),
     /// A message came; fragments and their acknowledgements do not pass here.
@@ -127,6 +134,8 @@ pub enum Input<'a> {
     /// Which message of a local source stands for the panic button, or none. While there is one, every
     /// source of other programs and devices is read, whoever wants it.
     PanicOn(Option<Ump>),
+    /// Somebody here decides about the trust in a node; answered by [`Action::TrustDone`].
+    Trust(u64, TrustCommand),
     /// Somebody here pressed the panic button: everything silent, everywhere.
     Panic,
     /// The node stops: say farewell.
@@ -161,6 +170,8 @@ pub enum Action {
     /// The connection becomes the link that is up next: what its stream proved protects the link's
     /// datagrams.
     Sealed(ConnId, LinkNo),
+    /// The connection waits to be trusted: nothing that comes on it is kept for a link, or is again.
+    Mute(ConnId, bool),
     /// The connection is a link now, to this start of this node: its bulk lane is open, or goes on.
     Linked(ConnId, LinkNo, (NodeId, BootId)),
     /// It is a link no more; what is under way on its bulk lane waits for the next connection.
@@ -187,6 +198,10 @@ pub enum Action {
     /// All linked peers know the app port (or did not answer in time): its messages will reach
     /// whoever wants them.
     AppReady(u64),
+    /// The answer to [`Input::Trust`].
+    TrustDone(u64, Result<(), TrustError>),
+    /// Whom this node trusts has changed ([`Control::trusted`]): it is to be kept.
+    TrustChanged,
     /// Something for the log.
     Note(Note),
     /// Peers or ports have changed for those who look.
@@ -214,6 +229,29 @@ pub enum Note {
     OtherKey(SocketAddr),
     /// A node did not prove who it is: its address.
     NoKey(SocketAddr),
+    /// Another node answers where one was to be: somebody may have put it there, or a machine has another
+    /// address now.
+    Another {
+        /// The address.
+        address: SocketAddr,
+        /// Who was to be there.
+        expected: NodeId,
+        /// Who is.
+        found: NodeId,
+    },
+    /// A node waits to be confirmed.
+    Waits {
+        /// Which.
+        node: NodeId,
+        /// How it calls itself.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+        /// Whether it waits for somebody here; otherwise only for somebody there.
+        here: bool,
+    },
+    /// A node has no place among those that wait: its address, and why.
+    Unwanted(SocketAddr, String),
     /// No room for one more link: the peer's address.
     LinksFull(SocketAddr),
     /// A client is there: its name, its address.
@@ -246,7 +284,8 @@ const PANIC_KEPT_FOR: Span = Span::from_s(10);
 /// the mesh for ever.
 const PANICS_KEPT: usize = 64;
 
-/// Connections that have not said hello yet; one more that comes in is closed.
+/// Connections that have not said hello yet; of one more that comes in, the oldest of the machine that has most
+/// is closed.
 const HANDSHAKES_MAX: usize = 128;
 
 /// Nodes that cannot become peers and were said; of more, some may be said again.
@@ -265,6 +304,9 @@ pub struct Control {
     discovery: Discovery,
     handshakes: BTreeMap<ConnId, Handshake>,
     links: BTreeMap<ConnId, Linked>,
+    /// Connections of nodes that are not trusted yet.
+    waiting: BTreeMap<ConnId, Waiting>,
+    trust: Trust,
     /// The connections of links by their nodes.
     conns: BTreeMap<NodeId, ConnId>,
     /// Peers whose links broke, and that may come back to them.
@@ -297,6 +339,8 @@ impl Control {
             discovery: Discovery::default(),
             handshakes: BTreeMap::new(),
             links: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            trust: Trust::default(),
             conns: BTreeMap::new(),
             parked: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -396,6 +440,7 @@ impl Control {
             self.unlink(now, conn, true, "this node stops");
         }
         self.clients_stop();
+        self.waiting_stop();
         for conn in std::mem::take(&mut self.handshakes).into_keys() {
             self.farewell(conn, ByeReason::Stopping, "the node stops");
         }
@@ -412,8 +457,13 @@ impl Control {
         while let Some(action) = self.bus.poll() {
             let action = match action {
                 BusAction::Data(data) => Action::Data(data),
-                BusAction::Devices(node, devices) => match self.conn_of(node) {
-                    Some(conn) => Action::Send(conn, Message::Devices(devices)),
+                BusAction::Devices(node, mut devices) => match self.conn_of(node) {
+                    Some(conn) => {
+                        if let Some(linked) = self.links.get(&conn) {
+                            linked.rights.limit(&mut devices, Whose::Ours);
+                        }
+                        Action::Send(conn, Message::Devices(devices))
+                    }
                     None => continue,
                 },
                 BusAction::Subscribe(node, subscribe) => match self.conn_of(node) {
@@ -456,10 +506,10 @@ impl stage::Stage for Control {
                 self.discovery.withdrawn(node);
                 self.actions.push_back(Action::Changed);
             }
-            Input::Opened { conn, address, dialed, proof } => {
-                self.opened(now, conn, address, dialed, proof);
+            Input::Opened { conn, address, dialed, proof, pairing } => {
+                self.opened(now, conn, (address, dialed), proof, pairing);
             }
-            Input::DialFailed(address) => self.dialed_ended(now, true, address),
+            Input::DialFailed(address, answered) => self.not_opened(now, address, answered),
             Input::Closed(conn) => self.closed(now, conn),
             // As Heard, below.
             Input::Message(conn, Message::Heartbeat(beat)) if self.links.contains_key(&conn) => {
@@ -472,12 +522,7 @@ impl stage::Stage for Control {
             // A sign of life changes nothing else; a hundred peers give some hundred a second.
             Input::Heard(conn) => return self.heard(now, conn),
             Input::Data(ToControl::Alive { link }) => return self.alive(now, link),
-            Input::Data(ToControl::Degraded { link, degraded }) => {
-                if let Some(linked) = self.links.values().find(|l| l.link == link) {
-                    let note = Note::Degraded(linked.node, linked.name.clone(), degraded);
-                    self.actions.push_back(Action::Note(note));
-                }
-            }
+            Input::Data(ToControl::Degraded { link, degraded }) => self.degraded(link, degraded),
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
             // Others than this machine wait for these words.
             Input::Data(
@@ -500,6 +545,7 @@ impl stage::Stage for Control {
                 self.bus.arm_panic(message.is_some());
                 self.actions.push_back(Action::Data(ToData::PanicOn(message)));
             }
+            Input::Trust(request, command) => self.trust_command(now, request, command),
             Input::Stop => self.stop(now),
             Input::Timeout => self.timeout(now),
         }
@@ -517,10 +563,11 @@ impl stage::Stage for Control {
         let beats = self.links.values().map(|l| l.heartbeat.wake_at());
         let parked = self.parked.values().map(|p| p.until);
         let settling = self.settling.iter().map(|(_, _, deadline)| *deadline);
-        let dial = self.discovery.wake_at(|node| self.conn_of(node).is_some());
+        let dial = self.discovery.wake_at(|node| self.has_conn(node));
         hello
             .chain(beats)
             .chain(self.clients_wake_at())
+            .chain(self.waiting_wake_at())
             .chain(settling)
             .chain(parked)
             .chain([self.bus.wake_at(), self.strangers.wake_at()])

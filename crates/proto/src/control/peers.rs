@@ -1,20 +1,25 @@
 //! Connections becoming links, and links ending: the part of [`Control`] that deals with peers.
 
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use super::bus::cut;
-use super::discovery::{Refusal, Standing, Trouble, Via};
+use super::discovery::{Refusal, Trouble, Via};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::{Parked, Proof, Survivor, survivor};
-use super::strangers::machine;
+use super::strangers::{machine, neighbourhood};
+use super::trust::{Rights, Whose};
+use super::views::why_of;
 use super::{
-    ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, LinkState, Linked,
-    Note, SAID_MAX,
+    ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, Linked, Note,
+    SAID_MAX,
 };
 use crate::bridge::ToData;
 use crate::config::{BULK_KEPT_FOR, HEARTBEATS_TOGETHER, LINKS_MAX};
 use crate::data::bulk::news::End;
-use crate::id::{LinkId, LinkNo, NodeId};
+use crate::id::{BootId, LinkId, LinkNo, NodeId};
+use crate::pairing::PairingKeys;
 use crate::time::LocalTime;
 use crate::wire::{
     Bye, ByeReason, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, PeerHint, VersionMismatch,
@@ -24,205 +29,14 @@ use crate::wire::{
 /// A peer that is not linked.
 #[derive(Clone, Debug)]
 pub(super) struct Absent {
-    name: String,
-    address: SocketAddr,
-    why: &'static str,
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    pub(super) why: &'static str,
 }
 
-/// What a peer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerKind {
-    /// A node, with ports of its own.
-    Node,
-    /// A program that speaks JSONMIDI and has ports here.
-    Client,
-}
-
-impl PeerKind {
-    /// In lower case, as JSON has it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::Client => "client",
-        }
-    }
-}
-
-/// A peer as people see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerView {
-    /// Its id; `None` while an address has not said who it is.
-    pub node: Option<NodeId>,
-    /// How it is shown; the address while nothing better is known.
-    pub name: String,
-    /// Where it is.
-    pub address: SocketAddr,
-    /// What it is.
-    pub kind: PeerKind,
-    /// Whether datagrams go by UDP; if not, everything goes by the stream.
-    pub datagrams: bool,
-    /// How things stand.
-    pub state: LinkState,
-    /// The link's number, while connected.
-    pub link: Option<LinkNo>,
-    /// The protocol version both speak, while connected.
-    pub version: Option<u16>,
-    /// Since when it is connected.
-    pub since: Option<LocalTime>,
-    /// When it was last heard.
-    pub last_heard: Option<LocalTime>,
-    /// Why it is not connected.
-    pub why: Option<String>,
-}
-
-const VERSIONS: (u16, u16) = (MIN_VERSION, PROTOCOL_VERSION);
+pub(super) const VERSIONS: (u16, u16) = (MIN_VERSION, PROTOCOL_VERSION);
 
 impl Control {
-    /// All peers: linked ones, clients, and others that are known.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerView> {
-        let linked = self.links.values().map(|l| PeerView {
-            node: Some(l.node),
-            name: self.bus.display(l.node).unwrap_or(&l.name).to_owned(),
-            address: l.address,
-            kind: PeerKind::Node,
-            datagrams: l.datagrams,
-            state: LinkState::Connected,
-            link: Some(l.link),
-            version: Some(l.version),
-            since: Some(l.since),
-            last_heard: Some(l.heartbeat.last_heard()),
-            why: None,
-        });
-        let absent = self.absent.iter().map(|(node, a)| {
-            let refusal = self.refusal(*node, a);
-            PeerView {
-                node: Some(*node),
-                name: a.name.clone(),
-                address: a.address,
-                state: refusal.map_or_else(|| self.standing(*node), |r| state_of(r.trouble)),
-                why: Some(refusal.map_or_else(|| a.why.to_owned(), why_of)),
-                ..self.nobody(a.address)
-            }
-        });
-        let clients = self.client_views();
-        linked.chain(clients).chain(absent).chain(self.unknown()).chain(self.came_by()).collect()
-    }
-
-    /// A peer of which nothing is known but an address.
-    const fn nobody(&self, address: SocketAddr) -> PeerView {
-        PeerView {
-            node: None,
-            name: String::new(),
-            address,
-            kind: PeerKind::Node,
-            datagrams: self.config.dual_transport,
-            state: LinkState::Disconnected,
-            link: None,
-            version: None,
-            since: None,
-            last_heard: None,
-            why: None,
-        }
-    }
-
-    /// Addresses that lead to no node of whom more is known.
-    fn unknown(&self) -> impl Iterator<Item = PeerView> + '_ {
-        let known = |node: NodeId| self.conn_of(node).is_some() || self.absent.contains_key(&node);
-        self.discovery.iter().filter_map(move |(address, node, standing, failures)| {
-            let elsewhere = |node: NodeId| self.address_of(node) != Some(address);
-            if node.is_some_and(|node| known(node) || elsewhere(node))
-                || matches!(standing, Standing::Own | Standing::Open)
-            {
-                return None;
-            }
-            let refusal = self.discovery.refusal(address);
-            let state = match (refusal, standing) {
-                (Some(refusal), _) => state_of(refusal.trouble),
-                (None, Standing::Dialing) => LinkState::Connecting,
-                (None, _) if failures > 0 => LinkState::Backoff,
-                (None, _) => LinkState::Disconnected,
-            };
-            let failure = || {
-                if self.discovery.answered(address) {
-                    "what answers at this address sends no hello that can be read"
-                } else {
-                    "nothing answers at this address"
-                }
-            };
-            let name = self.discovery.name(address).map(str::to_owned);
-            Some(PeerView {
-                node,
-                name: name.unwrap_or_else(|| address.to_string()),
-                state,
-                why: refusal.map(why_of).or_else(|| (failures > 0).then(|| failure().to_owned())),
-                ..self.nobody(address)
-            })
-        })
-    }
-
-    /// The address that stands for a node with several: one where it said why there is no link, or the
-    /// first.
-    fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
-        let of_node = || self.discovery.iter().filter(|(_, n, ..)| *n == Some(node)).map(|c| c.0);
-        let refused = of_node().find(|address| self.discovery.refusal(*address).is_some());
-        refused.or_else(|| of_node().next())
-    }
-
-    /// Machines whose nodes dialled this one and were sent away, unless they are shown already: as one
-    /// that was linked before, or by the address that leads there from here.
-    fn came_by(&self) -> impl Iterator<Item = PeerView> + '_ {
-        let linked_before =
-            |address| self.absent.iter().any(|(_, a)| self.is_only_one_at(a, address));
-        let dialed = |from: SocketAddr, state: LinkState| {
-            self.discovery.iter().any(|(address, ..)| {
-                let refusal = self.discovery.refusal(address);
-                machine(address) == machine(from)
-                    && refusal.is_some_and(|r| state_of(r.trouble) == state)
-            })
-        };
-        self.strangers.iter().filter_map(move |(machine, address, refusal)| {
-            let state = state_of(refusal.trouble);
-            let shown = linked_before(address) || dialed(address, state);
-            let name = machine.to_string();
-            (!shown).then(|| PeerView {
-                name,
-                state,
-                why: Some(why_of(refusal)),
-                ..self.nobody(address)
-            })
-        })
-    }
-
-    /// Why there is no link with a node that was linked before, if it said so or it is known.
-    fn refusal(&self, node: NodeId, absent: &Absent) -> Option<&Refusal> {
-        let mut of_node = self.discovery.iter().filter(|(_, n, ..)| *n == Some(node));
-        let dialed = of_node.find_map(|(address, ..)| self.discovery.refusal(address));
-        let came = || self.strangers.refusal(absent.address);
-        dialed.or_else(|| came().filter(|_| self.is_only_one_at(absent, absent.address)))
-    }
-
-    /// Whether a node that was linked before is the only one of this machine, so that who comes from
-    /// there now is most likely it.
-    fn is_only_one_at(&self, absent: &Absent, address: SocketAddr) -> bool {
-        let at = machine(address);
-        let others = self.absent.values().filter(|a| machine(a.address) == at).count();
-        machine(absent.address) == at && others == 1
-    }
-
-    fn standing(&self, node: NodeId) -> LinkState {
-        let standings = self.discovery.iter().filter(|(_, n, ..)| *n == Some(node));
-        standings
-            .map(|(_, _, standing, failures)| match standing {
-                Standing::Dialing | Standing::Open => LinkState::Connecting,
-                Standing::Due(_) if failures > 0 => LinkState::Backoff,
-                Standing::Due(_) | Standing::Own => LinkState::Failed,
-            })
-            .next()
-            .unwrap_or(LinkState::Failed)
-    }
-
     pub(super) fn conn_of(&self, node: NodeId) -> Option<ConnId> {
         self.conns.get(&node).copied()
     }
@@ -233,12 +47,21 @@ impl Control {
             linked.heartbeat.heard(now);
         }
         self.client_heard(now, conn);
+        self.waiting_heard(now, conn);
     }
 
     /// A genuine datagram came by a link.
     pub(super) fn alive(&mut self, now: LocalTime, link: LinkNo) {
         if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
             linked.heartbeat.heard(now);
+        }
+    }
+
+    /// Datagrams of a link do not pass, or pass again.
+    pub(super) fn degraded(&mut self, link: LinkNo, degraded: bool) {
+        if let Some(linked) = self.links.values().find(|l| l.link == link) {
+            let note = Note::Degraded(linked.node, linked.name.clone(), degraded);
+            self.actions.push_back(Action::Note(note));
         }
     }
 
@@ -270,8 +93,10 @@ impl Control {
         if self.stopping {
             return;
         }
-        let conns = &self.conns;
-        while let Some(address) = self.discovery.dial(now, |node| conns.contains_key(&node)) {
+        let (conns, waiting) = (&self.conns, &self.waiting);
+        let has_conn =
+            |node: NodeId| conns.contains_key(&node) || waiting.values().any(|w| w.is_node(node));
+        while let Some(address) = self.discovery.dial(now, has_conn) {
             self.actions.push_back(Action::Dial(address));
         }
     }
@@ -280,42 +105,113 @@ impl Control {
         &mut self,
         now: LocalTime,
         conn: ConnId,
-        address: SocketAddr,
-        dialed: bool,
+        (address, dialed): (SocketAddr, bool),
         proof: Proof,
+        pairing: Option<Box<dyn PairingKeys>>,
     ) {
-        if self.stopping || !dialed && self.handshakes.len() >= HANDSHAKES_MAX {
+        if self.stopping {
             self.actions.push_back(Action::Close(conn));
             return;
         }
         if dialed {
             self.discovery.opened(address);
+            self.look_who_answers(address, proof);
+        } else {
+            self.make_room_to_greet(now);
         }
         let local_link = self.new_link_id();
         let deadline = now + self.config.hello_within;
-        let mut peers = self.hints(address);
-        // The others follow once there is a link.
-        peers.truncate(hello::PEERS_MAX);
-        let told = peers.iter().map(|hint| hint.node).collect();
-        let handshake = Handshake { address, dialed, proof, local_link, deadline, told };
+        // Whoever is not trusted, and a program, which needs neither, hears of no other node.
+        let is_trusted = self.rights_of(proof, address).is_some();
+        let peers = match proof {
+            Proof::None => Vec::new(),
+            _ => self.hints_for_hello(address),
+        };
+        let peers = is_trusted.then_some(peers);
+        let told = peers.iter().flatten().map(|hint| hint.node).collect();
+        let handshake = Handshake {
+            address,
+            dialed,
+            proof,
+            trusted: is_trusted,
+            local_link,
+            deadline,
+            pairing,
+            told,
+        };
         self.handshakes.insert(conn, handshake);
         self.say_hello(conn, local_link, peers);
     }
 
-    fn say_hello(&mut self, conn: ConnId, local_link: LinkId, peers: Vec<PeerHint>) {
+    /// A connection was not made; `answered`: there is somebody, but no node.
+    pub(super) fn not_opened(&mut self, now: LocalTime, address: SocketAddr, answered: bool) {
+        if answered {
+            self.discovery.opened(address);
+        }
+        self.dialed_ended(now, true, address);
+    }
+
+    /// One more connection that came in may say hello: where there are too many, the oldest goes of the machine
+    /// that has most. Who opens connections and says nothing keeps nobody out who does not dawdle.
+    fn make_room_to_greet(&mut self, now: LocalTime) {
+        if self.handshakes.len() < HANDSHAKES_MAX {
+            return;
+        }
+        let came_in = || self.handshakes.iter().filter(|(_, h)| !h.dialed);
+        let mut each: BTreeMap<IpAddr, (usize, Reverse<ConnId>)> = BTreeMap::new();
+        for (conn, handshake) in came_in() {
+            let at = machine(handshake.address);
+            each.entry(at).or_insert((0, Reverse(*conn))).0 += 1;
+        }
+        // Of several that have as many it is the one whose oldest came first.
+        let most = each.iter().max_by_key(|(_, count)| **count).map(|(at, _)| *at);
+        let oldest = came_in().find(|(_, h)| Some(machine(h.address)) == most);
+        if let Some(oldest) = oldest.map(|(conn, _)| *conn) {
+            self.actions.push_back(Action::Close(oldest));
+            self.closed(now, oldest);
+        }
+    }
+
+    /// Somebody may have put a node of its own in the place of one that was to be there.
+    fn look_who_answers(&mut self, address: SocketAddr, proof: Proof) {
+        let Proof::Key(found) = proof else { return };
+        let expected = self.discovery.node_at(address).filter(|expected| *expected != found);
+        if let Some(expected) = expected {
+            self.actions.push_back(Action::Note(Note::Another { address, expected, found }));
+        }
+    }
+
+    /// The peers that a first hello tells of; the others follow once there is a link.
+    pub(super) fn hints_for_hello(&self, to: SocketAddr) -> Vec<PeerHint> {
+        let mut peers = self.hints(to);
+        peers.truncate(hello::PEERS_MAX);
+        peers
+    }
+
+    /// Says who this node is; without `peers` to whom it does not trust, who learns no more than it must.
+    pub(super) fn say_hello(
+        &mut self,
+        conn: ConnId,
+        local_link: LinkId,
+        peers: Option<Vec<PeerHint>>,
+    ) {
         let (identity, dual) = (&self.identity, self.config.dual_transport);
+        let is_trusted = peers.is_some();
+        let domains = identity.domains.iter().filter(|_| is_trusted);
         let hello = Hello {
             version_min: MIN_VERSION,
             version_max: PROTOCOL_VERSION,
-            features: hello::JSON_OFFERED | if dual { 0 } else { hello::NO_DATAGRAMS },
+            features: hello::JSON_OFFERED
+                | if dual { 0 } else { hello::NO_DATAGRAMS }
+                | if is_trusted { 0 } else { hello::UNPAIRED },
             node: identity.node,
             boot: identity.boot,
             link: local_link,
             udp_port: if dual { identity.udp_port } else { 0 },
             tcp_port: identity.tcp_port,
             name: identity.name.clone(),
-            domains: identity.domains.iter().take(hello::DOMAINS_MAX).cloned().collect(),
-            peers,
+            domains: domains.take(hello::DOMAINS_MAX).cloned().collect(),
+            peers: peers.unwrap_or_default(),
         };
         self.actions.push_back(Action::Send(conn, Message::Hello(hello)));
     }
@@ -324,11 +220,16 @@ impl Control {
         if let Some(handshake) = self.handshakes.remove(&conn) {
             self.dialed_ended(now, handshake.dialed, handshake.address);
         }
+        self.waits_no_more(now, conn);
         self.unlink(now, conn, false, "the connection ended");
         self.client_gone(conn, "the connection ended");
     }
 
     pub(super) fn message(&mut self, now: LocalTime, conn: ConnId, message: Message<'_>) {
+        if self.waiting.contains_key(&conn) {
+            self.waiting_message(now, conn, message);
+            return;
+        }
         if let Message::Hello(hello) = message {
             self.hello(now, conn, hello);
             return;
@@ -344,16 +245,34 @@ impl Control {
             return;
         };
         linked.heartbeat.heard(now);
-        let node = linked.node;
+        let (node, rights) = (linked.node, linked.rights);
         match message {
-            Message::Devices(devices) => self.bus.devices(node, devices),
-            Message::Subscribe(subscribe) => self.bus.subscribe(node, subscribe),
-            Message::Panic(panic) => self.silence(now, panic.id, Some((conn, node))),
+            Message::Devices(mut devices) => {
+                rights.limit(&mut devices, Whose::Peers);
+                self.bus.devices(node, devices);
+            }
+            Message::Subscribe(mut subscribe) => {
+                if !rights.receive {
+                    subscribe.ports.clear();
+                }
+                self.bus.subscribe(node, subscribe);
+            }
+            Message::Panic(panic) if rights.reset => {
+                self.silence(now, panic.id, Some((conn, node)))
+            }
             Message::Bye(bye) => {
-                let farewell = bye.reason == ByeReason::Stopping;
-                let why = if farewell { "it stopped" } else { "it ended the link" };
+                let (farewell, why) = match bye.reason {
+                    ByeReason::Stopping => (true, "it stopped"),
+                    ByeReason::Refused => (true, "it no longer trusts this node"),
+                    _ => (false, "it ended the link"),
+                };
+                let dialed = linked.dialed.then_some(linked.address);
                 self.actions.push_back(Action::Close(conn));
                 self.unlink(now, conn, farewell, why);
+                if let Some(address) = dialed.filter(|_| bye.reason == ByeReason::Refused) {
+                    let trouble = Trouble::Dismissed(bye.reason);
+                    self.discovery.refused(now, address, Refusal { trouble, said: bye.text });
+                }
             }
             Message::Fragment(_) | Message::BulkAck(_) | Message::Datagram(_) => {}
             _ => {}
@@ -361,10 +280,21 @@ impl Control {
     }
 
     pub(super) fn incompatible(&mut self, now: LocalTime, conn: ConnId, theirs: (u16, u16)) {
-        let Some(handshake) = self.handshakes.remove(&conn) else { return };
+        if let Some(handshake) = self.handshakes.remove(&conn) {
+            self.mismatch(now, conn, &handshake, theirs);
+        }
+    }
+
+    fn mismatch(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        handshake: &Handshake,
+        theirs: (u16, u16),
+    ) {
         let mismatch = VersionMismatch { ours: VERSIONS, theirs };
         self.farewell(conn, ByeReason::Version, &mismatch.bye_text());
-        self.refuse(now, &handshake, Trouble::Incompatible(theirs).into());
+        self.refuse(now, handshake, Trouble::Incompatible(theirs).into());
     }
 
     /// A bye came where a hello should be: the other node will have no link.
@@ -398,6 +328,7 @@ impl Control {
             self.closed(now, conn);
         }
         self.clients_pulse(now);
+        self.waiting_pulse(now);
         for (conn, pulse) in self.pulses(now) {
             match pulse {
                 Pulse::Quiet => {}
@@ -467,7 +398,7 @@ impl Control {
     }
 
     fn hello(&mut self, now: LocalTime, conn: ConnId, hello: Hello) {
-        let Some(handshake) = self.handshakes.get(&conn).cloned() else {
+        let Some(handshake) = self.handshakes.remove(&conn) else {
             // A second one says nothing new, but for nodes that its sender has met since the first.
             if self.links.get(&conn).is_some_and(|l| l.node == hello.node) {
                 self.take_hints(now, hello.peers);
@@ -477,56 +408,93 @@ impl Control {
         if !self.is_proven(now, conn, &handshake, &hello) {
             return;
         }
-        if handshake.dialed {
-            self.discovery.identified(handshake.address, hello.node);
-        }
-        if hello.node == self.identity.node {
-            self.handshakes.remove(&conn);
-            if hello.boot != self.identity.boot {
-                self.farewell(conn, ByeReason::Other, "another node has this id");
-                self.refuse(now, &handshake, Trouble::SameId.into());
+        let is_client = hello.features & hello::JSON_ONLY != 0;
+        if !is_client {
+            if handshake.dialed {
+                self.discovery.identified(handshake.address, hello.node);
+            }
+            if hello.node == self.identity.node {
+                self.met_itself(now, conn, &handshake, hello.boot);
                 return;
             }
-            if handshake.dialed {
-                self.discovery.is_own(handshake.address);
-            }
-            self.farewell(conn, ByeReason::ToItself, "this is the node itself");
-            return;
         }
         let theirs = (hello.version_min, hello.version_max);
         let Ok(version) = negotiate(VERSIONS, theirs) else {
-            self.incompatible(now, conn, theirs);
+            self.mismatch(now, conn, &handshake, theirs);
             return;
         };
-        self.handshakes.remove(&conn);
-        if hello.features & hello::JSON_ONLY != 0 {
-            self.client_up(now, conn, &handshake, hello, version);
+        if !is_client && !self.make_way(now, conn, &handshake, &hello) {
             return;
         }
-        if !self.make_way(now, conn, &handshake, &hello) {
+        let rights = self.rights_of(handshake.proof, handshake.address);
+        match rights {
+            // What it may is everything or nothing.
+            Some(rights) if is_client && rights != Rights::ALL => {
+                let text =
+                    "a program may do everything here or nothing, and this node may not do all";
+                self.farewell(conn, ByeReason::Refused, text);
+                self.refuse(now, &handshake, Trouble::Unwanted.into());
+            }
+            Some(_) if is_client && handshake.trusted => {
+                self.client_up(now, conn, &handshake, hello, version);
+            }
+            Some(rights)
+                if !is_client && handshake.trusted && hello.features & hello::UNPAIRED == 0 =>
+            {
+                self.link(now, conn, &handshake, hello, version, (rights, false));
+            }
+            // It was told that it is trusted, and is no longer.
+            None if handshake.trusted => {
+                self.farewell(conn, ByeReason::Refused, "this node is trusted there no longer");
+                self.dialed_ended(now, handshake.dialed, handshake.address);
+            }
+            _ => self.wait(now, conn, handshake, hello, version),
+        }
+    }
+
+    /// The hello is of this node itself, or of one that has its key.
+    fn met_itself(&mut self, now: LocalTime, conn: ConnId, handshake: &Handshake, boot: BootId) {
+        if boot != self.identity.boot {
+            self.farewell(conn, ByeReason::Other, "another node has this id");
+            self.refuse(now, handshake, Trouble::SameId.into());
             return;
         }
+        if handshake.dialed {
+            self.discovery.is_own(handshake.address);
+        }
+        self.farewell(conn, ByeReason::ToItself, "this is the node itself");
+    }
+
+    /// Both ends trust each other: the connection becomes a link, if there is room for one.
+    pub(super) fn link(
+        &mut self,
+        now: LocalTime,
+        conn: ConnId,
+        handshake: &Handshake,
+        hello: Hello,
+        version: u16,
+        trust: (Rights, bool),
+    ) {
         let Some(link) = self.kept_link(&hello).or_else(|| self.free_link()) else {
             self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
-            self.refuse(now, &handshake, Trouble::LinksFull.into());
+            self.refuse(now, handshake, Trouble::LinksFull.into());
             return;
         };
-        self.link_up(now, conn, &handshake, hello, link, version);
+        self.link_up(now, conn, handshake, hello, (link, version), trust);
     }
 
     /// The node at the other end cannot become a peer: it is tried again much later, shown, and said once.
     pub(super) fn refuse(&mut self, now: LocalTime, handshake: &Handshake, refusal: Refusal) {
         let (address, trouble) = (handshake.address, refusal.trouble);
-        if self.said.len() >= SAID_MAX {
-            self.said.pop_first();
-        }
-        // By machine: the ports of those who dialled us differ each time.
-        if self.said.insert((address.ip(), trouble)) {
+        if self.is_news(address, trouble) {
             self.actions.push_back(Action::Note(match trouble {
                 Trouble::Incompatible(theirs) => Note::Incompatible(address, theirs),
                 Trouble::SameId => Note::SameId(address),
                 Trouble::OtherKey => Note::OtherKey(address),
                 Trouble::NoKey => Note::NoKey(address),
+                Trouble::Unpaired | Trouble::Unwanted | Trouble::WaitingFull => {
+                    Note::Unwanted(address, why_of(&refusal))
+                }
                 Trouble::LinksFull => Note::LinksFull(address),
                 Trouble::ClientsFull => Note::ClientsFull(address),
                 Trouble::Dismissed(_) => Note::Dismissed(address, why_of(&refusal)),
@@ -540,6 +508,15 @@ impl Control {
         self.actions.push_back(Action::Changed);
     }
 
+    /// Whether people were not told yet of that trouble with a node of that machine; they are from now on.
+    pub(super) fn is_news(&mut self, address: SocketAddr, trouble: Trouble) -> bool {
+        if self.said.len() >= SAID_MAX {
+            self.said.pop_first();
+        }
+        // By machine: the ports of those who dialled us differ each time.
+        self.said.insert((neighbourhood(address), trouble))
+    }
+
     /// Decides between this connection and an earlier one to the same peer; whether this one stays.
     fn make_way(
         &mut self,
@@ -548,9 +525,14 @@ impl Control {
         handshake: &Handshake,
         hello: &Hello,
     ) -> bool {
-        let Some(old) = self.conn_of(hello.node) else { return true };
-        let Some(linked) = self.links.get(&old) else { return true };
-        let (before, new) = ((linked.boot, linked.dialed), (hello.boot, handshake.dialed));
+        let linked = self.links.iter().find(|(_, l)| l.node == hello.node);
+        let linked = linked.map(|(conn, l)| (*conn, (l.boot, l.dialed)));
+        let waits = || {
+            let (conn, w) = self.waiting.iter().find(|(_, w)| w.is_node(hello.node))?;
+            Some((*conn, (w.boot(), w.handshake.dialed)))
+        };
+        let Some((old, before)) = linked.or_else(waits) else { return true };
+        let new = (hello.boot, handshake.dialed);
         let loser = match survivor(self.identity.node, hello.node, before, new) {
             Survivor::Old => conn,
             Survivor::New => old,
@@ -560,6 +542,7 @@ impl Control {
             self.dialed_ended(now, handshake.dialed, handshake.address);
             return false;
         }
+        self.waits_no_more(now, old);
         self.unlink(now, old, false, "another connection took its place");
         true
     }
@@ -570,8 +553,8 @@ impl Control {
         conn: ConnId,
         handshake: &Handshake,
         hello: Hello,
-        link: LinkNo,
-        version: u16,
+        (link, version): (LinkNo, u16),
+        (rights, is_kin): (Rights, bool),
     ) {
         let node = hello.node;
         let with_port = |port| {
@@ -588,6 +571,7 @@ impl Control {
             remote_id: hello.link,
             address: datagrams.then(|| with_port(hello.udp_port)),
             same_host: host.is_some_and(|h| hello.domains.contains(h)),
+            plays: rights.send,
         }));
         self.actions.push_back(Action::Linked(conn, link, (node, hello.boot)));
         let linked = Linked {
@@ -604,13 +588,18 @@ impl Control {
             since: now,
             heartbeat: Heartbeat::new(now, &self.config),
             beat: None,
+            rights,
+            is_kin,
         };
         self.links.insert(conn, linked);
         self.conns.insert(node, conn);
         self.absent.remove(&node);
         self.discovery.linked(handshake.address);
         self.strangers.became_peer(handshake.address);
-        self.said.remove(&(handshake.address.ip(), Trouble::LinksFull));
+        for trouble in [Trouble::LinksFull, Trouble::Unpaired, Trouble::Unwanted] {
+            self.said.remove(&(neighbourhood(handshake.address), trouble));
+        }
+        self.note_name(node, &hello.name);
         self.bus.peer_up(node, &hello.name, hello.domains, link);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
         self.actions.push_back(Action::Note(Note::Up(node, name, handshake.address)));
@@ -633,7 +622,7 @@ impl Control {
         let mut peers = self.hints(linked.address);
         peers.retain(|hint| hint.node != node && !told.contains(&hint.node));
         for some in peers.chunks(hello::PEERS_MAX) {
-            self.say_hello(conn, local_link, some.to_vec());
+            self.say_hello(conn, local_link, Some(some.to_vec()));
         }
     }
 
@@ -702,6 +691,13 @@ impl Control {
         Some(link)
     }
 
+    /// A link that broke, if there is one with that node, will not come back as it was.
+    pub(super) fn forget_parked(&mut self, node: NodeId) {
+        if let Some(parked) = self.parked.remove(&node) {
+            self.give_up(node, parked.link, End::Stopped);
+        }
+    }
+
     /// A link that broke will not come back.
     fn give_up(&mut self, node: NodeId, link: LinkNo, end: End) {
         self.bus.peer_lost(node);
@@ -729,43 +725,6 @@ pub(super) fn sayable(mut identity: Identity) -> Identity {
     identity.domains.iter_mut().for_each(|d| *d = cut(d, hello::DOMAIN_MAX));
     identity.domains.retain(|d| !d.is_empty());
     identity
-}
-
-const fn state_of(trouble: Trouble) -> LinkState {
-    match trouble {
-        Trouble::Incompatible(_) | Trouble::Dismissed(ByeReason::Version) => {
-            LinkState::Incompatible
-        }
-        Trouble::SameId
-        | Trouble::OtherKey
-        | Trouble::NoKey
-        | Trouble::LinksFull
-        | Trouble::ClientsFull
-        | Trouble::Dismissed(_) => LinkState::Backoff,
-    }
-}
-
-fn why_of(refusal: &Refusal) -> String {
-    let why = match refusal.trouble {
-        Trouble::Incompatible(theirs) => VersionMismatch { ours: VERSIONS, theirs }.to_string(),
-        Trouble::SameId => {
-            "it has this node's id: one state directory is a copy of the other".to_owned()
-        }
-        Trouble::OtherKey => {
-            "it calls itself another node than its key says: somebody may stand in between"
-                .to_owned()
-        }
-        Trouble::NoKey => "it did not prove who it is".to_owned(),
-        Trouble::LinksFull => "this node has as many links as it takes".to_owned(),
-        Trouble::ClientsFull => "this node has as many clients as it takes".to_owned(),
-        Trouble::Dismissed(ByeReason::Version) => {
-            let ours = hello::Versions(VERSIONS);
-            format!("it speaks no version that this node speaks ({ours}), and did not say which")
-        }
-        Trouble::Dismissed(ByeReason::Stopping) => "it stops".to_owned(),
-        Trouble::Dismissed(_) => "it ends the connection before it says who it is".to_owned(),
-    };
-    if refusal.said.is_empty() { why } else { format!("{why}; it says: {}", refusal.said) }
 }
 
 /// Whether an address means the same at another node: not bound to one interface.

@@ -6,7 +6,7 @@
 //! of it is where it came from and why it was sent away, for people to see until it comes no more.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::discovery::Refusal;
 use crate::config::{STRANGER_KEPT_FOR, STRANGERS_MAX};
@@ -63,6 +63,16 @@ impl Strangers {
     /// Each machine, where its last connection came from, and why it was sent away.
     pub(super) fn iter(&self) -> impl Iterator<Item = (IpAddr, SocketAddr, &Refusal)> + '_ {
         self.machines.iter().map(|(machine, s)| (*machine, s.address, &s.refusal))
+    }
+}
+
+/// What people are told of once: a machine, or, where one has as many addresses as it likes, its network.
+pub(super) fn neighbourhood(address: SocketAddr) -> IpAddr {
+    match machine(address) {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)))
+        }
+        machine => machine,
     }
 }
 

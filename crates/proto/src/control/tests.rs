@@ -2,6 +2,7 @@
 
 use super::lifecycle::Proof;
 use super::stage::Stage;
+use super::trust::{Rights, Trusted};
 use super::*;
 use crate::config::{LINKS_MAX, STRANGER_KEPT_FOR, STRANGERS_MAX};
 use crate::id::LinkId;
@@ -107,7 +108,7 @@ impl Bench {
         let dialed = self.dials.pop() == Some(address);
         self.conns += 1;
         let conn = ConnId(self.conns);
-        self.tell(Input::Opened { conn, address, dialed, proof });
+        self.tell(Input::Opened { conn, address, dialed, proof, pairing: None });
         conn
     }
 
@@ -214,6 +215,8 @@ fn a_hello_is_held_against_the_key_and_without_one_nobody_is_a_node() {
         let mut bench = Bench::new();
         bench.find(there, Via::User);
         for _ in 0..2 {
+            // Trusted, whoever it is: what it proves is what counts.
+            bench.control.remember_trusted([(node, trusted()), (NodeId([2; 32]), trusted())]);
             let conn = bench.open_with(there, proof);
             bench.hello(conn, node, 1);
             let [peer] = &*bench.control.peers() else { panic!("one peer") };
@@ -226,10 +229,15 @@ fn a_hello_is_held_against_the_key_and_without_one_nobody_is_a_node() {
             assert_eq!(bench.wait(), Span::from_s(60));
             assert_eq!(bench.dials, [there]);
         }
-        let said: Vec<Note> =
-            bench.notes.into_iter().filter(|n| !matches!(n, Note::Up(..))).collect();
+        let said =
+            bench.notes.into_iter().filter(|n| !matches!(n, Note::Up(..) | Note::Another { .. }));
+        let said: Vec<Note> = said.collect();
         assert_eq!(said, refused.into_iter().collect::<Vec<_>>(), "{proof:?}");
     }
+}
+
+fn trusted() -> Trusted {
+    Trusted { name: String::new(), rights: Rights::ALL }
 }
 
 fn one_of_many(n: usize) -> NodeId {
@@ -396,7 +404,7 @@ fn who_does_not_answer_is_told_from_who_answers_and_is_no_node() {
     bench.find(there, Via::User);
     assert_eq!(bench.peer().1, LinkState::Connecting);
     bench.dials.clear();
-    bench.tell(Input::DialFailed(there));
+    bench.tell(Input::DialFailed(there, false));
     assert_eq!(bench.peer().2, "nothing answers at this address");
     bench.wait();
     let conn = bench.open(there);

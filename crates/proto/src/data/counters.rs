@@ -213,6 +213,8 @@ pub struct PlaneCounters {
     pub datagrams_unknown_link: Counter,
     /// Messages that peers addressed to ports which are not exported.
     pub not_exported: Counter,
+    /// Messages of peers that may not send.
+    pub not_allowed: Counter,
     /// System resets of peers without that right.
     pub resets_refused: Counter,
     /// Messages that were dropped because an output's queue was full.

@@ -443,7 +443,8 @@ impl Link {
         }
         let by_stream = self.path.is_by_stream();
         let carried = by_stream || self.path.is_degraded() && self.is_worth_carrying(now);
-        let header = Header { epoch: 0, link: self.remote_id, counter: self.counter + 1 };
+        let epoch = self.seal.epoch(now);
+        let header = Header { epoch, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
         self.pinger.write(now, &mut datagram);

@@ -112,6 +112,8 @@ pub struct Plane {
     links: Links,
     /// Links that are down and may come up again.
     parked: Vec<Option<Box<Link>>>,
+    /// Links whose peers may not send.
+    muted: [bool; LINKS_MAX],
     spare_links: Vec<Box<Link>>,
     spare_outputs: Vec<Box<output::Output>>,
     /// The loop from local sources to local outputs.
@@ -142,6 +144,7 @@ impl Plane {
             outputs: Outputs::new(Arc::clone(&counters), Arc::clone(&ports)),
             links: Links::new(),
             parked: (0..LINKS_MAX).map(|_| None).collect(),
+            muted: [false; LINKS_MAX],
             spare_links: Vec::with_capacity(LINKS_MAX),
             spare_outputs: Vec::with_capacity(PORTS_MAX),
             local: Playout::new(LinkNo::LOCAL, config.bulk_wait, config.gap_limit),
@@ -241,7 +244,10 @@ impl Plane {
     /// Realtime-safe: yes
     pub fn command(&mut self, now: LocalTime, command: ToData) {
         match command {
-            ToData::LinkUp { link, local_id, remote_id, address, same_host } => {
+            ToData::LinkUp { link, local_id, remote_id, address, same_host, plays } => {
+                if let Some(muted) = self.muted.get_mut(usize::from(link.0)) {
+                    *muted = !plays;
+                }
                 self.link_up(now, link, (local_id, remote_id), address, same_host);
             }
             ToData::LinkDown { link, kept } => self.link_down(now, link, kept),
@@ -629,6 +635,10 @@ impl Plane {
             self.counters.resets_refused.add_one();
             return;
         }
+        if self.is_muted(link) {
+            self.counters.not_allowed.add_one();
+            return;
+        }
         let source = Endpoint::remote(link, event.from);
         let play = Play { message: event.message, source, born: event.born };
         if event.to != PortId::NONE {
@@ -644,6 +654,11 @@ impl Plane {
                 self.outputs.play(now, route.sink.port, play);
             }
         }
+    }
+
+    /// Whether what the peer of a link sends is not to be played here.
+    pub(super) fn is_muted(&self, link: LinkNo) -> bool {
+        self.muted.get(usize::from(link.0)).is_some_and(|muted| *muted)
     }
 
     fn silence(&mut self) {

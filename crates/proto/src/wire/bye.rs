@@ -5,7 +5,7 @@
 //! |  reason, u8   |  text for people, UTF-8, to the end: 0 to 255 |
 //! +---------------+-----------------------------------------------+
 //!
-//! reason  1 stopping · 2 duplicate link · 3 version · 4 self · 5 protocol error · 6 other
+//! reason  1 stopping · 2 duplicate link · 3 version · 4 self · 5 protocol error · 6 other · 7 refused
 //! ```
 //!
 //! Any other reason, from a version to come, is read as 6.
@@ -41,6 +41,8 @@ pub enum ByeReason {
     ProtocolError = 5,
     /// None of these.
     Other = 6,
+    /// Somebody there does not want the peer.
+    Refused = 7,
 }
 
 impl Bye {
@@ -72,6 +74,7 @@ impl Bye {
             3 => ByeReason::Version,
             4 => ByeReason::ToItself,
             5 => ByeReason::ProtocolError,
+            7 => ByeReason::Refused,
             _ => ByeReason::Other,
         };
         let length = within(r.remaining().len(), TEXT_MAX, "bye text")?;
@@ -88,13 +91,14 @@ mod tests {
     use super::super::testing::{check_message, round_trip, written};
     use super::*;
 
-    const REASONS: [ByeReason; 6] = [
+    const REASONS: [ByeReason; 7] = [
         ByeReason::Stopping,
         ByeReason::DuplicateLink,
         ByeReason::Version,
         ByeReason::ToItself,
         ByeReason::ProtocolError,
         ByeReason::Other,
+        ByeReason::Refused,
     ];
 
     #[test]
@@ -126,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_comes_back(reason in 0usize..6, text in ".{0,60}") {
+        fn every_value_comes_back(reason in 0usize..7, text in ".{0,60}") {
             round_trip(&Message::Bye(Bye { reason: REASONS[reason], text }));
         }
     }

@@ -74,11 +74,13 @@ pub enum FrameKind {
     Datagram = 12,
     /// What has become of a bulk message?
     BulkQuery = 13,
+    /// What two nodes say that do not trust each other yet.
+    Pairing = 14,
 }
 
 impl FrameKind {
     /// Every type, in the order of the numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Hello,
         Self::Heartbeat,
         Self::Devices,
@@ -92,6 +94,7 @@ impl FrameKind {
         Self::Panic,
         Self::Datagram,
         Self::BulkQuery,
+        Self::Pairing,
     ];
 
     /// The number on the wire.
@@ -529,11 +532,11 @@ mod tests {
     #[test]
     fn every_type_has_one_number() {
         for kind in 0..100 {
-            assert_eq!(FrameKind::from_wire(kind).is_some(), (1..=13).contains(&kind));
+            assert_eq!(FrameKind::from_wire(kind).is_some(), (1..=14).contains(&kind));
         }
         assert!(FrameKind::ALL.into_iter().zip(1..).all(|(kind, n)| kind.to_wire() == n));
         assert_eq!(FrameKind::from_wire(EXTENSIONS_FROM | 1), None);
-        for kind in [0, 4, 5, 14, EXTENSIONS_FROM, u32::MAX] {
+        for kind in [0, 4, 5, 15, EXTENSIONS_FROM, u32::MAX] {
             assert_eq!(Message::decode(kind, &[1, 2, 3]), Ok(None));
         }
     }

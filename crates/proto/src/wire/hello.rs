@@ -44,6 +44,10 @@ pub const JSON_ONLY: u64 = 1 << 1;
 /// them all (`docs/protocol.md` § 6.9).
 pub const NO_DATAGRAMS: u64 = 1 << 2;
 
+/// A bit of [`Hello::features`]: the sender does not trust the peer yet: no link, until another hello comes
+/// without it (`docs/protocol.md` § 10.3).
+pub const UNPAIRED: u64 = 1 << 3;
+
 /// The most bytes of a node's name.
 pub const NAME_MAX: usize = 128;
 /// The most domains.
@@ -65,7 +69,7 @@ pub struct Hello {
     /// The highest version of the protocol that the sender speaks.
     pub version_max: u16,
     /// What it can do beyond its version, one bit each ([`JSON_OFFERED`], [`JSON_ONLY`],
-    /// [`NO_DATAGRAMS`]); unknown ones are ignored.
+    /// [`NO_DATAGRAMS`], [`UNPAIRED`]); unknown ones are ignored.
     pub features: u64,
     /// Its identity.
     pub node: NodeId,

@@ -4,7 +4,7 @@
 
 use super::{
     BulkAck, BulkQuery, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, JsonMidi,
-    Panic, Subscribe, WireError, Writer,
+    Pairing, Panic, Subscribe, WireError, Writer,
 };
 
 /// What a frame carries.
@@ -33,6 +33,8 @@ pub enum Message<'a> {
     JsonMidi(JsonMidi<'a>),
     /// § 6.11
     BulkQuery(BulkQuery),
+    /// § 6.13
+    Pairing(Pairing),
 }
 
 impl<'a> Message<'a> {
@@ -51,6 +53,7 @@ impl<'a> Message<'a> {
             Self::Datagram(_) => FrameKind::Datagram,
             Self::JsonMidi(_) => FrameKind::JsonMidi,
             Self::BulkQuery(_) => FrameKind::BulkQuery,
+            Self::Pairing(_) => FrameKind::Pairing,
         }
     }
 
@@ -69,6 +72,7 @@ impl<'a> Message<'a> {
             Self::Datagram(m) => m.encoded_len(),
             Self::JsonMidi(m) => m.encoded_len(),
             Self::BulkQuery(_) => BulkQuery::LEN,
+            Self::Pairing(_) => Pairing::LEN,
         }
     }
 
@@ -89,6 +93,7 @@ impl<'a> Message<'a> {
             Self::Datagram(m) => m.encode(out),
             Self::JsonMidi(m) => m.encode(out),
             Self::BulkQuery(m) => m.encode(out),
+            Self::Pairing(m) => m.encode(out),
         }
     }
 
@@ -106,6 +111,7 @@ impl<'a> Message<'a> {
             FrameKind::Fragment => Self::Fragment(Fragment::decode(payload)?),
             FrameKind::BulkAck => Self::BulkAck(BulkAck::decode(payload)?),
             FrameKind::BulkQuery => Self::BulkQuery(BulkQuery::decode(payload)?),
+            FrameKind::Pairing => Self::Pairing(Pairing::decode(payload)?),
             FrameKind::Bye => Self::Bye(Bye::decode(payload)?),
             FrameKind::Subscribe => Self::Subscribe(Subscribe::decode(payload)?),
             FrameKind::Panic => Self::Panic(Panic::decode(payload)?),

@@ -34,6 +34,7 @@
 //! | frame 7      | [`Fragment`]               | bulk     | `fragment.rs`                |
 //! | frame 8      | [`BulkAck`]                | bulk     | `bulk_ack.rs`                |
 //! | frame 13     | [`BulkQuery`]              | bulk     | `bulk_query.rs`              |
+//! | frame 14     | [`Pairing`]                | control  | `pairing.rs`                 |
 //! | frame 9      | [`Bye`]                    | control  | `bye.rs`                     |
 //! | frame 10     | [`Subscribe`]              | control  | `subscribe.rs`               |
 //! | frame 11     | [`Panic`]                  | control  | `panic.rs`                   |
@@ -69,6 +70,7 @@ pub mod heartbeat;
 pub mod hello;
 pub mod json_midi;
 pub mod message;
+pub mod pairing;
 pub mod panic;
 pub mod subscribe;
 pub mod sysex7;
@@ -93,6 +95,7 @@ pub use heartbeat::Heartbeat;
 pub use hello::{Hello, PeerHint, VersionMismatch, negotiate};
 pub use json_midi::JsonMidi;
 pub use message::Message;
+pub use pairing::Pairing;
 pub use panic::Panic;
 pub use probe::Probe;
 pub use report::Report;

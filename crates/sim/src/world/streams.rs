@@ -164,7 +164,7 @@ impl World {
     pub(super) fn stream_event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::DialFailed { host, address } => {
-                self.tell(host, NodeInput::Control(Input::DialFailed(address)));
+                self.tell(host, NodeInput::Control(Input::DialFailed(address, false)));
             }
             StreamEvent::Opened { stream, end } => self.opened(stream, end),
             StreamEvent::Bytes { stream, end, bytes } => match self.owner(stream, end) {
@@ -207,7 +207,7 @@ impl World {
         self.hosts[host].conns.insert(conn, (stream, end));
         self.streams[stream].ends[end].open = true;
         let (dialed, proof) = (end == 0, Proof::Unneeded);
-        let input = Input::Opened { conn, address, dialed, proof };
+        let input = Input::Opened { conn, address, dialed, proof, pairing: None };
         self.tell(host, NodeInput::Control(input));
     }
 }

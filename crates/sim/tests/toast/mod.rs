@@ -406,7 +406,13 @@ impl Side {
             Told::Opened => {
                 let dialed = self.role == Role::Dials;
                 let proof = Proof::Unneeded;
-                NodeInput::Control(Input::Opened { conn: CONN, address, dialed, proof })
+                NodeInput::Control(Input::Opened {
+                    conn: CONN,
+                    address,
+                    dialed,
+                    proof,
+                    pairing: None,
+                })
             }
             Told::Came(part) => NodeInput::Received(CONN, &stream[part]),
             Told::Datagram(bytes) => {

@@ -19,7 +19,7 @@ use midip2p_proto::time::{LocalTime, Span};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use super::super::demo::ScratchDir;
+use super::super::demo::{ScratchDir, USER_KEY};
 use super::ARRIVES_WITHIN;
 use super::score::event;
 use crate::node::Node;
@@ -238,6 +238,7 @@ async fn link(dir: &Path) -> anyhow::Result<(Node, Node, Ends)> {
     let options = |name: &str| Options {
         name: Some(name.to_owned()),
         state: Some(dir.join(name)),
+        user_key: Some(dir.join(USER_KEY)),
         http: Some(0),
         discovery: false,
         listed: false,

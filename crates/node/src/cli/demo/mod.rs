@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::hall::Hall;
 use self::nodes::Nodes;
-pub(super) use self::nodes::ScratchDir;
+pub(super) use self::nodes::{ScratchDir, USER_KEY};
 use self::verdict::Verdict;
 use super::exit::Exit;
 use super::inbox::{Inbox, Input};

@@ -22,7 +22,7 @@ use super::super::exit::Exit;
 use super::super::inbox::{Inbox, Input};
 use super::super::socket::signal_exit;
 use super::super::text::escape;
-use crate::os::clock;
+use crate::os::{clock, state};
 
 /// A node that is not ready within this will not become so.
 const READY_WITHIN: Span = Span::from_s(15);
@@ -32,6 +32,9 @@ const END_WITHIN: Duration = Duration::from_secs(4);
 
 /// Lines of a failed node's log that are shown.
 const LOG_LINES: usize = 10;
+
+/// The key in a demo's directory by which its nodes know each other.
+pub(in super::super) const USER_KEY: &str = "user-key";
 
 /// Two nodes that run, linked with each other.
 pub(super) struct Nodes {
@@ -163,6 +166,8 @@ impl NodeProcess {
             .args(["--until-stdin-closes", "--name", name])
             .arg("--state")
             .arg(dir.join(name))
+            .arg("--user-key")
+            .arg(dir.join(USER_KEY))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(dir.join(format!("{name}.log")))?);
@@ -213,7 +218,7 @@ fn read_lines(mut output: impl BufRead, number: usize, inbox: &SyncSender<Input>
 pub(in super::super) struct ScratchDir(pub(in super::super) PathBuf);
 
 impl ScratchDir {
-    /// A new one, of this user alone.
+    /// A new one, of this user alone, with a key for nodes that have nothing to do with others.
     pub(in super::super) fn new() -> std::io::Result<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("midip2p-demo-{}-{}", std::process::id(), since.as_nanos());
@@ -223,7 +228,9 @@ impl ScratchDir {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         // It must not be there yet: anyone may write to the directory above.
         builder.create(&path)?;
-        Ok(Self(path))
+        let dir = Self(path);
+        state::make_user_key(&dir.0.join(USER_KEY))?;
+        Ok(dir)
     }
 }
 

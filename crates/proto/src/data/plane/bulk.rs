@@ -120,6 +120,10 @@ impl Plane {
     }
 
     pub(super) fn dispatch_bulk(&mut self, now: LocalTime, link: LinkNo, bulk: &playout::Bulk) {
+        if self.is_muted(link) {
+            self.counters.not_allowed.add_one();
+            return self.outputs.give_up_bulk(bulk.slot);
+        }
         let source = Endpoint::remote(link, bulk.from);
         if bulk.to != PortId::NONE {
             if self.outputs.is_exported(bulk.to) {

@@ -21,13 +21,14 @@ struct Pair {
 }
 
 /// Makes a link with the same ids at both ends.
-fn link_up(plane: &mut Plane, now: LocalTime, n: u16) {
+fn link_up(plane: &mut Plane, now: LocalTime, n: u16, plays: bool) {
     let link = Link::new(&Config::default(), Arc::default(), Box::new(Unsealed));
     plane.supply(Supply::Link(Box::new(link)));
     let id = LinkId(u32::from(n));
     let address = Some(SocketAddr::from(([10, 0, 0, 1], n)));
     let (link, local_id, remote_id, same_host) = (LinkNo(n), id, id, false);
-    plane.command(now, ToData::LinkUp { link, local_id, remote_id, address, same_host });
+    let up = ToData::LinkUp { link, local_id, remote_id, address, same_host, plays };
+    plane.command(now, up);
 }
 
 impl Pair {
@@ -36,10 +37,15 @@ impl Pair {
     }
 
     fn with(peers: u16) -> Self {
-        let planes = [0, 1].map(|_| {
+        Self::that_play(peers, [true, true])
+    }
+
+    /// Planes of which each plays what the other sends, or does not.
+    fn that_play(peers: u16, play: [bool; 2]) -> Self {
+        let planes = play.map(|plays| {
             let config = Config::default();
             let mut plane = Plane::new(config.clone());
-            (1..=peers).for_each(|n| link_up(&mut plane, LocalTime::ZERO, n));
+            (1..=peers).for_each(|n| link_up(&mut plane, LocalTime::ZERO, n, plays));
             for port in 1..20 {
                 plane.supply(Supply::Output(Box::new(output::Output::new(true, port % 2 == 0))));
                 plane.command(
@@ -179,6 +185,29 @@ fn every_close_is_said_once() {
 }
 
 #[test]
+fn of_a_peer_that_may_not_send_nothing_is_played_however_it_is_addressed() {
+    for may in [true, false] {
+        let mut pair = Pair::that_play(PEERS, [true, may]);
+        for link in 1..=PEERS {
+            for (n, to) in (0..40u32).map(|n| (n, PortId(u16::try_from(n % 20).unwrap()))) {
+                pair.act(0);
+                let words: Arc<[u32]> = [0x3002_0000 | n, 0].into();
+                let from = PortId(u16::try_from(n % 20 + 1).unwrap());
+                let delivery = Delivery { from, to, number: n, after: 0, words };
+                pair.planes[1].handle_bulk(pair.now, LinkNo(link), delivery);
+                pair.settle(1);
+                pair.now += Span::from_ms(5);
+                (0..2).for_each(|plane| pair.planes[plane].handle_timeout(pair.now));
+                (0..2).for_each(|plane| pair.settle(plane));
+            }
+        }
+        let (counters, _) = pair.planes[1].counters();
+        assert_eq!((counters.played.read() > 100, counters.not_allowed.read() > 100), (may, !may));
+        assert_eq!((counters.played.read() > 0, counters.not_allowed.read() > 0), (may, !may));
+    }
+}
+
+#[test]
 fn nothing_grows() {
     let mut pair = Pair::new();
     let before = pair.planes.each_ref().map(Plane::capacities);
@@ -262,7 +291,7 @@ fn many_idle_links_wake_their_node_seldom() {
         // Made one after the other, at no even pace.
         if links < MANY {
             links += 1;
-            pair.planes.iter_mut().for_each(|plane| link_up(plane, pair.now, links));
+            pair.planes.iter_mut().for_each(|plane| link_up(plane, pair.now, links, true));
         }
         let mut wake_at = [LocalTime::MAX; 2];
         for n in [0, 1, 0] {

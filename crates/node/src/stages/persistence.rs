@@ -1,0 +1,39 @@
+//! Writes to disk what outlives a node, one thing after the other, so that nobody else waits for a disk.
+
+use std::io;
+use std::path::PathBuf;
+
+use midip2p_proto::control::trust::Trusted;
+use midip2p_proto::id::NodeId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::os::trusted;
+
+/// Things that may wait to be written; one more is refused.
+const INBOX: usize = 64;
+
+/// The list of trusted peers as it is now.
+pub struct Save {
+    /// Whom the node trusts.
+    pub trusted: Vec<(NodeId, Trusted)>,
+    /// Is told when it is on disk, or why it is not.
+    pub done: Option<oneshot::Sender<io::Result<()>>>,
+}
+
+/// Starts the stage; it ends, with everything written, when the sender is dropped.
+#[must_use]
+pub fn start(path: PathBuf) -> mpsc::Sender<Save> {
+    let (sender, mut inbox) = mpsc::channel::<Save>(INBOX);
+    tokio::task::spawn_blocking(move || {
+        while let Some(save) = inbox.blocking_recv() {
+            let written = trusted::save(&path, &save.trusted);
+            if let Err(error) = &written {
+                tracing::warn!("cannot write {}: {error}", path.display());
+            }
+            if let Some(done) = save.done {
+                let _ = done.send(written);
+            }
+        }
+    });
+    sender
+}
