@@ -1,4 +1,4 @@
-//! Writes the first seeds of the targets `datagram` and `frame`: one of each message, as the vectors
+//! Writes the first seeds of the targets `datagram`, `frame` and `stranger`: one of each message, as the vectors
 //! in `crates/proto/src/wire` have them. Run from `fuzz/`: `cargo run --example wire_seeds`.
 
 use std::fs;
@@ -10,15 +10,19 @@ use midip2p_proto::seal::Unsealed;
 use midip2p_proto::seq::SeqNo;
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::frame::{Frame, encode, encode_message};
+use midip2p_proto::wire::hello::{JSON_ONLY, UNPAIRED};
 use midip2p_proto::wire::{
     Ack, BulkAck, BulkQuery, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder,
     DevicePort, Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, JsonMidi,
-    Message, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
+    Message, Pairing, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
+    Writer,
 };
 
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    for (target, seeds) in [("datagram", datagrams()), ("frame", frames())] {
+    for (target, seeds) in
+        [("datagram", datagrams()), ("frame", frames()), ("stranger", strangers())]
+    {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;
         for (name, bytes) in seeds {
@@ -170,6 +174,9 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("bulk_query", Message::BulkQuery(BulkQuery { from, lane: 7, number: 258 })),
         ("bye", Message::Bye(Bye { reason: ByeReason::Stopping, text: "Ctrl-C".into() })),
         ("subscribe", Message::Subscribe(Subscribe { devices_version: 7, ports: vec![from, to] })),
+        ("kinship", Message::Pairing(Pairing::Kinship([7; 32]))),
+        ("commitment", Message::Pairing(Pairing::Commitment([7; 32]))),
+        ("nonce", Message::Pairing(Pairing::Nonce([7; 32]))),
         ("panic", Message::Panic(Panic { id: 0x0102_0304_0506_0708 })),
         ("datagram", Message::Datagram(Carried { datagram: &whole })),
         ("json_midi", Message::JsonMidi(JsonMidi { part: b"{\"type\":\"start\"}\n{\"ty" })),
@@ -189,6 +196,35 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     seeds.push(("too_long", [&[0, 2, 0, 0][..], &[0x55; 40]].concat()));
     seeds.push(("broken", vec![0, 0, 0, 19, 0, 0, 0, 2]));
     seeds
+}
+
+/// Steps of the target `stranger`: connections, what they say, and what somebody here decides.
+fn strangers() -> Vec<(&'static str, Vec<u8>)> {
+    let says = |message: &Message<'_>| {
+        let mut payload = [0; 4096];
+        let mut writer = Writer::new(&mut payload);
+        message.encode(&mut writer).unwrap();
+        let length = u16::try_from(writer.len()).unwrap().to_be_bytes();
+        let kind = u8::try_from(message.kind().to_wire()).unwrap();
+        [&[6, 0, kind, length[0], length[1]][..], writer.written()].concat()
+    };
+    let of = |features| Hello { features, node: NodeId([0xA1; 32]), ..hello() };
+    let unpaired = says(&Message::Hello(of(UNPAIRED)));
+    let steps = [Pairing::Kinship([7; 32]), Pairing::Commitment([7; 32]), Pairing::Nonce([7; 32])];
+    let pairing = steps.map(|step| says(&Message::Pairing(step))).concat();
+    let (open, ask, refuse, wait) = ([0, 0x01], [4, 0x01], [4, 0x11], [3, 0xFF]);
+    let confirms = says(&Message::Hello(of(0)));
+    let whole = [&open[..], &unpaired, &pairing, &ask, &confirms, &wait, &refuse].concat();
+    let asked = [&open[..], &unpaired, &ask, &pairing, &confirms].concat();
+    let client = [&open[..], &says(&Message::Hello(of(JSON_ONLY))), &pairing, &ask].concat();
+    let plain = [&[8, 0x01][..], &says(&Message::Hello(of(JSON_ONLY)))].concat();
+    vec![
+        ("thrice", [&whole[..], &whole, &whole, &whole].concat()),
+        ("asked", asked),
+        ("client", client),
+        ("plain", plain),
+        ("dialled", [&[5, 0x21, 3, 1][..], &unpaired, &pairing, &wait, &wait].concat()),
+    ]
 }
 
 fn hello() -> Hello {
