@@ -125,6 +125,9 @@ fn run(options: &Options) -> Result<bool> {
     for row in realtime::latency(&effort, |name| options.wants(name))? {
         sheet.print(&row);
     }
+    for row in realtime::sealing(&effort, |name| options.wants(name))? {
+        sheet.print(&row);
+    }
     for row in realtime::spacing(&effort, |name| options.wants(name))? {
         sheet.print(&row);
     }

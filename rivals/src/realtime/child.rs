@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use midip2p::node::StartError;
 use midip2p::options::Options;
+use midip2p::transport::{Transport, lan};
+use midip2p_proto::control::trust::TrustPolicy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
@@ -106,11 +109,21 @@ pub(crate) fn runtime() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
 }
 
+/// A network of real sockets, with keys or without.
+pub(crate) fn network(keys: &str) -> Result<Transport, StartError> {
+    let listen = lan::Listen { udp: Some(0), tcp: Some(0), ..lan::Listen::default() };
+    let transport = lan::open(&listen)?;
+    let is_open = keys != super::CLEAR;
+    Ok(Transport { is_open, ..transport })
+}
+
 /// A node that nobody else finds.
 pub(crate) fn options(state: &str, name: &str) -> Options {
     Options {
         name: Some(name.to_owned()),
         state: Some(Path::new(state).join(name)),
+        // Whom it is linked with is not what is measured.
+        trust: TrustPolicy::Open,
         udp: Some(0),
         tcp: Some(0),
         http: Some(0),

@@ -79,13 +79,13 @@ impl Case {
 pub(crate) fn child(arguments: &[String]) -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["receiver", state, latency_ms] => {
-            latency_ms.parse().map_err(Into::into).and_then(|ms| receiver::run(state, ms))
+        ["receiver", state, latency_ms, keys] => {
+            latency_ms.parse().map_err(Into::into).and_then(|ms| receiver::run(state, ms, keys))
         }
-        ["sender", state, peer, bare, flood, id, jitter_ms] => jitter_ms
+        ["sender", state, peer, bare, flood, id, jitter_ms, keys] => jitter_ms
             .parse()
             .map_err(Into::into)
-            .and_then(|ms| sender::run(state, peer, [bare, flood], id, ms)),
+            .and_then(|ms| sender::run(state, peer, [bare, flood], id, (ms, keys))),
         ["busy"] => busy(),
         _ => Err(anyhow::anyhow!("no such child: {arguments:?}")),
     };
@@ -97,6 +97,12 @@ pub(crate) fn child(arguments: &[String]) -> ExitCode {
         }
     }
 }
+
+/// A link as it is.
+const KEYS: &str = "keys";
+/// A link whose ends prove nothing and have no keys: a checksum is in the place of the cipher. No node can be told
+/// to do so; it is for this comparison.
+const CLEAR: &str = "clear";
 
 /// Keeps a CPU busy until it is killed, or whoever started it is gone.
 fn busy() -> Result<()> {
@@ -120,21 +126,22 @@ struct Pair {
 impl Pair {
     /// With the scheduling that all that matters in them has.
     fn start(fifo: bool) -> Result<Self> {
-        Self::start_with(fifo, 0, 0)
+        Self::start_with(fifo, 0, 0, KEYS)
     }
 
     /// The receiver plays so long after the source, or at once; the path there varies by so much.
-    fn start_with(fifo: bool, latency_ms: u64, jitter_ms: u64) -> Result<Self> {
+    /// With [`KEYS`], or [`CLEAR`].
+    fn start_with(fifo: bool, latency_ms: u64, jitter_ms: u64, keys: &str) -> Result<Self> {
         let (latency, jitter) = (latency_ms.to_string(), jitter_ms.to_string());
         let state = tempfile::tempdir()?;
         let path = state.path().to_string_lossy().into_owned();
-        let mut receiver = Process::start(&["receiver", &path, &latency], fifo)?;
+        let mut receiver = Process::start(&["receiver", &path, &latency, keys], fifo)?;
         let Say::Receiver { tcp, bare, flood, id } = receiver.hear()? else {
             bail!("the receiver did not say where it is")
         };
         let (peer, bare, flood) = (format!("127.0.0.1:{tcp}"), bare.to_string(), flood.to_string());
         let mut sender =
-            Process::start(&["sender", &path, &peer, &bare, &flood, &id, &jitter], fifo)?;
+            Process::start(&["sender", &path, &peer, &bare, &flood, &id, &jitter, keys], fifo)?;
         let Say::Sender = sender.hear()? else { bail!("the sender is not linked") };
         let mut pair = Self { sender, receiver, fifo, _state: state };
         // Before the first note: who may send is decided then.
@@ -253,6 +260,52 @@ fn one_way(pair: &mut Pair, case: &Case, seed: u64, next: &mut (u64, u64)) -> Re
     })
 }
 
+/// What the cipher costs: a link with keys beside one without, in turns.
+pub(crate) fn sealing(effort: &Effort, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for fifo in [true, false] {
+        let scheduling = if fifo { "FIFO" } else { "normal" };
+        let name = format!("one way, encrypted beside in the clear, {scheduling}");
+        if !wanted(&name) || (fifo && !can_fifo()) {
+            continue;
+        }
+        let start = |keys| Pair::start_with(fifo, 0, 0, keys);
+        let mut pairs = [start(KEYS)?, start(CLEAR)?];
+        let mut took = [vec![], vec![]];
+        let (rate, events) = (effort.events[1].0, effort.events[1].1 / ROUNDS + 1);
+        let mut next = 0;
+        for round in 0..ROUNDS {
+            // Which is first changes, so that neither always follows the other.
+            let first = usize::from(round % 2 == 1);
+            for n in [first, 1 - first] {
+                pairs[n].take()?;
+                let play = Play { rate, ours: events, bare: 0, block: 50, seed: round };
+                let Say::Played { ours, .. } = pairs[n].sender.ask(&Ask::Play(play))? else {
+                    bail!("the sender did not say when it played")
+                };
+                std::thread::sleep(Duration::from_millis(50));
+                let taken = pairs[n].take()?;
+                // Two notes were played to find the size of a datagram.
+                took[n].extend(latencies(&ours, &taken.ours, next + 2)?);
+            }
+            next += 2 + events;
+        }
+        let [with, without] = took;
+        rows.push(Row {
+            name,
+            unit: "µs",
+            ours: quantiles(with),
+            yardstick: Some(("in the clear", quantiles(without))),
+            checks: vec![Check::RatioAtMost("p50", 1.25)],
+            remark: format!("{} of each at {rate}/s, in {ROUNDS} turns", ROUNDS * events),
+        });
+    }
+    Ok(rows)
+}
+
+/// Turns of the two links that are compared.
+const ROUNDS: u64 = 20;
+
 /// What each took, in µs; nothing may be missing.
 fn latencies(given: &[i64], came: &[(u64, i64)], first: u64) -> Result<Vec<f64>> {
     let mut at = vec![None; given.len()];
@@ -330,8 +383,8 @@ pub(crate) fn spacing(effort: &Effort, wanted: impl Fn(&str) -> bool) -> Result<
             continue;
         }
         let mut pairs = [
-            (Pair::start_with(fifo, LATENCY_MS, JITTER_MS)?, 0, Vec::new()),
-            (Pair::start_with(fifo, 0, JITTER_MS)?, 0, Vec::new()),
+            (Pair::start_with(fifo, LATENCY_MS, JITTER_MS, KEYS)?, 0, Vec::new()),
+            (Pair::start_with(fifo, 0, JITTER_MS, KEYS)?, 0, Vec::new()),
         ];
         // The clocks of both ends are compared anew in each; the estimate is good after seconds.
         std::thread::sleep(Duration::from_secs(effort.cpu_s.min(4)));

@@ -11,7 +11,6 @@ use anyhow::{Result, anyhow};
 use midip2p::node::Node;
 use midip2p::os::{clock, slice};
 use midip2p::ports::stamp;
-use midip2p::transport::lan;
 use midip2p_proto::bridge::PlayoutMode;
 use midip2p_proto::time::{LocalTime, Span};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg};
@@ -105,7 +104,7 @@ fn flood() -> Result<Bare> {
 }
 
 /// Runs until the pipe is closed.
-pub(crate) fn run(state: &str, latency_ms: i64) -> Result<()> {
+pub(crate) fn run(state: &str, latency_ms: i64, keys: &str) -> Result<()> {
     let mut talk = Talk::with_parent();
     let mut listener = Listener::default();
     let (mut stamps, open) = stamp::port(Box::new(move |message| listener.take(message)));
@@ -114,8 +113,7 @@ pub(crate) fn run(state: &str, latency_ms: i64) -> Result<()> {
     if latency_ms > 0 {
         options.playout.mode = PlayoutMode::Fixed(Span::from_ms(latency_ms));
     }
-    let listen = lan::Listen { udp: Some(0), tcp: Some(0), ..lan::Listen::default() };
-    let network = || Ok(lan::open(&listen)?);
+    let network = || child::network(keys);
     let node = runtime.block_on(Node::start_on(
         options,
         vec![],

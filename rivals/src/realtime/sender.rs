@@ -14,7 +14,7 @@ use midip2p::os::clock;
 use midip2p::ports::app::AppSource;
 use midip2p::ports::{Direction, PortIdentity, stamp};
 use midip2p::stages::control::{AppRequest, ControlInput};
-use midip2p::transport::{Datagrams, lan};
+use midip2p::transport::Datagrams;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::id::{NodeId, PortId};
 use midip2p_proto::time::{LocalTime, Span};
@@ -95,11 +95,11 @@ pub(crate) fn run(
     peer: &str,
     ports: [&str; 2],
     id: &str,
-    jitter_ms: i64,
+    (jitter_ms, keys): (i64, &str),
 ) -> Result<()> {
     let mut talk = Talk::with_parent();
     let runtime = child::runtime()?;
-    let mut player = runtime.block_on(start(state, peer, ports, id, Span::from_ms(jitter_ms)))?;
+    let mut player = runtime.block_on(start(state, peer, ports, id, (Span::from_ms(jitter_ms), keys)))?;
     let realtime = thread_named("midip2p-rt")?;
     talk.say(&Say::Sender)?;
     while let Some(ask) = talk.hear::<Ask>()? {
@@ -123,15 +123,14 @@ async fn start(
     peer: &str,
     ports: [&str; 2],
     id: &str,
-    jitter: Span,
+    (jitter, keys): (Span, &str),
 ) -> Result<Player> {
     let seen = Arc::<Seen>::default();
     let mut options = child::options(state, "bench-a");
     options.peers = vec![peer.to_owned()];
-    let listen = lan::Listen { udp: Some(0), tcp: Some(0), ..lan::Listen::default() };
-    let counting = Arc::clone(&seen);
+    let (counting, keys) = (Arc::clone(&seen), keys.to_owned());
     let network = move || {
-        let mut transport = lan::open(&listen)?;
+        let mut transport = child::network(&keys)?;
         let inner = transport.datagrams;
         let on = jitter > Span::ZERO;
         let fd = inner.descriptors().first().copied().filter(|_| on);
