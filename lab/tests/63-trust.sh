@@ -6,7 +6,8 @@
 
 network 2
 another_user
-node Annabel "$NETLAB" exec a -- -- --no-discovery --no-alsa --no-jack --app-port Celesta
+node Annabel "$NETLAB" exec a -- -- --no-discovery --no-alsa --no-jack --app-port Celesta \
+  --http-address 10.77.0.1
 start wire "$NETLAB" exec a -- tshark -q -i eth0 -w "$OUT/wire.pcapng"
 within_time 15 grep -qs 'Capturing on' "$OUT/wire.err" || fail "tshark does not listen: $(cat "$OUT/wire.err")"
 another_user
@@ -89,6 +90,18 @@ found = [what for what in names + midi if what in wire]
 print(f"ok: {len(wire)} bytes hold none of {len(names)} names and {len(midi)} messages" if not found else f"found {found}")
 sys.exit(bool(found))
 P
+
+say "--- over HTTP from another machine"
+token=$(cat "$OUT/state-Annabel/midip2p/node-1/token")
+# asks HEADER: the status that Bartholomew's machine gets for a request with that header.
+asks() { "$NETLAB" exec b -- curl -sS --max-time 5 -o /dev/null -w '%{http_code}' -H "$1" "http://$(field Annabel http)/node/info"; }
+equal "without a token" 401 "$(asks 'X: none')"
+equal "with another" 401 "$(asks "Authorization: Bearer ${token%?}")"
+equal "with the token" 200 "$(asks "Authorization: Bearer $token")"
+equal "those that were refused" 2 "$(metric Annabel http_tokens_refused)"
+refused 1 'MIDIP2P_TOKEN' at Bartholomew ports --node "$(field Annabel http)"
+check "midip2p shows the token too" sh -c 'grep -q Celesta' <<<"$(MIDIP2P_TOKEN=$token at Bartholomew ports --node "$(field Annabel http)")"
+equal "mode of the token" 600 "$(stat -c %a "$OUT/state-Annabel/midip2p/node-1/token")"
 
 say "--- trusted no longer"
 listen held Bartholomew "Celesta @ Annabel"
