@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use midip2p_proto::control::lifecycle::ConnId;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::asked::Asked;
 use super::lines::Lines;
@@ -34,19 +34,33 @@ pub struct Ends {
     pub texts: mpsc::Sender<String>,
 }
 
-/// Answers a client until its connection ends.
-pub async fn run(conn: ConnId, ends: Ends, shared: Arc<Shared>) {
+/// Answers a client until its connection ends, or nothing that it says is to be heard any more: what it said and is
+/// not played yet is not played then, however long its connection takes to end.
+pub async fn run(conn: ConnId, ends: Ends, revoked: oneshot::Receiver<()>, shared: Arc<Shared>) {
     let Ends { parts, texts } = ends;
     let client = Client { shared, texts };
     let mut spoken = Spoken::new(parts);
     if let Some(mut session) = client.opened(&mut spoken).await {
-        session.serve(&mut spoken).await;
+        unless_revoked(session.serve(&mut spoken), revoked).await;
         session.close().await;
     }
     if spoken.too_long {
         client.last_word().await;
         let why = ControlInput::Misbehaved(conn, "a line of JSONMIDI was longer than 34 MiB");
         let _ = client.shared.control.send(why).await;
+    }
+}
+
+/// Goes on until it is done, or revoked. That nobody is left who could revoke it changes nothing.
+async fn unless_revoked(serving: impl Future<Output = ()>, revoked: oneshot::Receiver<()>) {
+    let revoked = async {
+        if revoked.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = revoked => {}
     }
 }
 
@@ -205,4 +219,33 @@ fn word(line: &str) -> Option<Map<String, Value>> {
     }
     let Value::Object(word) = serde_json::from_str(line).ok()? else { return None };
     word.get("command").is_some_and(Value::is_string).then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_revoked_is_served_no_longer_and_who_is_forgotten_is() {
+        let (revoke, revoked) = oneshot::channel();
+        revoke.send(()).unwrap();
+        unless_revoked(pending(), revoked).await;
+        let (revoke, revoked) = oneshot::channel();
+        drop(revoke);
+        let (done, is_done) = oneshot::channel();
+        let serving = unless_revoked(
+            async {
+                // Its turn comes after that of whoever might end it.
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                done.send(()).unwrap();
+            },
+            revoked,
+        );
+        serving.await;
+        is_done.await.unwrap();
+    }
 }

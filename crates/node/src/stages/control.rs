@@ -162,6 +162,8 @@ pub struct ControlStage {
     tunnels: BTreeMap<ConnId, Tunnel>,
     /// The text of connections that may turn out to be clients.
     texts: BTreeMap<ConnId, client::Ends>,
+    /// Ends the sessions of clients at once.
+    clients: BTreeMap<ConnId, oneshot::Sender<()>>,
     /// What protects the datagrams of the links that connections may become.
     seals: BTreeMap<ConnId, Box<dyn Seal>>,
     /// What protects those of the link that is up next.
@@ -198,6 +200,7 @@ impl ControlStage {
             hands,
             tunnels: BTreeMap::new(),
             texts: BTreeMap::new(),
+            clients: BTreeMap::new(),
             seals: BTreeMap::new(),
             seal: None,
             drivers: BTreeMap::new(),
@@ -406,14 +409,12 @@ impl ControlStage {
             Action::Dial(address) => self.dial(address),
             Action::Send(conn, message) => self.send(conn, message),
             Action::Close(conn) => self.let_go(conn),
-            Action::Client(conn) => {
-                if let Some(ends) = self.texts.remove(&conn) {
-                    let shared = Arc::clone(&self.hands.shared);
-                    tokio::spawn(client::run(conn, ends, shared));
-                }
-            }
+            Action::Client(conn) => self.serve(conn),
             Action::Sealed(conn, link) => {
                 self.seal = self.seals.remove(&conn).map(|seal| (link, seal));
+            }
+            Action::Revoked(conn) => {
+                self.clients.remove(&conn).map(|revoke| revoke.send(()));
             }
             Action::Mute(conn, muted) => {
                 let _ = self.hands.bulk.send(BulkInput::Mute(conn, muted)).await;
@@ -505,10 +506,21 @@ impl ControlStage {
         }
     }
 
+    /// The connection is a client: what it says is answered.
+    fn serve(&mut self, conn: ConnId) {
+        if let Some(ends) = self.texts.remove(&conn) {
+            let shared = Arc::clone(&self.hands.shared);
+            let (revoke, revoked) = oneshot::channel();
+            self.clients.insert(conn, revoke);
+            tokio::spawn(client::run(conn, ends, revoked, shared));
+        }
+    }
+
     /// Lets a connection end, once what was given to it has left.
     fn let_go(&mut self, conn: ConnId) {
         self.tunnels.remove(&conn);
         self.texts.remove(&conn);
+        self.clients.remove(&conn);
         self.seals.remove(&conn);
     }
 

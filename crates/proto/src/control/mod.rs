@@ -183,6 +183,8 @@ pub enum Action {
     /// The connection is a client now: what it says in JSONMIDI is to be answered, as long as the
     /// connection lasts.
     Client(ConnId),
+    /// Nothing that the client says is to be heard any more.
+    Revoked(ConnId),
     /// Tell the data plane.
     Data(ToData),
     /// Connect to a port of another program or device.

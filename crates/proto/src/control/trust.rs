@@ -324,6 +324,7 @@ impl Control {
         }
         self.forget_parked(node);
         let clients = self.clients_of(node);
+        self.actions.extend(clients.iter().map(|conn| Action::Revoked(*conn)));
         for conn in linked.into_iter().chain(waits).chain(clients) {
             self.farewell(conn, ByeReason::Refused, "this node is trusted there no longer");
             self.unlink(now, conn, true, "it is trusted no longer");

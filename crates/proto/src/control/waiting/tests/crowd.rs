@@ -147,6 +147,8 @@ fn a_program_without_a_key_comes_from_this_machine_only_and_one_with_a_key_waits
             control
                 .handle(LocalTime::ZERO, Input::Trust(2, TrustCommand::Remove(NodeId([30; 32]))));
             assert!(!is_client(&control));
+            let revoked = |a| matches!(a, Action::Revoked(ConnId(1)));
+            assert!(std::iter::from_fn(|| control.poll()).any(revoked), "heard no longer");
         }
     }
     // The machine itself: 10.0.1.x is another.
