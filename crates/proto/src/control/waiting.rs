@@ -26,7 +26,7 @@ use super::{Action, ConnId, Control, Note, PeerKind};
 use crate::config::{WAITING_EACH, WAITING_MAX};
 use crate::id::NodeId;
 use crate::pairing::Code;
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Span};
 use crate::wire::{self, Bye, ByeReason, Hello, Message, Pairing, hello};
 
 /// A connection that is not a link yet because one end does not trust the other.
@@ -100,6 +100,17 @@ impl Waiting {
         self.is_kin
     }
 
+    /// Whether it is one of those that somebody is to decide about: it has had its chance to show that it is of the
+    /// same user, or will not.
+    fn counts(&self) -> bool {
+        !self.is_confirmed && (self.commitment.is_some() || self.kind() == PeerKind::Client)
+    }
+
+    /// Whether it has not even begun to pair in the time that a hello has.
+    fn dawdles(&self, now: LocalTime, within: Span) -> bool {
+        !self.is_confirmed && !self.counts() && now - self.since > within
+    }
+
     /// Whether it trusts this node. A client does: it chose whom it dialled.
     pub(super) fn is_confirmed_there(&self) -> bool {
         self.hello.features & hello::UNPAIRED == 0 || self.kind() == PeerKind::Client
@@ -139,6 +150,7 @@ impl Control {
             self.waits_no_more(now, other);
         }
         self.make_room_to_wait(now);
+        let is_counted = !is_trusted && hello.features & hello::JSON_ONLY != 0;
         if let Some(keys) = &handshake.pairing {
             let kinship = keys.kinship().map(Pairing::Kinship);
             let steps = kinship.into_iter().chain([Pairing::Commitment(keys.commitment())]);
@@ -163,6 +175,9 @@ impl Control {
         };
         self.waiting.insert(conn, waiting);
         self.actions.extend([Action::Mute(conn, !is_trusted), Action::Changed]);
+        if is_counted && !self.has_room_to_wait(now, conn, from) {
+            return;
+        }
         if is_trusted && !has_said_so {
             // It was confirmed while its hello was on the way.
             self.confirm(now, conn);
@@ -199,10 +214,7 @@ impl Control {
     /// most, but none that somebody asked about. One that was begun here, because somebody announced it, takes
     /// nobody's place, and is tried later.
     fn has_room_to_wait(&mut self, now: LocalTime, conn: ConnId, address: SocketAddr) -> bool {
-        let others = || {
-            let counts = |w: &Waiting| !w.is_confirmed && w.commitment.is_some();
-            self.waiting.iter().filter(move |(other, w)| **other != conn && counts(w))
-        };
+        let others = || self.waiting.iter().filter(move |(other, w)| **other != conn && w.counts());
         let of = |at| others().filter(move |(_, w)| machine(w.handshake.address) == at);
         let own = machine(address);
         let crowded = if of(own).count() >= WAITING_EACH {
@@ -310,7 +322,7 @@ impl Control {
         let (address, here) = (waiting.handshake.address, !waiting.is_confirmed);
         let (node, name) = (waiting.node(), waiting.hello.name.clone());
         let is_said = waiting.is_kin;
-        if !is_said && !self.has_room_to_wait(now, conn, address) {
+        if here && !self.has_room_to_wait(now, conn, address) {
             return;
         }
         self.say_nonce(conn);
@@ -419,6 +431,10 @@ impl Control {
     pub(super) fn waiting_pulse(&mut self, now: LocalTime) {
         let pulses: Vec<(ConnId, Pulse)> =
             self.waiting.iter_mut().map(|(conn, w)| (*conn, w.heartbeat.pulse(now))).collect();
+        let within = self.config.hello_within;
+        let dawdles = |control: &Self, conn| {
+            control.waiting.get(&conn).is_some_and(|w: &Waiting| w.dawdles(now, within))
+        };
         let late = |control: &Self, conn| {
             let probation = control.waiting.get(&conn).and_then(|w: &Waiting| w.probation);
             probation.is_some_and(|until| until <= now)
@@ -426,6 +442,10 @@ impl Control {
         for (conn, pulse) in pulses {
             match pulse {
                 Pulse::Quiet => {}
+                Pulse::Beat if dawdles(self, conn) => {
+                    self.farewell(conn, ByeReason::ProtocolError, "no commitment came in time");
+                    self.waits_no_more(now, conn);
+                }
                 Pulse::Beat if late(self, conn) => {
                     self.turn_away(now, conn);
                 }

@@ -710,3 +710,24 @@ fn nobody_s_nonce_is_said_before_the_other_is_bound_to_its_own() {
     }
     assert_eq!((two.state(0), two.code(0), two.code(1)), (Some(LinkState::Pairing), None, None));
 }
+
+#[test]
+fn who_does_not_begin_to_pair_waits_no_longer_than_for_a_hello() {
+    let mut two = Two::new();
+    two.connect(0);
+    let mut seconds = 0;
+    while two.state(1) == Some(LinkState::Pairing) || seconds == 0 {
+        while let Some((end, conn, message)) = two.wire.pop_front() {
+            if matches!(message, Message::Hello(_)) {
+                two.tell(end, Input::Message(conn, message));
+            }
+        }
+        two.now += Span::from_s(1);
+        // It lives, and that is all.
+        two.tell(1, Input::Heard(ConnId(1)));
+        two.tell(1, Input::Timeout);
+        seconds += 1;
+        assert!(seconds < 20);
+    }
+    assert!(seconds >= 5, "{seconds}");
+}
