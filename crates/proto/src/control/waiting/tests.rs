@@ -11,6 +11,7 @@ use crate::id::LinkId;
 use crate::pairing::PairingKeys;
 use crate::wire::{DevicePort, Devices, Subscribe};
 
+mod chance;
 mod crowd;
 
 use crowd::{closed, crowd};
