@@ -21,6 +21,7 @@ use midip2p_proto::id::NodeId;
 use midip2p_proto::pairing::PairingKeys;
 use midip2p_proto::seal::Seal;
 use midip2p_proto::wire::{HEADER_LEN, TAG_LEN};
+use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::client::Resumption;
@@ -96,6 +97,17 @@ impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NodeKey({})", self.id.short())
     }
+}
+
+/// What a network is told of a node instead of its id: who does not know the node cannot tell which it is.
+#[must_use]
+pub fn alias_of(node: NodeId) -> NodeId {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"midip2p alias");
+    context.update(&node.0);
+    let mut alias = NodeId::default();
+    alias.0.copy_from_slice(context.finish().as_ref());
+    alias
 }
 
 /// What a node needs to prove itself on a stream, and to see who the other is.

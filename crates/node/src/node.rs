@@ -28,7 +28,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::bulk::{self, Bulk, Told};
-use crate::crypto::Security;
+use crate::crypto::{Security, alias_of};
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
@@ -536,6 +536,9 @@ async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
         if entry.id != own && entry.network == network {
             let address = SocketAddr::new(entry.address, entry.tcp);
             let node = crate::stages::discovery::parse_id(&entry.id);
+            if let Some(node) = node {
+                let _ = control.send(ControlInput::Alias(alias_of(node), node)).await;
+            }
             let found = ControlInput::Found(address, node, Via::Gossip);
             let _ = control.send(found).await;
         }

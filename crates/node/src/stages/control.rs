@@ -12,7 +12,7 @@ use midip2p_proto::bridge::{ToControl, ToData};
 use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::discovery::Via;
-use midip2p_proto::control::lifecycle::ConnId;
+use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::stage::Stage;
 use midip2p_proto::control::trust::{TrustCommand, TrustError};
@@ -32,7 +32,7 @@ use super::host_wake::HostWake;
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
-use crate::crypto::{Secured, Security, Shut};
+use crate::crypto::{Secured, Security, Shut, alias_of};
 use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::BackendEvent;
@@ -57,6 +57,8 @@ pub const APP_DRIVER: u8 = 0;
 pub enum ControlInput {
     /// A node may be there.
     Found(SocketAddr, Option<NodeId>, Via),
+    /// What multicast DNS calls a node by, and which node that is.
+    Alias(NodeId, NodeId),
     /// Multicast DNS calls a node so that it was found by.
     Named(NodeId, String),
     /// Multicast DNS withdrew a node.
@@ -286,6 +288,7 @@ impl ControlStage {
             ControlInput::Found(address, node, via) => {
                 self.tell(Input::Found { address, node, via }).await;
             }
+            ControlInput::Alias(alias, node) => self.tell(Input::Alias(alias, node)).await,
             ControlInput::Named(node, name) => self.tell(Input::Named(node, name)).await,
             ControlInput::Withdrawn(node) => self.tell(Input::Withdrawn(node)).await,
             ControlInput::Opened { secured, address, dialed } => {
@@ -296,6 +299,9 @@ impl ControlStage {
                 let (tunnel, ends) = spawn(conn, stream, self.hands.inboxes.clone());
                 self.tunnels.insert(conn, tunnel);
                 self.texts.insert(conn, ends);
+                if let Proof::Key(node) = proof {
+                    self.tell(Input::Alias(alias_of(node), node)).await;
+                }
                 self.tell(Input::Opened { conn, address, dialed, proof, pairing }).await;
             }
             ControlInput::DialFailed(address, answered) => {

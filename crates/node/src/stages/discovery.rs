@@ -1,7 +1,7 @@
 //! Multicast DNS: announces this node as `_midip2p._tcp`, and hears of others.
 //!
-//! The announcement carries the node's name, its stream port, and its id in the text record, so that a
-//! node that is linked already is not dialled again.
+//! The announcement carries the node's name, its stream port, and a hash of its id in the text record, so that a
+//! node that is linked already is not dialled again, and nobody else learns which node it is.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -12,6 +12,7 @@ use midip2p_proto::id::NodeId;
 use tokio::sync::mpsc;
 
 use super::control::ControlInput;
+use crate::crypto::alias_of;
 
 /// The service type.
 pub const SERVICE: &str = "_midip2p._tcp.local.";
@@ -51,9 +52,10 @@ impl Discovery {
                 daemon.enable_interface(IfKind::Addr(*address))?;
             }
         }
-        let id = announcement.node.to_string();
-        let host = format!("midip2p-{}.local.", announcement.node.short());
-        let properties = [("id", id.as_str()), ("v", "1")];
+        let own = alias_of(announcement.node);
+        let alias = own.to_string();
+        let host = format!("midip2p-{}.local.", own.short());
+        let properties = [("h", alias.as_str()), ("v", "1")];
         let info = ServiceInfo::new(
             SERVICE,
             &instance_name(&announcement.name),
@@ -66,7 +68,6 @@ impl Discovery {
         let fullname = info.get_fullname().to_owned();
         daemon.register(info)?;
         let found = daemon.browse(SERVICE)?;
-        let own = announcement.node;
         std::thread::Builder::new()
             .name("midip2p-mdns".into())
             .spawn(move || {
@@ -168,8 +169,9 @@ fn addresses_of(service: &ResolvedService) -> Vec<SocketAddr> {
     addresses
 }
 
+/// The alias of the node that announces this.
 fn node_of(service: &ResolvedService) -> Option<NodeId> {
-    parse_id(service.get_property_val_str("id")?)
+    parse_id(service.get_property_val_str("h")?)
 }
 
 /// A node's id from its 64 hex digits.

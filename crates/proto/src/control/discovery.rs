@@ -114,7 +114,10 @@ impl From<Trouble> for Refusal {
 
 #[derive(Clone, Debug)]
 struct Candidate {
+    /// The node, or the alias that stands for it while nobody knows whose it is.
     node: Option<NodeId>,
+    /// Whether it said itself which node it is.
+    has_said: bool,
     /// How multicast DNS calls it.
     name: Option<String>,
     via: Via,
@@ -140,6 +143,7 @@ impl Discovery {
             let believed = via != Via::Gossip || known.node.is_none() && known.via == Via::Gossip;
             if believed && node.is_some() && known.node != node {
                 known.node = node;
+                known.has_said = false;
                 known.name = None;
                 known.refusal = None;
                 // Another node lives there now: whatever was learnt of the address is void.
@@ -165,6 +169,7 @@ impl Discovery {
         if has_room {
             let candidate = Candidate {
                 node,
+                has_said: false,
                 name: None,
                 via,
                 standing: Standing::Due(now),
@@ -173,6 +178,13 @@ impl Discovery {
                 refusal: None,
             };
             self.candidates.insert(address, candidate);
+        }
+    }
+
+    /// The node of an alias is known now.
+    pub fn unmasked(&mut self, alias: NodeId, node: NodeId) {
+        for candidate in self.candidates.values_mut().filter(|c| c.node == Some(alias)) {
+            candidate.node = Some(node);
         }
     }
 
@@ -243,6 +255,7 @@ impl Discovery {
                 candidate.name = None;
             }
             candidate.node = Some(node);
+            candidate.has_said = true;
             candidate.failures = 0;
         }
     }
@@ -261,6 +274,12 @@ impl Discovery {
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.refusal = None;
         }
+    }
+
+    /// Whether the node behind an address said itself which it is.
+    #[must_use]
+    pub fn has_said(&self, address: SocketAddr) -> bool {
+        self.candidates.get(&address).is_some_and(|c| c.has_said)
     }
 
     /// Why there is no link with the node behind an address, if it said so or it is known.

@@ -72,6 +72,9 @@ pub enum Input<'a> {
         /// Who said so.
         via: Via,
     },
+    /// What multicast DNS calls a node by instead of its id, and which node that is. Until this was said, an alias in
+    /// [`Self::Found`] and those below is taken for the id of a node.
+    Alias(NodeId, NodeId),
     /// Multicast DNS calls a node so that it was found by.
     Named(NodeId, String),
     /// Multicast DNS withdrew a node.
@@ -293,6 +296,9 @@ const HANDSHAKES_MAX: usize = 128;
 /// Nodes that cannot become peers and were said; of more, some may be said again.
 const SAID_MAX: usize = 256;
 
+/// Aliases that are remembered; of more, some nodes are found twice.
+const ALIASES_MAX: usize = 1_024;
+
 /// Peers that are remembered although they are not linked, for people to see.
 const ABSENT_MAX: usize = 256;
 
@@ -309,6 +315,8 @@ pub struct Control {
     /// Connections of nodes that are not trusted yet.
     waiting: BTreeMap<ConnId, Waiting>,
     trust: Trust,
+    /// Which nodes aliases stand for.
+    aliases: BTreeMap<NodeId, NodeId>,
     /// The connections of links by their nodes.
     conns: BTreeMap<NodeId, ConnId>,
     /// Peers whose links broke, and that may come back to them.
@@ -343,6 +351,7 @@ impl Control {
             links: BTreeMap::new(),
             waiting: BTreeMap::new(),
             trust: Trust::default(),
+            aliases: BTreeMap::new(),
             conns: BTreeMap::new(),
             parked: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -494,17 +503,21 @@ impl stage::Stage for Control {
 
     fn handle(&mut self, now: LocalTime, input: Input<'_>) {
         match input {
+            Input::Alias(alias, node) => self.unmask(alias, node),
             Input::Found { address, node, via } => {
+                let node = node.map(|node| self.unmasked(node));
                 if node != Some(self.identity.node) {
                     self.discovery.found(now, address, node, via);
                     self.actions.push_back(Action::Changed);
                 }
             }
             Input::Named(node, name) => {
+                let node = self.unmasked(node);
                 self.discovery.named(node, &bus::cut(&name, hello::NAME_MAX));
                 self.actions.push_back(Action::Changed);
             }
             Input::Withdrawn(node) => {
+                let node = self.unmasked(node);
                 self.discovery.withdrawn(node);
                 self.actions.push_back(Action::Changed);
             }

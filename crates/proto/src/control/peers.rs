@@ -12,8 +12,8 @@ use super::strangers::{machine, neighbourhood};
 use super::trust::{Rights, Whose};
 use super::views::why_of;
 use super::{
-    ABSENT_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, Linked, Note,
-    SAID_MAX,
+    ABSENT_MAX, ALIASES_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, Linked,
+    Note, SAID_MAX,
 };
 use crate::bridge::ToData;
 use crate::config::{BULK_KEPT_FOR, HEARTBEATS_TOGETHER, LINKS_MAX};
@@ -170,6 +170,23 @@ impl Control {
             self.actions.push_back(Action::Close(oldest));
             self.closed(now, oldest);
         }
+    }
+
+    /// An alias stands for this node: what was heard of the one is known of the other.
+    pub(super) fn unmask(&mut self, alias: NodeId, node: NodeId) {
+        if self.aliases.get(&alias) == Some(&node) {
+            return;
+        }
+        if self.aliases.len() >= ALIASES_MAX {
+            self.aliases.pop_first();
+        }
+        self.aliases.insert(alias, node);
+        self.discovery.unmasked(alias, node);
+    }
+
+    /// The node that an alias stands for; the id itself, if it is none that is known.
+    pub(super) fn unmasked(&self, node: NodeId) -> NodeId {
+        self.aliases.get(&node).copied().unwrap_or(node)
     }
 
     /// Somebody may have put a node of its own in the place of one that was to be there.

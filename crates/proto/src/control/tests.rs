@@ -333,6 +333,30 @@ fn a_peer_that_comes_back_in_another_version_keeps_its_name() {
 }
 
 #[test]
+fn a_node_that_is_found_by_its_alias_is_the_node_once_that_is_known() {
+    let (mut bench, node, alias) = (Bench::new(), NodeId([1; 32]), NodeId([101; 32]));
+    let found = |address| Input::Found { address, node: Some(alias), via: Via::Multicast };
+    // Two addresses of one node are not dialled together.
+    bench.tell(found(address(1, 5005)));
+    bench.tell(found(address(2, 5005)));
+    assert_eq!(bench.dials, [address(1, 5005)]);
+    bench.tell(Input::Alias(alias, node));
+    let conn = bench.open(address(1, 5005));
+    bench.hello(conn, node, 1);
+    assert_eq!(bench.control.peers().len(), 1, "{:?}", bench.control.peers());
+    // Announced again, or at one more address: it is linked.
+    bench.tell(found(address(3, 5005)));
+    bench.pass(Span::from_s(1));
+    assert!(bench.dials.is_empty(), "{:?}", bench.dials);
+    assert!(!bench.notes.iter().any(|n| matches!(n, Note::Another { .. })));
+    // Withdrawn: what is not in use is forgotten.
+    bench.tell(Input::Withdrawn(alias));
+    bench.tell(Input::Closed(conn));
+    bench.pass(Span::from_s(1));
+    assert!(bench.dials.iter().all(|dialed| *dialed == address(1, 5005)), "{:?}", bench.dials);
+}
+
+#[test]
 fn a_node_that_multicast_found_is_shown_once_and_by_its_name() {
     let (mut bench, node) = (Bench::new(), NodeId([1; 32]));
     let addresses = [address(1, 5005), address(2, 5005)];

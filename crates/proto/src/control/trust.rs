@@ -348,6 +348,7 @@ impl Control {
             self.actions.push_back(Action::TrustChanged);
         }
         self.trust.refused(now, node, waiting.handshake.address);
+        self.actions.push_back(Action::Mute(conn, false));
         self.farewell(conn, ByeReason::Refused, "somebody there does not want this node");
         self.refuse(now, &waiting.handshake, Trouble::Unwanted.into());
         Ok(())

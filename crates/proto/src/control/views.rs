@@ -181,7 +181,7 @@ impl Control {
             };
             let name = self.discovery.name(address).map(str::to_owned);
             Some(PeerView {
-                node,
+                node: node.filter(|_| self.discovery.has_said(address)),
                 name: name.unwrap_or_else(|| address.to_string()),
                 state,
                 why: refusal.map(why_of).or_else(|| (failures > 0).then(|| failure().to_owned())),
