@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Plays and hears MIDI through a midip2p node: one TCP socket and Python's standard library.
+"""Plays and hears MIDI through a midip2p node: one socket and Python's standard library.
 
     toast_client.py --to "Synth @ studio" '{"type":"noteOn","channel":1,"note":60,"velocity":100}'
     toast_client.py --from "*" < /dev/null          print what is played, until Ctrl-C
     toast_client.py --to Synth < notes.jsonl        send lines, a SysEx of any length among them
 The protocol is TOAST (docs/protocol.md, sections 5 and 6.10), the lines are JSONMIDI (docs/jsonmidi.md).
 """
-import argparse, contextlib, json, os, queue, socket, struct, sys, threading, zlib
+import argparse, contextlib, glob, json, os, queue, socket, struct, sys, tempfile, threading, zlib
 
 HELLO, HEARTBEAT, JSONMIDI, BYE = 1, 2, 6, 9  # the types of frames that a client needs
 VERSION, JSON_ONLY, STOPPING = 1, 1 << 1, 1
@@ -14,9 +14,14 @@ NODE = os.urandom(32), os.urandom(8)  # its id, and which start of it this is
 
 
 class Toast:
-    def __init__(self, host, port, name):
-        self.socket = socket.create_connection((host, port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, node, name):
+        if os.path.exists(node):  # its socket: whoever may open it is its user
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(node)
+        else:  # by the network, of a node that lets everybody in
+            host, _, port = node.rpartition(":")
+            self.socket = socket.create_connection((host.strip("[]"), port))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.lock, self.sequence, self.words = threading.Lock(), 0, queue.Queue()
         hello = struct.pack(">HHQ32s8sIHH", VERSION, VERSION, JSON_ONLY, *NODE, 0, 0, 0)
         self.send(HELLO, hello + struct.pack(">BH", 1, len(name)) + name)
@@ -72,17 +77,27 @@ class Toast:
         return word
 
 
+def only_node():
+    """The socket of the node that runs here."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    where = f"{base}/midip2p" if base else f"{tempfile.gettempdir()}/midip2p-{os.getuid()}"
+    found = glob.glob(f"{glob.escape(where)}/*.sock")
+    if len(found) != 1:
+        sys.exit(f"toast_client: {len(found)} nodes run here; start one, or say which with --node: {found}")
+    return found[0]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Play and hear MIDI through a midip2p node.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5005, help="the node's TCP port")
+    parser.add_argument("--node", help="its socket, or HOST:PORT of one that lets everybody in")
     parser.add_argument("--name", default="toast_client", help="the name of the port")
     parser.add_argument("--to", action="append", default=[], help="a destination; repeatable")
     parser.add_argument("--from", action="append", default=[], dest="hear", help="a source; *: all")
     parser.add_argument("record", nargs="*", help="JSONMIDI to play; none: lines of stdin")
     args, toast = parser.parse_args(), None
+    node = args.node or only_node()
     try:
-        toast = Toast(args.host, args.port, args.name.encode())
+        toast = Toast(node, args.name.encode())
         port = {"name": args.name, "source": True, "exported": True, "to": args.to, "from": args.hear}
         toast.say(json.dumps({"command": "open", **port}))
         toast.wait_for("ready")
@@ -96,4 +111,4 @@ if __name__ == "__main__":
         toast and toast.send(BYE, bytes([STOPPING]))
     except OSError as error:
         toast and toast.wait_for(None)  # what the node said before it ended the connection
-        sys.exit(f"toast_client: no node at {args.host}:{args.port}: {error}")
+        sys.exit(f"toast_client: no node at {node}: {error}")

@@ -258,7 +258,8 @@ metric() { get "$1" /metrics/midi | json "$2"; }
 get() {
   local name=$1 path=$2
   shift 2
-  eval "${lab_at[$name]}"'curl -sS --max-time 5 "$@" "http://$(field "$name" http)$path"'
+  eval "${lab_at[$name]}"'curl -sS --max-time 5 -H "Authorization: Bearer $(cat "$(field "$name" state)/token")" \
+    "$@" "http://$(field "$name" http)$path"'
 }
 
 # ready NAME SECONDS: waits for the first line of a program's output, which must be JSON.

@@ -54,7 +54,7 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE: u8 = 22;
 
 /// The first byte of a frame.
-const FRAME: u8 = 0;
+pub(crate) const FRAME: u8 = 0;
 
 /// In front of the 32 bytes of an Ed25519 seed in PKCS#8, version 1 (RFC 8410 § 7).
 const PKCS8_SEED: [u8; 16] = [
@@ -121,7 +121,7 @@ pub struct Security {
 
 /// A stream of which is known whose it is.
 pub struct Secured {
-    /// What goes through it is encrypted, unless `proof` is [`Proof::None`] or [`Proof::Unneeded`].
+    /// What goes through it is encrypted, if `proof` is a key.
     pub stream: Box<dyn Stream>,
     /// Whose it is.
     pub proof: Proof,
@@ -136,6 +136,12 @@ impl Secured {
     #[must_use]
     pub fn unneeded(stream: Box<dyn Stream>) -> Self {
         Self { stream, proof: Proof::Unneeded, seal: None, pairing: None }
+    }
+
+    /// A stream of a program of the node's user, says the system.
+    #[must_use]
+    pub fn of_owner(stream: Box<dyn Stream>) -> Self {
+        Self { stream, proof: Proof::Owner, seal: None, pairing: None }
     }
 
     /// A stream that proves nothing.

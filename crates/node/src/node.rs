@@ -9,6 +9,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::crypto::{Security, alias_of};
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
+use crate::os::local::{self, Socket};
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
@@ -97,6 +100,13 @@ pub struct NodeInfo {
     pub tcp_port: u16,
     /// Its HTTP interface.
     pub http: SocketAddr,
+    /// Whether that speaks TLS.
+    pub http_tls: bool,
+    /// Where programs of its user reach the same without a token, and may come with TOAST; `None`: the system did
+    /// not let it be made.
+    pub socket: Option<PathBuf>,
+    /// Where it keeps what outlives it, the token for programs that come by the network among it.
+    pub state: PathBuf,
     /// Whom it takes for a peer.
     pub trust: TrustPolicy,
     /// Its MIDI backends.
@@ -140,8 +150,10 @@ pub struct Node {
     discovery: Option<Discovery>,
     /// What waits for others: connections, names to be looked up.
     tasks: Vec<JoinHandle<()>>,
-    _http: Http,
-    // In this order: who looks for a free directory must not find the entry of the node before.
+    http: Http,
+    // In this order: who looks for a free directory must not find the entry of the node before, nor who finds an entry
+    // a socket that goes.
+    _socket: Option<Socket>,
     _registered: Option<Registered>,
     _state: State,
 }
@@ -190,14 +202,7 @@ impl Node {
         let state = State::open(options.state.as_deref())?;
         let transport = network()?;
         let name = options.name.clone().unwrap_or_else(host_name);
-        let config = Config {
-            mirrors_max: options.mirrors,
-            accept_reset: options.accept_reset,
-            dual_transport: options.dual_transport,
-            trust: options.trust,
-            ..Config::default()
-        };
-        let started = start_planes(&options, &state, &name, config, transport, backends)?;
+        let started = start_planes(&options, &state, &name, transport, backends)?;
         let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security } = started;
         let counters = Arc::clone(&shared.tunnels);
         let taking = taking::run(acceptor, security, shared.control.clone(), counters);
@@ -208,13 +213,23 @@ impl Node {
             udp_port,
             tcp_port,
             http: SocketAddr::new(options.http_address, 0),
+            http_tls: options.http_tls,
+            socket: None,
+            state: state.path.clone(),
             trust: options.trust,
             backends,
             realtime: granted.0 == Priority::Realtime,
             memory_locked: granted.1 == Memory::Locked,
         };
-        let http = http::start(&options, &state.token, &mut info, Arc::clone(&shared)).await?;
-        let registered = options.listed.then(|| enter_registry(&info, addresses.first())).flatten();
+        let mut http = http::start(&options, &state, &mut info, Arc::clone(&shared)).await?;
+        let mut registered =
+            options.listed.then(|| enter_registry(&info, addresses.first())).flatten();
+        let own = match &mut registered {
+            Some(registered) => registered.take_own(),
+            None => unlisted_socket(&state),
+        };
+        let socket = own.map(|(listener, at)| http.serve_own(listener).map(|()| at)).transpose()?;
+        info.socket = socket.as_ref().map(|at| at.path().to_owned());
         let announcement =
             Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
         let discovery = if options.discovery {
@@ -232,7 +247,8 @@ impl Node {
             shared,
             discovery,
             tasks,
-            _http: http,
+            http,
+            _socket: socket,
             _state: state,
             _registered: registered,
         };
@@ -260,6 +276,13 @@ impl Node {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Links by which a browser may come, of which one is to be followed, once and within ten minutes; first that for
+    /// this machine.
+    #[must_use]
+    pub fn invite_browser(&self) -> Vec<String> {
+        self.http.invite()
     }
 
     /// Ends the node: peers are told, what sounds is released, virtual ports go.
@@ -335,6 +358,17 @@ struct Started {
     security: Option<Security>,
 }
 
+/// What the options say of the planes.
+fn config(options: &Options) -> Config {
+    Config {
+        mirrors_max: options.mirrors,
+        accept_reset: options.accept_reset,
+        dual_transport: options.dual_transport,
+        trust: options.trust,
+        ..Config::default()
+    }
+}
+
 /// What filters and limits the bus obeys.
 fn rules(options: &Options, domains: Vec<Option<String>>) -> BusRules {
     BusRules {
@@ -350,10 +384,10 @@ fn start_planes(
     options: &Options,
     state: &State,
     name: &str,
-    config: Config,
     transport: Transport,
     backends: Vec<(&'static str, OpenBackend)>,
 ) -> Result<Started, StartError> {
+    let config = config(options);
     let (control, inbox) = mpsc::channel(control::INBOX);
     let wake = Signal::new()?;
     let (host_bell, hearing) = bell()?;
@@ -524,9 +558,20 @@ fn enter_registry(info: &NodeInfo, address: Option<&IpAddr>) -> Option<Registere
     };
     registry::register(&entry)
         .inspect_err(|error| {
-            tracing::warn!("other programs will need --node {}: {error}", info.http);
+            tracing::warn!(
+                "midip2p's commands will need --node {} and MIDIP2P_TOKEN, what is in {}: {error}",
+                info.http,
+                info.state.join("token").display()
+            );
         })
         .ok()
+}
+
+/// The socket of a node that nobody is to find, or that could not be entered: beside its key.
+fn unlisted_socket(state: &State) -> Option<(UnixListener, Socket)> {
+    let path = state.path.join("socket");
+    let said = |error: &io::Error| tracing::warn!("no socket {}: {error}", path.display());
+    local::listen(&path).inspect_err(said).ok()
 }
 
 /// Nodes on this host, which need no network to be found.

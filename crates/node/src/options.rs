@@ -26,6 +26,8 @@ pub struct Options {
     pub http: Option<u16>,
     /// Where it listens for HTTP.
     pub http_address: IpAddr,
+    /// Whether it speaks TLS there.
+    pub http_tls: bool,
     /// The only network interface to use, by name or address.
     pub interface: Option<String>,
     /// Nodes to link with, each `HOST` or `HOST:PORT`.
@@ -68,6 +70,7 @@ impl Default for Options {
             tcp: None,
             http: None,
             http_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            http_tls: false,
             interface: None,
             peers: Vec::new(),
             app_ports: Vec::new(),

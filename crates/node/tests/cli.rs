@@ -64,7 +64,7 @@ fn the_demo_carries_every_event() {
 #[test]
 fn a_demo_that_is_interrupted_ends_its_nodes_and_says_how_far_it_came() {
     let rooms = Rooms::new();
-    let mut demo = rooms.start(&["demo"]);
+    let mut demo = rooms.start(&["demo", "--serve"]);
     // The nodes are up when the demo names them; the piece takes longer than this test.
     demo.wait_for("two processes");
     let mut monitor = rooms.start(&["monitor", "--count", "20", "--node", &demo.address()]);

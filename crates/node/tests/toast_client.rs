@@ -55,12 +55,16 @@ impl Drop for Script {
 }
 
 impl Script {
-    fn start(port: u16, arguments: &[&str]) -> Self {
+    fn start(node: &Node, arguments: &[&str]) -> Self {
+        Self::start_at(node.info().socket.as_ref().unwrap().to_str().unwrap(), arguments)
+    }
+
+    fn start_at(node: &str, arguments: &[&str]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/toast_client.py");
         let mut child = Command::new("python3")
             .args(["-c", HEARS_CTRL_C])
             .arg(path)
-            .args(["--port", &port.to_string()])
+            .args(["--node", node])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -147,7 +151,7 @@ async fn the_example_plays_and_hears_notes_and_a_sysex_byte_for_byte() {
     until(|| a.view().ports.iter().any(|p| p.name == "keys @ b")).await;
 
     let arguments = ["--name", "Robot", "--from", "keys @ b"];
-    let mut script = Script::start(a.info().tcp_port, &arguments);
+    let mut script = Script::start(&a, &arguments);
     let note = |on: bool| Ump::midi1(0, if on { 0x90 } else { 0x80 }, 60, 100);
     let sysex = Midi::Sysex { group: 0, data: &dump() };
     let (on, off) = (line(Midi::Ump(note(true))), line(Midi::Ump(note(false))));
@@ -182,18 +186,18 @@ async fn the_example_plays_and_hears_notes_and_a_sysex_byte_for_byte() {
 async fn the_example_says_why_it_cannot() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(options(dir.path(), "a")).await.unwrap();
-    let mut script = Script::start(node.info().tcp_port, &["--to", "Nothing"]);
+    let mut script = Script::start(&node, &["--to", "Nothing"]);
     let (code, said) = script.end().await;
     assert!(code == 1 && said.contains("there is no destination \"Nothing\""), "{said}");
     // All is acknowledged, though nobody hears it: then it ends by itself.
-    let mut script = Script::start(node.info().tcp_port, &[r#"{"type":"start"}"#, "rubbish"]);
+    let mut script = Script::start(&node, &[r#"{"type":"start"}"#, "rubbish"]);
     let (code, said) = script.end().await;
     assert!(code == 0 && said.contains("\"status\":\"error\""), "{code} {said}");
     node.stop().await;
 
     // A node to come refuses; what it says is what people read.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let at = listener.local_addr().unwrap().to_string();
     let refusing = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let bye = Bye { reason: ByeReason::Version, text: "update this one".into() };
@@ -203,13 +207,13 @@ async fn the_example_says_why_it_cannot() {
         // Until the script is gone: what it sent must not reset what it is to read.
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let mut script = Script::start(port, &[]);
+    let mut script = Script::start_at(&at, &[]);
     let (_, said) = script.end().await;
     assert!(said.contains("update this one"), "{said}");
     drop(script);
     refusing.join().unwrap();
-    let (code, said) = Script::start(port, &[]).end().await;
-    assert!(code == 1 && said.contains(&format!("no node at 127.0.0.1:{port}")), "{said}");
+    let (code, said) = Script::start_at(&at, &[]).end().await;
+    assert!(code == 1 && said.contains(&format!("no node at {at}")), "{said}");
 }
 
 #[tokio::test]

@@ -76,11 +76,12 @@ async fn all_it_says(stream: &mut (impl AsyncRead + Unpin)) -> (Hello, Option<By
 /// What `midip2p peers` prints of a node, once it holds all these words.
 async fn peers_show(node: &Node, json: bool, words: &[&str]) -> String {
     let mut arguments = vec!["peers".to_owned(), "--node".into(), node.info().http.to_string()];
+    let token = std::fs::read_to_string(node.info().state.join("token")).unwrap();
     arguments.extend(json.then(|| "--json".to_owned()));
     let asked = async {
         loop {
             let mut peers = Command::new(env!("CARGO_BIN_EXE_midip2p"));
-            peers.args(&arguments);
+            peers.args(&arguments).env("MIDIP2P_TOKEN", &token);
             let ended = tokio::task::spawn_blocking(move || peers.output()).await;
             let shown = String::from_utf8(ended.unwrap().unwrap().stdout).unwrap();
             if words.iter().all(|word| shown.contains(word)) {

@@ -1,13 +1,17 @@
 //! The way to a running node: which one is meant, and its HTTP interface.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
 
 use super::exit::bad_input;
 use super::text::escape;
+use super::way::{TlsWay, Way};
 use crate::os::registry::{self, Entry};
 use crate::session::names::closest;
 
@@ -18,7 +22,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct NodeChoice {
     /// The node to talk to: its name, the beginning of its id, HOST:PORT or a URL. Needed only when
-    /// several nodes run on this machine. One on another machine wants its token in MIDIP2P_TOKEN
+    /// several nodes run on this machine. One on another machine, or of another user, wants its token in
+    /// MIDIP2P_TOKEN; one that speaks https, a copy of its http-cert.pem, named in MIDIP2P_CERT, too
     #[arg(long, value_name = "NODE")]
     pub(super) node: Option<String>,
 }
@@ -28,9 +33,11 @@ pub(super) struct NodeChoice {
 pub(super) struct Client {
     /// The node's name, or its address if only that is known; harmless to print.
     pub(super) name: String,
-    /// Where its interface is.
-    pub(super) address: SocketAddr,
-    /// What a node on another machine wants to see.
+    /// Where its interface is, for people.
+    pub(super) place: String,
+    /// How it is reached.
+    pub(super) way: Way,
+    /// What it wants to see of whoever comes by the network.
     token: Option<String>,
     agent: ureq::Agent,
 }
@@ -41,26 +48,49 @@ impl Client {
         let here = registry::network();
         let nodes: Vec<Entry> =
             registry::list().into_iter().filter(|entry| entry.network == here).collect();
+        let own = |entry: &Entry, name: &str| {
+            Self::by(name, entry.http.to_string(), Way::Own(registry::socket_of(entry)))
+        };
         match choose(&nodes, choice.node.as_deref())? {
-            Chosen::Entry(entry) => Ok(Self::at(&entry.name, entry.http)),
-            Chosen::Address(text) => {
-                let address = resolve(&text)?;
-                Ok(Self::at(&text, address))
+            Chosen::Entry(entry) => Ok(own(&entry, &entry.name)),
+            Chosen::Address { host, tls } => {
+                let address = resolve(&host)?;
+                match nodes.iter().find(|entry| entry.http == address) {
+                    Some(entry) => Ok(own(entry, &host)),
+                    None if tls => Ok(Self::by(&host, host.clone(), Way::Tls(address, pinned()?))),
+                    None => Ok(Self::by(&host, address.to_string(), Way::Network(address))),
+                }
             }
         }
     }
 
-    /// The node at this address.
-    pub(super) fn at(name: &str, address: SocketAddr) -> Self {
+    /// The node that is reached that way; `place` is what people call it.
+    pub(super) fn by(name: &str, place: String, way: Way) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(ANSWER_WITHIN))
             .http_status_as_error(false)
             // The node is near; a proxy for the web knows nothing of it.
             .proxy(None)
             .build();
-        // One of this machine is shown no token that is another's.
-        let token = std::env::var("MIDIP2P_TOKEN").ok().filter(|_| !address.ip().is_loopback());
-        Self { name: escape(name), address, token, agent: config.into() }
+        // One that is reached by its user's socket is shown no token that is another's.
+        let token = std::env::var("MIDIP2P_TOKEN").ok();
+        let token = token.filter(|_| !matches!(way, Way::Own(_)));
+        let agent = ureq::Agent::with_parts(config, way.clone(), Nowhere);
+        Self { name: escape(name), place, way, token, agent }
+    }
+
+    /// The address of something on it. It is reached without it, but its interface wants to be named.
+    pub(super) fn url(&self, path: &str) -> String {
+        match &self.way {
+            Way::Own(_) => format!("http://localhost{path}"),
+            // Whoever speaks TLS does so by itself.
+            Way::Network(at) | Way::Tls(at, _) => format!("http://{at}{path}"),
+        }
+    }
+
+    /// The same for people.
+    fn shown(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.way.scheme(), self.place)
     }
 
     /// The header that shows the token, if one is to be shown.
@@ -77,52 +107,52 @@ impl Client {
 
     /// What the node says at `path`.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let url = format!("http://{}{path}", self.address);
+        let (url, shown) = (self.url(path), self.shown(path));
         let mut response = self
             .authorized(self.agent.get(&url))
             .call()
             .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let value: Value = response.body_mut().read_json().with_context(|| {
-            format!("{url} answered {status}, but not with JSON; is it a node?")
+            format!("{shown} answered {status}, but not with JSON; is it a node?")
         })?;
         if !status.is_success() {
             let said = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-            bail!("{url} answered {status}: {}", escape(said));
+            bail!("{shown} answered {status}: {}", escape(said));
         }
         Ok(value)
     }
 
     /// Asks the node to do something.
     pub(super) fn post(&self, path: &str) -> anyhow::Result<()> {
-        let url = format!("http://{}{path}", self.address);
+        let (url, shown) = (self.url(path), self.shown(path));
         let response = self
             .authorized(self.agent.post(&url))
             .send_empty()
             .map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
-            bail!("{url} answered {}; the node may be stopping, try again", response.status());
+            bail!("{shown} answered {}; the node may be stopping, try again", response.status());
         }
         Ok(())
     }
 
     /// Asks the node to do something that has an answer: its status and what it said.
     pub(super) fn ask(&self, path: &str) -> anyhow::Result<(u16, Value)> {
-        let url = format!("http://{}{path}", self.address);
+        let (url, shown) = (self.url(path), self.shown(path));
         let mut response = self
             .authorized(self.agent.post(&url))
             .send_empty()
             .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let value: Value = response.body_mut().read_json().with_context(|| {
-            format!("{url} answered {status}, but not with JSON; is it a node of this version?")
+            format!("{shown} answered {status}, but not with JSON; is it a node of this version?")
         })?;
         Ok((status.as_u16(), value))
     }
 
     /// Has the node decide something, and says in its own words why it did not.
     pub(super) fn decide(&self, method: &str, path: &str) -> anyhow::Result<()> {
-        let url = format!("http://{}{path}", self.address);
+        let (url, shown) = (self.url(path), self.shown(path));
         let sent = match method {
             "DELETE" => self.authorized(self.agent.delete(&url)).call(),
             _ => self.authorized(self.agent.post(&url)).send_empty(),
@@ -135,22 +165,48 @@ impl Client {
         let said = answer.as_ref().and_then(|a| a.get("error")).and_then(Value::as_str);
         match said {
             Some(said) => bail!("{}", escape(said)),
-            None => bail!("{url} answered {}; is it a node of this version?", response.status()),
+            None => bail!("{shown} answered {}; is it a node of this version?", response.status()),
         }
     }
 
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
         anyhow!(
             "no node answers at {}: {error}; start one with `midip2p up`, or name another with --node",
-            self.address
+            self.place
         )
     }
+}
+
+/// Nothing is looked up: the way is known.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Resolver for Nowhere {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// TLS with a node whose certificate somebody copied.
+fn pinned() -> anyhow::Result<TlsWay> {
+    let path = std::env::var_os("MIDIP2P_CERT").map(PathBuf::from).ok_or_else(|| {
+        bad_input(
+            "to know that node by https its certificate is needed: copy http-cert.pem from its state directory, \
+             and name the copy in MIDIP2P_CERT",
+        )
+    })?;
+    TlsWay::to(&path)
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Chosen {
     Entry(Entry),
-    Address(String),
+    Address { host: String, tls: bool },
 }
 
 /// Which of the running nodes is meant, or where else to look.
@@ -190,7 +246,7 @@ fn choose(nodes: &[Entry], asked: Option<&str>) -> anyhow::Result<Chosen> {
         }
     }
     match address_in(asked) {
-        Some(address) => Ok(Chosen::Address(address)),
+        Some((host, tls)) => Ok(Chosen::Address { host, tls }),
         None => Err(bad_input(no_such_node(nodes, asked))),
     }
 }
@@ -220,18 +276,23 @@ fn list(nodes: &[Entry]) -> String {
     named.join(", ")
 }
 
-/// The HOST:PORT in a URL, or the text itself if it is one.
-fn address_in(text: &str) -> Option<String> {
+/// The HOST:PORT in a URL, or the text itself if it is one; and whether it speaks TLS.
+fn address_in(text: &str) -> Option<(String, bool)> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    let known = ["http", "ws", ""].contains(&scheme.to_lowercase().as_str());
-    let address = rest.split(['/', '?', '#']).next().filter(|_| known)?;
+    let (tls, usual) = match scheme.to_lowercase().as_str() {
+        "http" | "ws" => (false, Some(80)),
+        "https" | "wss" => (true, Some(443)),
+        "" => (false, None),
+        _ => return None,
+    };
+    let address = rest.split(['/', '?', '#']).next()?;
     let (host, port) = match address.rsplit_once(':').filter(|(host, _)| !host.ends_with(':')) {
         Some((host, port)) => (host, port.parse::<u16>().ok()?),
         // A URL may leave its port out.
-        None if scheme.is_empty() => return None,
-        None => (address, 80),
+        None => (address, usual?),
     };
-    (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| format!("{host}:{port}"))
+    (!host.is_empty() && !host.contains(char::is_whitespace))
+        .then(|| (format!("{host}:{port}"), tls))
 }
 
 fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
@@ -300,14 +361,18 @@ mod tests {
             ("http://host:8080/", Some("host:8080")),
             ("ws://host:8080/ws?name=x", Some("host:8080")),
             ("http://host", Some("host:80")),
-            ("https://host:1", None),
+            ("ftp://host:1", None),
             ("studio", None),
             ("studio:keys", None),
             (":8080", None),
             ("my studio:80", None),
             ("host:99999", None),
         ] {
-            assert_eq!(address_in(text).as_deref(), want, "{text}");
+            let found = address_in(text);
+            assert_eq!(found, want.map(|want: &str| (want.to_owned(), false)), "{text}");
+        }
+        for (text, want) in [("https://host:1/x", "host:1"), ("wss://[::1]", "[::1]:443")] {
+            assert_eq!(address_in(text), Some((want.to_owned(), true)), "{text}");
         }
     }
 }

@@ -10,6 +10,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::client::Client;
 use super::inbox::Input;
+use super::way::Way;
 
 /// The node's side of a connection.
 pub(super) struct FakeNode(WebSocket<TcpStream>);
@@ -20,7 +21,8 @@ impl FakeNode {
         play: impl FnOnce(Self) -> T + Send + 'static,
     ) -> (Client, JoinHandle<T>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = Client::at("fake", listener.local_addr().unwrap());
+        let at = listener.local_addr().unwrap();
+        let client = Client::by("fake", at.to_string(), Way::Network(at));
         let node = thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             play(Self(tungstenite::accept(stream).unwrap()))

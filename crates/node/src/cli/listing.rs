@@ -65,7 +65,7 @@ fn render(
 ) -> anyhow::Result<String> {
     let answer = client.get(listing.path)?;
     let items = answer.get(listing.key).and_then(Value::as_array).with_context(|| {
-        format!("{} did not answer {} as a node does; is it one?", client.address, listing.path)
+        format!("{} did not answer {} as a node does; is it one?", client.place, listing.path)
     })?;
     if !listing.json {
         return Ok(table(items));

@@ -1,13 +1,14 @@
 //! The command line: one file a verb.
 //!
 //! `up` is the node. All other verbs are clients of a running one, over its HTTP interface and its
-//! WebSocket; `demo` and `bench` run two nodes of their own.
+//! WebSocket, by the socket of its user ([`way`]); `demo` and `bench` run two nodes of their own.
 //!
 //! People get tables and sentences, scripts `--json` and exit codes: 0 fine, 1 failed, 2 bad input or
 //! wrong usage, 130 and 143 when Ctrl-C or SIGTERM ended what was under way.
 
 mod up;
 
+mod browser;
 mod panic;
 mod peers;
 mod ping;
@@ -36,6 +37,7 @@ mod output;
 mod performance;
 mod socket;
 mod text;
+mod way;
 
 use std::process::ExitCode;
 
@@ -72,6 +74,7 @@ enum Verb {
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
     Trust(trust::TrustArgs),
+    Browser(browser::BrowserArgs),
     Play(play::PlayArgs),
     Send(send::SendArgs),
     Monitor(monitor::MonitorArgs),
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),
         Verb::Trust(args) => trust::run(&args),
+        Verb::Browser(args) => browser::run(&args),
         Verb::Play(args) => play::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Monitor(args) => monitor::run(&args),

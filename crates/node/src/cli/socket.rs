@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use super::client::Client;
 use super::exit::{Exit, bad_input};
 use super::inbox::{Inbox, Input};
 use super::text::escape;
+use super::way::Wire;
 use crate::os::clock;
 use crate::session::names::closest;
 
@@ -78,7 +78,7 @@ impl PortRequest<'_> {
 /// An open port.
 pub(super) struct Socket {
     number: usize,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Wire>,
 }
 
 impl Drop for Socket {
@@ -86,7 +86,7 @@ impl Drop for Socket {
         // Politeness only: the node closes the port when the connection ends, however it ends.
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
-        let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+        let _ = self.socket.get_ref().shutdown();
     }
 }
 
@@ -101,16 +101,16 @@ impl Socket {
         inbox: &mut Inbox,
         number: usize,
     ) -> anyhow::Result<Result<Self, Exit>> {
-        let at = client.address;
-        let stream = TcpStream::connect_timeout(&at, CONNECT_WITHIN).with_context(|| {
+        let place = &client.place;
+        let stream = client.way.connect().with_context(|| {
             format!(
-                "no node answers at {at}; start one with `midip2p up`, or name another with --node"
+                "no node answers at {place}; start one with `midip2p up`, or name another with --node"
             )
         })?;
-        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECT_WITHIN))?;
         let writer = stream.try_clone()?;
-        let mut asked = format!("ws://{at}{}", request.path()).into_client_request()?;
+        let mut asked =
+            client.url(&request.path()).replacen("http", "ws", 1).into_client_request()?;
         if let Some(authorization) = client.authorization() {
             let authorization = authorization.parse().context("MIDIP2P_TOKEN is no token")?;
             asked.headers_mut().insert("Authorization", authorization);
@@ -334,10 +334,10 @@ fn refused(
     let response = match error {
         HandshakeError::Failure(Error::Http(response)) => response,
         HandshakeError::Failure(error) => {
-            return anyhow!("{} does not answer as a node does: {error}", client.address);
+            return anyhow!("{} does not answer as a node does: {error}", client.place);
         }
         HandshakeError::Interrupted(_) => {
-            return anyhow!("{} does not answer; is it a node, and not stuck?", client.address);
+            return anyhow!("{} does not answer; is it a node, and not stuck?", client.place);
         }
     };
     let body = response.body().as_deref().unwrap_or_default();
@@ -345,7 +345,7 @@ fn refused(
     let status = response.status();
     if status.as_u16() != 404 {
         let why = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-        return anyhow!("{} answered {status}: {}", client.address, escape(why));
+        return anyhow!("{} answered {status}: {}", client.place, escape(why));
     }
     let words = value.get("error").and_then(Value::as_str);
     let names: Vec<String> = match value.get("closest").and_then(Value::as_array) {
@@ -387,7 +387,7 @@ fn names_near(client: &Client, request: &PortRequest<'_>) -> Vec<String> {
 
 /// The reading half of a connection.
 struct Half {
-    stream: TcpStream,
+    stream: Wire,
     /// After the handshake only the other half writes: what this one would say of its own accord (it
     /// answers pings, which nodes do not send) could stand in the middle of what that one is saying.
     silent: bool,

@@ -181,7 +181,7 @@ fn peers(client: &Client) -> anyhow::Result<Vec<Value>> {
     let answer = client.get("/trust")?;
     match answer.get("peers").and_then(Value::as_array) {
         Some(peers) => Ok(peers.clone()),
-        None => bail!("{} did not answer as a node does; is it one?", client.address),
+        None => bail!("{} did not answer as a node does; is it one?", client.place),
     }
 }
 

@@ -94,10 +94,14 @@ pub(super) struct UpArgs {
     /// Port of the HTTP interface; 0: a free one [default: 8080, or a free one if that is taken]
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     port_http: Option<u16>,
-    /// Address of the HTTP interface. From other machines it takes only requests with the token that lies in
-    /// the state directory; they are not encrypted
+    /// Address of the HTTP interface. It takes only requests with the token that lies in the state directory,
+    /// and browsers that came by a link; without --http-tls they are not encrypted
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", help_heading = "Network")]
     http_address: IpAddr,
+    /// Speak HTTPS there, with http-cert.pem and http-key.pem of the state directory, which are made when
+    /// there are none
+    #[arg(long, help_heading = "Network")]
+    http_tls: bool,
     /// Use only this network interface, by its name or its address
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     interface: Option<String>,
@@ -181,6 +185,7 @@ impl UpArgs {
             tcp: self.port_tcp,
             http: self.port_http,
             http_address: self.http_address,
+            http_tls: self.http_tls,
             interface: self.interface.clone(),
             peers: self.peer.clone(),
             app_ports: self.app_port.clone(),
@@ -331,6 +336,9 @@ fn ready_line(node: &Node) -> Value {
         "udp": info.udp_port,
         "tcp": info.tcp_port,
         "http": info.http.to_string(),
+        "http_tls": info.http_tls,
+        "socket": info.socket,
+        "state": info.state,
         "ports": { "udp": info.udp_port, "tcp": info.tcp_port, "http": info.http.port() },
         "pid": process::id(),
         "realtime": info.realtime,
@@ -363,8 +371,8 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
             0 => format!("  network   TCP {}, no UDP", info.tcp_port),
             udp => format!("  network   UDP {udp}, TCP {}", info.tcp_port),
         },
-        format!("  API       http://{}", info.http),
     ];
+    lines.extend(browser_link(node));
     for backend in &info.backends {
         let state = if backend.available {
             let ports = node
@@ -417,6 +425,14 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
         );
     }
     lines.join("\n") + "\n"
+}
+
+/// What to open in a browser.
+fn browser_link(node: &Node) -> Option<String> {
+    let link = node.invite_browser().into_iter().next()?;
+    Some(format!(
+        "  browser   {link}\n            (once, within ten minutes; another: midip2p browser)"
+    ))
 }
 
 /// Default ports that were taken.
@@ -473,6 +489,7 @@ mod tests {
             "0",
             "--http-address",
             "::1",
+            "--http-tls",
             "--interface",
             "eth0",
             "--peer",
@@ -513,6 +530,7 @@ mod tests {
         assert_eq!((options.name.as_deref(), options.state), (Some("stage"), Some("/s".into())));
         assert_eq!((options.udp, options.tcp, options.http), (Some(1), Some(2), Some(0)));
         assert_eq!(options.http_address, "::1".parse::<IpAddr>().unwrap());
+        assert!(options.http_tls);
         assert_eq!(options.interface.as_deref(), Some("eth0"));
         assert_eq!((options.peers, options.app_ports), (strings(&["a", "b:7"]), strings(&["DAW"])));
         assert_eq!(

@@ -1,56 +1,101 @@
-//! Who may ask: whoever is on this machine, or has the node's token; a page of some other site in the user's
-//! browser may not.
+//! Who may ask: whoever comes by the socket of the node's user, or shows the node's token, or is a browser that was
+//! let in ([`browser`](super::browser)); a page of some other site in the user's browser may not.
 //!
 //! A browser sends `Origin` with requests that a page makes, and `Host` as the page addressed them. A
 //! foreign page shows by its `Origin`; one that had its own name point here (DNS rebinding) by its
-//! `Host`, which then is a name, not an address of this node.
+//! `Host`, which then is a name, not an address of this node. A cookie goes along whichever page makes its browser
+//! ask: so one alone is enough to look, and never to do anything.
 
-use std::net::{IpAddr, SocketAddr};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-
 use ring::hmac;
 
-use super::Context;
+use super::browser::ENTER;
+use super::dashboard::STYLE;
 use super::rest::error;
+use super::{Context, dashboard};
 
-/// Whether a connection is from this machine.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FromHere(bool);
-
-impl FromHere {
-    /// Both ends have one address, or the other end's is one that never leaves a machine.
-    pub(super) fn of(other: SocketAddr, own: Option<SocketAddr>) -> Self {
-        let ip = |address: SocketAddr| address.ip().to_canonical();
-        Self(ip(other).is_loopback() || own.is_some_and(|own| ip(own) == ip(other)))
-    }
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A program of the user whose node it is: the system says so.
+    Owner,
+    /// Somebody at this address, be it this machine's own: nobody knows whose program that is.
+    At(IpAddr),
 }
 
 pub(super) async fn check(
     State(context): State<Arc<Context>>,
-    Extension(FromHere(is_here)): Extension<FromHere>,
+    Extension(caller): Extension<Caller>,
     request: Request,
     next: Next,
 ) -> Response {
-    if let Err(why) = allowed(request.headers(), context.info.http.port()) {
+    let Caller::At(address) = caller else { return next.run(request).await };
+    let headers = request.headers();
+    if let Err(why) = allowed(headers, context.info.http.port(), context.info.http_tls) {
         return error(StatusCode::FORBIDDEN, why).into_response();
     }
-    if is_here || context.token.is_shown_by(request.headers()) {
+    // Whoever is let in by a link shows there what it has; and who is not let in is told so in style.
+    if [ENTER, STYLE].contains(&request.uri().path()) || context.token.is_shown_by(headers) {
         return next.run(request).await;
     }
+    if context.browsers.is_shown_by(headers, context.info.http.port()) {
+        return match is_its_own_doing(request.method(), headers) {
+            true => next.run(request).await,
+            false => {
+                error(StatusCode::FORBIDDEN, "only the node's own page may do that").into_response()
+            }
+        };
+    }
+    refuse(&context, address, request.method(), headers)
+}
+
+/// Says what there is to show.
+pub(super) fn refuse(
+    context: &Context,
+    address: IpAddr,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Response {
     context.shared.tunnels.tokens_refused.add_one();
-    let why = "from another machine a request needs the node's token: it is in `token` in the node's state \
-        directory; give it as `Authorization: Bearer TOKEN`, or to midip2p as MIDIP2P_TOKEN";
+    if !context.failures.has_room(address, Instant::now()) {
+        let why = "too many requests without what is to be shown; wait a second";
+        let refused = error(StatusCode::TOO_MANY_REQUESTS, why);
+        return ([(header::RETRY_AFTER, "1")], refused).into_response();
+    }
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if method == Method::GET && accepts.is_some_and(|types| types.contains("text/html")) {
+        return dashboard::locked();
+    }
+    let why = "over the network a request needs the node's token: it is in `token` in the node's state directory; \
+        give it as `Authorization: Bearer TOKEN`, or to midip2p as MIDIP2P_TOKEN. Programs of the node's user \
+        need none by its socket (docs/http.md), and a browser is let in by `midip2p browser`";
     let refused = error(StatusCode::UNAUTHORIZED, why);
     ([(header::WWW_AUTHENTICATE, "Bearer")], refused).into_response()
 }
 
-/// What a program on another machine must show. It is 256 random bits, so that guesses need not be counted.
+/// Whether a request with a cookie is the doing of the node's own page: what only looks need not be.
+fn is_its_own_doing(method: &Method, headers: &HeaderMap) -> bool {
+    let from = headers.get("sec-fetch-site").map(|from| from.as_bytes());
+    if from.is_some_and(|from| from != b"same-origin" && from != b"none") {
+        return false;
+    }
+    let looks =
+        [Method::GET, Method::HEAD].contains(method) && !headers.contains_key(header::UPGRADE);
+    // That it is this node's stands already.
+    looks || headers.contains_key(header::ORIGIN)
+}
+
+/// What a program must show that comes by the network. It is 256 random bits.
 #[derive(Clone)]
 pub(crate) struct Token(hmac::Key);
 
@@ -70,8 +115,45 @@ impl Token {
     }
 }
 
+/// How many requests without what is to be shown are answered by more than a word: so many at once of one machine.
+const FAILURES_AT_ONCE: u64 = 10;
+
+/// And after that one in this time.
+const FAILURE_EVERY: Duration = Duration::from_secs(1);
+
+/// Requests that were refused of late, by machine. Who shows what is to be shown is never asked about them: they
+/// keep nobody out, of the same machine or another.
+pub(crate) struct Failures {
+    since: Instant,
+    hasher: RandomState,
+    /// When a machine has made up for what it failed, in nanoseconds; a few machines share a place.
+    until: [AtomicU64; 256],
+}
+
+impl Failures {
+    pub(crate) fn new(since: Instant) -> Self {
+        let until = [const { AtomicU64::new(0) }; 256];
+        Self { since, hasher: RandomState::new(), until }
+    }
+
+    /// Counts one; whether there was room for it.
+    fn has_room(&self, machine: IpAddr, now: Instant) -> bool {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (now, each) = (nanos(now.saturating_duration_since(self.since)), nanos(FAILURE_EVERY));
+        let place = self.hasher.hash_one(machine) % 256;
+        let Some(until) = usize::try_from(place).ok().and_then(|at| self.until.get(at)) else {
+            return false;
+        };
+        let more = |until: u64| {
+            let next = until.max(now) + each;
+            (next <= now + FAILURES_AT_ONCE * each).then_some(next)
+        };
+        until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+}
+
 /// Whether the headers are those of a request that means this node.
-fn allowed(headers: &HeaderMap, port: u16) -> Result<(), &'static str> {
+fn allowed(headers: &HeaderMap, port: u16, tls: bool) -> Result<(), &'static str> {
     let one = |name| {
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -81,24 +163,25 @@ fn allowed(headers: &HeaderMap, port: u16) -> Result<(), &'static str> {
         }
     };
     let host = one(header::HOST)?.ok_or("the request has no Host")?;
-    if !names_this_node(host, port) {
+    if !names_this_node(host, port, tls) {
         return Err("the request's Host is not an address of this node");
     }
+    let scheme = if tls { "https://" } else { "http://" };
     match one(header::ORIGIN)? {
         None => Ok(()),
-        Some(origin) if origin.strip_prefix("http://") == Some(host) => Ok(()),
+        Some(origin) if origin.strip_prefix(scheme) == Some(host) => Ok(()),
         Some(_) => Err("requests of pages from elsewhere are refused"),
     }
 }
 
 /// `localhost` or a literal address, with this port.
-fn names_this_node(host: &str, port: u16) -> bool {
+fn names_this_node(host: &str, port: u16, tls: bool) -> bool {
     let (name, given) = match host.rsplit_once(':') {
         Some((name, digits)) if !digits.ends_with(']') => match digits.parse::<u16>() {
             Ok(given) => (name, given),
             Err(_) => return false,
         },
-        _ => (host, 80),
+        _ => (host, if tls { 443 } else { 80 }),
     };
     let literal = name.trim_start_matches('[').trim_end_matches(']');
     given == port && (name.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok())
@@ -114,22 +197,6 @@ mod tests {
             map.append(name.clone(), value.parse().unwrap());
         }
         map
-    }
-
-    #[test]
-    fn from_here_is_what_has_the_same_address() {
-        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        for (other, own, here) in [
-            ("127.0.0.1:1", "127.0.0.1:8080", true),
-            ("[::1]:1", "[::1]:8080", true),
-            ("192.168.1.5:1", "192.168.1.5:8080", true),
-            ("[::ffff:192.168.1.5]:1", "192.168.1.5:8080", true),
-            ("192.168.1.6:1", "192.168.1.5:8080", false),
-            ("[2001:db8::1]:1", "[2001:db8::2]:8080", false),
-        ] {
-            assert_eq!(FromHere::of(at(other), Some(at(own))).0, here, "{other} {own}");
-        }
-        assert!(!FromHere::of(at("192.168.1.6:1"), None).0);
     }
 
     #[test]
@@ -167,7 +234,11 @@ mod tests {
             ("localhost:8080:8080", false),
             ("", false),
         ] {
-            assert_eq!(allowed(&headers(&[(header::HOST, host)]), 8080).is_ok(), ok, "{host}");
+            assert_eq!(
+                allowed(&headers(&[(header::HOST, host)]), 8080, false).is_ok(),
+                ok,
+                "{host}"
+            );
         }
         let host = (header::HOST, "localhost:8080");
         for (origin, ok) in [
@@ -178,9 +249,56 @@ mod tests {
             ("null", false),
         ] {
             let map = headers(&[host.clone(), (header::ORIGIN, origin)]);
-            assert_eq!(allowed(&map, 8080).is_ok(), ok, "{origin}");
+            assert_eq!(allowed(&map, 8080, false).is_ok(), ok, "{origin}");
         }
-        assert!(allowed(&headers(&[]), 8080).is_err());
-        assert!(allowed(&headers(&[host.clone(), host]), 8080).is_err());
+        assert!(allowed(&headers(&[]), 8080, false).is_err());
+        assert!(allowed(&headers(&[host.clone(), host]), 8080, false).is_err());
+        for (host, origin, ok) in [
+            ("localhost", "https://localhost", true),
+            ("localhost:443", "https://localhost:443", true),
+            ("localhost", "http://localhost", false),
+            ("localhost:80", "https://localhost:80", false),
+        ] {
+            let map = headers(&[(header::HOST, host), (header::ORIGIN, origin)]);
+            assert_eq!(allowed(&map, 443, true).is_ok(), ok, "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_alone_looks_and_does_nothing() {
+        let site = |from| (header::HeaderName::from_static("sec-fetch-site"), from);
+        let origin = (header::ORIGIN, "http://localhost:8080");
+        let upgrade = (header::UPGRADE, "websocket");
+        for (method, pairs, ok) in [
+            (Method::GET, vec![], true),
+            (Method::HEAD, vec![site("none")], true),
+            (Method::GET, vec![site("same-origin")], true),
+            // A page of another port of this machine: to a browser it is of the same site.
+            (Method::GET, vec![site("same-site")], false),
+            (Method::GET, vec![site("cross-site")], false),
+            (Method::POST, vec![], false),
+            (Method::DELETE, vec![site("same-origin")], false),
+            (Method::POST, vec![origin.clone()], true),
+            (Method::POST, vec![origin.clone(), site("cross-site")], false),
+            (Method::GET, vec![upgrade.clone()], false),
+            (Method::GET, vec![upgrade, origin], true),
+        ] {
+            let is_its_own = is_its_own_doing(&method, &headers(&pairs));
+            assert_eq!(is_its_own, ok, "{method} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn who_fails_too_often_waits_and_nobody_else_does() {
+        let start = Instant::now();
+        let failures = Failures::new(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        let (one, another) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        assert_eq!((0..100).filter(|_| failures.has_room(one, at(5))).count(), 10);
+        assert_eq!((0..100).filter(|_| failures.has_room(one, at(2_500))).count(), 2);
+        assert_eq!((0..100).filter(|_| failures.has_room(one, at(100_000))).count(), 10);
+        // One in 256 shares its place.
+        let let_in = (0..100).filter(|_| failures.has_room(another, at(100_000))).count();
+        assert!([0, 10].contains(&let_in), "{let_in}");
     }
 }

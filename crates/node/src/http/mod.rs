@@ -10,26 +10,38 @@
 //! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
 //! | `POST /panic` | everything silent, everywhere |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
+//! | `POST /browser`, `GET /enter` | a link that lets a browser in, once (`browser.rs`) |
+//! | `GET /` | the page for it ([`dashboard`]) |
 //!
-//! It listens on this machine only, unless told otherwise; whoever asks from another shows the node's token. It
-//! answers requests whose `Host` names it and whose `Origin`, if any, is itself (`guard.rs`).
+//! The node's user has a socket in the file system. Whoever comes by the network, were it this machine's loopback,
+//! shows the node's token or was let in by a link; a request's `Host` must name the node, and its `Origin`, if any,
+//! be the node's own (`guard.rs`). It listens on this machine only, unless told otherwise, and speaks TLS if told to
+//! (`tls.rs`).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::node::{NodeInfo, Shared};
 use crate::options::Options;
+use crate::os::state::State;
 
+mod browser;
+mod dashboard;
 mod guard;
 pub mod ping;
 mod rest;
 mod serve;
+pub mod tls;
 pub mod trust;
 pub mod ws;
 
@@ -50,16 +62,41 @@ pub enum HttpError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no certificate to speak TLS with.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
 }
 
 /// The interface; it ends when this is dropped.
 pub struct Http {
-    task: JoinHandle<()>,
+    router: Router,
+    context: Arc<Context>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Http {
+    /// Serves this user's programs as well.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn serve_own(&mut self, listener: UnixListener) -> io::Result<()> {
+        let door = serve::Door::own(listener, self.context.shared.control.clone())?;
+        self.tasks.push(tokio::spawn(serve::run(door, self.router.clone())));
+        Ok(())
+    }
+
+    /// Links by which a browser may come, of which one is to be followed, once and soon; first that for this machine.
+    /// There is none when the system has no randomness to give.
+    #[must_use]
+    pub fn invite(&self) -> Vec<String> {
+        let ticket = self.context.browsers.ticket(Instant::now());
+        ticket.map(|ticket| browser::links(&self.context, &ticket)).unwrap_or_default()
+    }
 }
 
 impl Drop for Http {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -68,6 +105,10 @@ pub(crate) struct Context {
     pub(crate) info: NodeInfo,
     pub(crate) shared: Arc<Shared>,
     pub(crate) token: guard::Token,
+    pub(crate) browsers: browser::Browsers,
+    pub(crate) failures: guard::Failures,
+    /// Whether it listens on every address of this machine.
+    pub(crate) is_everywhere: bool,
 }
 
 /// Opens the interface and enters its address into `info`.
@@ -76,7 +117,7 @@ pub(crate) struct Context {
 /// When the port asked for, or any port, cannot be had.
 pub async fn start(
     options: &Options,
-    token: &str,
+    state: &State,
     info: &mut NodeInfo,
     shared: Arc<Shared>,
 ) -> Result<Http, HttpError> {
@@ -84,8 +125,23 @@ pub async fn start(
     if let Ok(address) = listener.local_addr() {
         info.http = reachable(address);
     }
-    let context = Arc::new(Context { info: info.clone(), shared, token: guard::Token::new(token) });
-    let router = Router::new()
+    let tls = if options.http_tls { Some(tls::config(state, &info.name)?) } else { None };
+    let context = Arc::new(Context {
+        info: info.clone(),
+        shared,
+        token: guard::Token::new(&state.token),
+        browsers: browser::Browsers::new(&state.token),
+        failures: guard::Failures::new(Instant::now()),
+        is_everywhere: options.http_address.is_unspecified(),
+    });
+    let router = router(&context);
+    let door = serve::Door::network(listener, tls);
+    let tasks = vec![tokio::spawn(serve::run(door, router.clone()))];
+    Ok(Http { router, context, tasks })
+}
+
+fn router(context: &Arc<Context>) -> Router {
+    Router::new()
         .route("/node/info", get(rest::node_info))
         .route("/network/mesh", get(rest::mesh))
         .route("/midi/devices", get(rest::devices))
@@ -97,10 +153,16 @@ pub async fn start(
         .route("/trust/{id}/refuse", post(trust::refuse))
         .route("/panic", post(rest::panic))
         .route("/ws", get(ws::open))
+        .route("/browser", post(browser::invite))
+        .route(browser::ENTER, get(browser::enter))
+        .route("/", get(dashboard::index))
+        .route("/page.js", get(dashboard::script))
+        .route(dashboard::STYLE, get(dashboard::style))
+        .route("/favicon.ico", get(StatusCode::NO_CONTENT))
         .fallback(rest::not_found)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&context), guard::check))
-        .with_state(context);
-    Ok(Http { task: tokio::spawn(serve::run(listener, router)) })
+        .layer(from_fn_with_state(Arc::clone(context), guard::check))
+        .layer(map_response(dashboard::harden))
+        .with_state(Arc::clone(context))
 }
 
 async fn bind(address: IpAddr, asked: Option<u16>) -> Result<TcpListener, HttpError> {

@@ -26,7 +26,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> impl IntoResponse + use<> 
 
 pub(super) async fn not_found() -> impl IntoResponse {
     let paths = "/node/info, /network/mesh, /network/ping/PEER, /midi/devices, /metrics/midi, \
-        /trust, /panic, /ws";
+        /trust, /panic, /ws, /browser";
     error(StatusCode::NOT_FOUND, &format!("there is nothing here; there are {paths}"))
 }
 

@@ -1,40 +1,118 @@
 //! The connections of the HTTP interface: so many at a time, none that dawdles over its request.
+//!
+//! By the socket of the node's user may come TOAST as well (`docs/protocol.md` § 6.10): its first byte is zero,
+//! which no request begins with.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tower_layer::Layer as _;
 
-use super::guard::FromHere;
+use super::guard::Caller;
+use crate::crypto::{FRAME, Secured};
+use crate::os::local;
+use crate::stages::control::ControlInput;
 use crate::stages::places::Places;
+use crate::transport::{Begun, Stream};
 
 /// Connections at a time, WebSockets not counted; of one more the oldest goes. A page has six, and goes on with new
 /// ones.
 const CONNECTIONS: usize = 256;
 
-/// How long the head of a request may take from its first byte, and how long a connection may wait for its next.
+/// How long a TLS handshake may take, and the head of a request from its first byte, and how long a connection may
+/// wait for its next.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest head of a request: what hyper needs at least.
 const HEAD_MAX: usize = 8 * 1024;
 
+/// Where connections come from.
+pub(super) enum Door {
+    /// The network, this machine's loopback included; with TLS or without.
+    Network(TcpListener, Option<TlsAcceptor>),
+    /// The socket of this user; a connection that is none of HTTP goes to the control stage.
+    Own(UnixListener, mpsc::Sender<ControlInput>),
+}
+
+impl Door {
+    /// A door to the network.
+    pub(super) fn network(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self::Network(listener, tls.map(TlsAcceptor::from))
+    }
+
+    /// A door for this user's programs. Must be called inside a tokio runtime.
+    pub(super) fn own(
+        listener: StdUnixListener,
+        control: mpsc::Sender<ControlInput>,
+    ) -> io::Result<Self> {
+        Ok(Self::Own(UnixListener::from_std(listener)?, control))
+    }
+
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
+        match self {
+            Self::Network(listener, _) => {
+                let (stream, address) = listener.accept().await?;
+                // Notes are small: none may wait for the acknowledgement of another.
+                let _ = stream.set_nodelay(true);
+                Ok((Box::new(stream), Caller::At(address.ip().to_canonical())))
+            }
+            Self::Own(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                // Who may open the socket says the system; that it is who it should be is asked once more.
+                if !local::is_this_user(stream.peer_cred()?.uid()) {
+                    return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+                }
+                Ok((Box::new(stream), Caller::Owner))
+            }
+        }
+    }
+
+    /// What becomes of a connection.
+    fn welcome(
+        &self,
+        stream: Box<dyn Stream>,
+        caller: Caller,
+        router: Router,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self {
+            Self::Network(_, None) => Box::pin(answer(stream, caller, router)),
+            Self::Network(_, Some(tls)) => {
+                Box::pin(shake_hands(stream, caller, tls.clone(), router))
+            }
+            Self::Own(_, control) => Box::pin(tell_apart(stream, control.clone(), router)),
+        }
+    }
+}
+
 /// Serves until it is dropped.
-pub(super) async fn run(listener: TcpListener, router: Router) {
+pub(super) async fn run(door: Door, router: Router) {
     // Nearly all come from this machine: there is nobody to tell apart.
     let (mut connections, mut places) = (JoinSet::new(), Places::new(CONNECTIONS, CONNECTIONS));
     loop {
         tokio::select! {
-            taken = listener.accept() => match taken {
-                Ok((stream, address)) => {
-                    places.make_room(address.ip());
-                    let task = connections.spawn(serve(stream, address, router.clone()));
-                    places.push(address.ip(), task);
+            taken = door.accept() => match taken {
+                Ok((stream, caller)) => {
+                    let from = match caller {
+                        Caller::At(address) => address,
+                        Caller::Owner => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    };
+                    places.make_room(from);
+                    let task = connections.spawn(door.welcome(stream, caller, router.clone()));
+                    places.push(from, task);
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: the next try may find some.
@@ -49,11 +127,36 @@ pub(super) async fn run(listener: TcpListener, router: Router) {
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, router: Router) {
-    // Notes are small: none may wait for the acknowledgement of another.
-    let _ = stream.set_nodelay(true);
-    let from = FromHere::of(address, stream.local_addr().ok());
-    let service = Extension(from).layer(router);
+async fn shake_hands(stream: Box<dyn Stream>, caller: Caller, tls: TlsAcceptor, router: Router) {
+    match tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, caller, router).await,
+        Ok(Err(error)) => tracing::debug!(?caller, %error, "no TLS handshake for HTTP"),
+        Err(_) => tracing::debug!(?caller, "no TLS handshake for HTTP in time"),
+    }
+}
+
+/// Requests, or TOAST: what is told apart has no place here any more.
+async fn tell_apart(
+    mut stream: Box<dyn Stream>,
+    control: mpsc::Sender<ControlInput>,
+    router: Router,
+) {
+    let Ok(Ok(first)) = tokio::time::timeout(HEAD_WITHIN, stream.read_u8()).await else { return };
+    let stream: Box<dyn Stream> = Box::new(Begun::new(first, stream));
+    if first != FRAME {
+        return answer(stream, Caller::Owner, router).await;
+    }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let secured = Secured::of_owner(stream);
+    let _ = control.send(ControlInput::Opened { secured, address, dialed: false }).await;
+}
+
+async fn answer(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    caller: Caller,
+    router: Router,
+) {
+    let service = Extension(caller).layer(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
@@ -63,6 +166,6 @@ async fn serve(stream: TcpStream, address: SocketAddr, router: Router) {
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%address, %error, "an HTTP connection ended");
+        tracing::debug!(?caller, %error, "an HTTP connection ended");
     }
 }

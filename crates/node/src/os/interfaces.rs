@@ -34,6 +34,13 @@ pub fn addresses_of(interface: &str) -> Result<Vec<IpAddr>, String> {
     Ok(found)
 }
 
+/// The addresses of this machine that others may reach it by.
+#[must_use]
+pub fn shareable() -> Vec<IpAddr> {
+    let all = all().into_iter().map(|(_, address)| address);
+    all.filter(|address| !address.is_loopback() && !is_link_local(address)).collect()
+}
+
 fn is_link_local(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod host;
 pub mod interfaces;
+pub mod local;
 pub mod memory;
 pub mod priority;
 mod private;

@@ -1,12 +1,13 @@
-//! Which nodes run on this host: a file for each, locked while its node lives.
+//! Which nodes run on this host: a file for each, locked while its node lives, and a socket beside it.
 //!
 //! By these files the command line finds a node, and nodes of one host find each other where there is
-//! no multicast (or no network at all).
+//! no multicast (or no network at all). By the socket this user's programs reach it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::local::{self, Socket};
 use super::private;
 
 /// Longest file that is read: entries have about 300 bytes.
@@ -45,13 +47,34 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Registered {
     path: PathBuf,
+    own: Option<(UnixListener, Socket)>,
     _lock: Flock<File>,
+}
+
+impl Registered {
+    /// Where this user's programs reach the node, and what listens there, once: whoever connects before it is served
+    /// waits. The socket must be gone before the entry is.
+    pub const fn take_own(&mut self) -> Option<(UnixListener, Socket)> {
+        self.own.take()
+    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        self.own = None;
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Where this user's programs reach the node of an entry.
+#[must_use]
+pub fn socket_of(entry: &Entry) -> PathBuf {
+    file(&directory(), entry, "sock")
+}
+
+/// A file of a node.
+fn file(dir: &Path, entry: &Entry, kind: &str) -> PathBuf {
+    dir.join(format!("{}.{kind}", entry.id.get(..16).unwrap_or(&entry.id)))
 }
 
 /// Enters a node.
@@ -64,12 +87,14 @@ pub fn register(entry: &Entry) -> io::Result<Registered> {
 
 fn register_in(dir: &Path, entry: &Entry) -> io::Result<Registered> {
     private::directory(dir).map_err(|error| about(dir, &error))?;
-    let path = dir.join(format!("{}.json", entry.id.get(..16).unwrap_or(&entry.id)));
+    let (path, socket) = (file(dir, entry, "json"), file(dir, entry, "sock"));
     let mut lock = lock(&path).map_err(|error| about(&path, &error))?;
+    // Before anybody can read where it is.
+    let own = local::listen(&socket).map_err(|error| about(&socket, &error))?;
     lock.set_len(0)?;
     lock.rewind()?;
     lock.write_all(&serde_json::to_vec(entry)?)?;
-    Ok(Registered { path, _lock: lock })
+    Ok(Registered { path, own: Some(own), _lock: lock })
 }
 
 /// Makes the file and locks it. Whoever lists the nodes holds a lock for a moment, and a node that ends
@@ -163,8 +188,11 @@ mod tests {
         // Neither the pipe nor the endless file holds anybody up.
         assert_eq!(list_in(&dir), [entry("a")]);
         assert!(register_in(&dir, &entry("a")).is_err(), "two nodes of one id");
+        let socket = a.own.as_ref().unwrap().1.path().to_owned();
+        assert!(local::connect(&socket).is_ok(), "the second took the socket of the first");
         drop(a);
         assert_eq!(list_in(&dir), []);
+        assert!(!socket.exists());
     }
 
     #[test]

@@ -130,6 +130,30 @@ impl State {
         self.path.join(TRUSTED)
     }
 
+    /// What stands in a file of the directory that is this user's alone; `None`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no plain file, or is longer than 64 KiB.
+    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.path.join(name);
+        let Some(content) = read_up_to(&path, FILE_MAX)? else { return Ok(None) };
+        keep_secret(&path)?;
+        if content.len() as u64 == FILE_MAX {
+            return Err(io("cannot read", &path)(io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(Some(content))
+    }
+
+    /// Writes a file of the directory, for this user alone, so that after a crash it holds either the old content or
+    /// the new.
+    ///
+    /// # Errors
+    /// When the system refuses; the file is as it was.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        replace(&path, content).map_err(io("cannot write", &path))
+    }
+
     fn take(path: &Path) -> Result<Option<Self>, StateError> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -155,6 +179,9 @@ impl State {
         Ok(Some(Self { path: path.to_owned(), key, token, trusted, _lock: lock }))
     }
 }
+
+/// Longest file that is read.
+const FILE_MAX: u64 = 64 * 1024;
 
 /// The list of trusted nodes.
 const TRUSTED: &str = "trusted.json";
@@ -198,7 +225,7 @@ fn node_key(path: &Path) -> Result<NodeKey, StateError> {
 
 /// The token that is there, or a new one.
 fn token(path: &Path) -> Result<Zeroizing<String>, StateError> {
-    make_user_key(path).map_err(io("cannot write", path))?;
+    make_secret(path).map_err(io("cannot write", path))?;
     keep_secret(path)?;
     let token = read(path)?.filter(|token| parse_secret(token).is_some());
     token.map(Zeroizing::new).ok_or_else(|| StateError::BadToken(path.to_owned()))
@@ -213,18 +240,18 @@ pub fn user_key(asked: Option<&Path>) -> Result<UserKey, StateError> {
     let path = asked.map_or_else(|| base().join("user-key"), Path::to_owned);
     if asked.is_none() {
         private::directory(&base()).map_err(io("cannot use", &base()))?;
-        make_user_key(&path).map_err(io("cannot write", &path))?;
+        make_secret(&path).map_err(io("cannot write", &path))?;
     }
     let text = read(&path)?.ok_or_else(|| StateError::NoUserKey(path.clone()))?;
     keep_secret(&path)?;
     parse_secret(&text).map(UserKey::of).ok_or(StateError::BadUserKey(path))
 }
 
-/// Makes a key that the nodes of one user share, unless there is one.
+/// Makes a secret of 64 hex digits, as a key that the nodes of one user share, unless there is one.
 ///
 /// # Errors
 /// When the system refuses.
-pub fn make_user_key(path: &Path) -> io::Result<()> {
+pub fn make_secret(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
@@ -244,8 +271,13 @@ fn keep_secret(path: &Path) -> Result<(), StateError> {
 }
 
 fn hex_line(secret: &[u8; 32]) -> String {
-    let text = secret.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    text + "\n"
+    hex(secret) + "\n"
+}
+
+/// Bytes as digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// 64 hex digits.
@@ -255,14 +287,19 @@ fn parse_secret(text: &str) -> Option<[u8; 32]> {
 
 /// What stands in a small file of ours; `None`: there is none.
 fn read(path: &Path) -> Result<Option<String>, StateError> {
+    let text = read_up_to(path, 256)?;
+    Ok(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, StateError> {
     let file = match private::open(OpenOptions::new().read(true), path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io("cannot open", path)(error)),
     };
     let mut text = Vec::new();
-    file.take(256).read_to_end(&mut text).map_err(io("cannot read", path))?;
-    Ok(Some(String::from_utf8_lossy(&text).trim().to_owned()))
+    file.take(most).read_to_end(&mut text).map_err(io("cannot read", path))?;
+    Ok(Some(text))
 }
 
 /// Writes a file, for this user alone, so that after a crash it holds either the old content or the new.

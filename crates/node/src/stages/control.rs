@@ -657,7 +657,7 @@ fn log(note: &Note) {
             "no link with the node at {address}: it calls itself another node than its key says; somebody may stand in between"
         ),
         Note::NoKey(address) => tracing::warn!(
-            "no link with the node at {address}: it did not prove who it is; update midip2p there"
+            "no link with the node at {address}: it did not prove who it is; update midip2p there, or give the program a key"
         ),
         Note::Another { address, expected, found } => tracing::warn!(
             "the node at {address} is {}, not {} as before: another machine has this address now, or somebody stands in between; it is trusted only if it is confirmed",

@@ -47,6 +47,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     }
 }
 
+impl Stream for tokio::net::UnixStream {}
+
 /// A stream of which the first byte was looked at.
 pub struct Begun {
     first: Option<u8>,

@@ -10,7 +10,7 @@ use midip2p_proto::wire::{
 };
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::nodes::DEADLINE;
 
@@ -38,14 +38,17 @@ impl Client {
         Self::join_as(node, JSON_ONLY).await
     }
 
-    /// A peer with these features: one that is no client proves who it is.
+    /// A peer with these features: a client comes by the socket of the node's user, any other proves who it is.
     pub(crate) async fn join_as(node: &Node, features: u64) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", node.info().tcp_port)).await.unwrap();
-        let mut stream: Box<dyn Stream> = Box::new(stream);
         let key = NodeKey::of([7; 32]).unwrap();
-        if features & JSON_ONLY == 0 {
-            stream = Security::new(&key, None).unwrap().connect(stream).await.unwrap().stream;
-        }
+        let stream: Box<dyn Stream> = if features & JSON_ONLY == 0 {
+            let stream = TcpStream::connect(("127.0.0.1", node.info().tcp_port)).await.unwrap();
+            let security = Security::new(&key, None).unwrap();
+            security.connect(Box::new(stream)).await.unwrap().stream
+        } else {
+            let socket = node.info().socket.as_ref().unwrap();
+            Box::new(UnixStream::connect(socket).await.unwrap())
+        };
         let decoder = FrameDecoder::new();
         let mut client = Self { stream, decoder, sequence: 0, text: Vec::new() };
         client

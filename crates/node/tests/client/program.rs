@@ -1,12 +1,13 @@
 //! A program on a node, over TOAST or over a WebSocket: to the node both are the same.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
 use midip2p::node::Node;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
@@ -36,7 +37,7 @@ impl Program {
                     .await;
                 Self::Toast(client)
             }
-            By::WebSocket => Self::WebSocket(Socket::open(node.info().http)),
+            By::WebSocket => Self::WebSocket(Socket::open(node)),
         };
         assert_eq!(program.word().await["status"], "ready");
         program
@@ -82,7 +83,9 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    fn open(at: SocketAddr) -> Self {
+    fn open(node: &Node) -> Self {
+        let at = node.info().http;
+        let token = std::fs::read_to_string(node.info().state.join("token")).unwrap();
         let stream = TcpStream::connect(at).unwrap();
         let end = stream.try_clone().unwrap();
         let (said, words) = unbounded_channel();
@@ -90,7 +93,10 @@ impl Socket {
         thread::spawn(move || {
             let writing = stream.try_clone().unwrap();
             let url = format!("ws://{at}/ws?name=Dumps&source=true&exported=true");
-            let (mut reader, _) = tungstenite::client(url, stream).unwrap();
+            let mut asked = url.into_client_request().unwrap();
+            let shown = format!("Bearer {}", token.trim()).parse().unwrap();
+            asked.headers_mut().insert("Authorization", shown);
+            let (mut reader, _) = tungstenite::client(asked, stream).unwrap();
             thread::spawn(move || {
                 let mut writer = WebSocket::from_raw_socket(writing, Role::Client, None);
                 while let Ok(text) = to_say.recv() {

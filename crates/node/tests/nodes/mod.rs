@@ -37,7 +37,7 @@ pub(crate) fn options(dir: &Path, name: &str) -> Options {
 /// The key of the user whose nodes keep their state there.
 pub(crate) fn user_key(dir: &Path) -> PathBuf {
     let path = dir.join("user-key");
-    state::make_user_key(&path).unwrap();
+    state::make_secret(&path).unwrap();
     path
 }
 

@@ -26,6 +26,8 @@ pub struct ConnId(pub u64);
 pub enum Proof {
     /// It is this node: it holds that key.
     Key(NodeId),
+    /// It is a program of the node's user on this machine, says the system: a client, no node.
+    Owner,
     /// Nothing: only a client may come by it, no node.
     None,
     /// Nothing, and nothing needs to be proven: its network is this process, or simulated. The hello is

@@ -124,7 +124,7 @@ impl Control {
         // Whoever is not trusted, and a program, which needs neither, hears of no other node.
         let is_trusted = self.rights_of(proof, address).is_some();
         let peers = match proof {
-            Proof::None => Vec::new(),
+            Proof::Owner | Proof::None => Vec::new(),
             _ => self.hints_for_hello(address),
         };
         let peers = is_trusted.then_some(peers);

@@ -198,16 +198,15 @@ impl Control {
 
     /// What the other end of a stream may do for what the stream proves; `None`: nothing, until it is
     /// confirmed.
-    pub(super) fn rights_of(&self, proof: Proof, from: SocketAddr) -> Option<Rights> {
+    pub(super) fn rights_of(&self, proof: Proof, _from: SocketAddr) -> Option<Rights> {
         let is_open = self.config.trust == TrustPolicy::Open;
         match proof {
-            Proof::Unneeded => Some(Rights::ALL),
+            Proof::Unneeded | Proof::Owner => Some(Rights::ALL),
             Proof::Key(node) => match self.trust.peers.get(&node) {
                 Some(trusted) => Some(trusted.rights),
                 None => is_open.then_some(Rights::ALL),
             },
-            // A program on this machine, which only a client can be.
-            Proof::None => (is_open || machine(from).is_loopback()).then_some(Rights::ALL),
+            Proof::None => is_open.then_some(Rights::ALL),
         }
     }
 
@@ -227,10 +226,12 @@ impl Control {
             Proof::None if !is_client => {
                 (Trouble::NoKey, "nodes prove who they are: TLS 1.3 with their own key")
             }
+            Proof::Owner if !is_client => (Trouble::NoKey, "nodes come by the network, not here"),
+            Proof::Owner => return true,
             Proof::None if self.rights_of(Proof::None, handshake.address).is_some() => return true,
             Proof::None => (
                 Trouble::NoKey,
-                "a program on another machine proves who it is: TLS 1.3 with a key of its own",
+                "a program comes by the socket of the node's user, or proves who it is: TLS 1.3 with a key of its own",
             ),
         };
         self.farewell(conn, ByeReason::ProtocolError, text);

@@ -19,6 +19,7 @@ use self::hall::Hall;
 use self::nodes::Nodes;
 pub(super) use self::nodes::{ScratchDir, USER_KEY};
 use self::verdict::Verdict;
+use super::client::Client;
 use super::exit::Exit;
 use super::inbox::{Inbox, Input};
 use super::lines;
@@ -90,7 +91,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     if !args.json {
-        introduce(&nodes, &song, &name)?;
+        introduce(&nodes, &song, &name, args.serve)?;
     }
     let mut hall = Hall::new(&nodes, &song, !args.json);
     let Some(report) = concert(args, &nodes, &song, &mut inbox, &mut hall)? else {
@@ -112,13 +113,18 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     Ok(if verdict.is_perfect() { Exit::Fine } else { Exit::Failed })
 }
 
-fn introduce(nodes: &Nodes, song: &Song, name: &str) -> anyhow::Result<()> {
+/// Where the nodes are is of use to somebody who can find them.
+fn introduce(nodes: &Nodes, song: &Song, name: &str, known: bool) -> anyhow::Result<()> {
     let title = song.title().map_or_else(|| escape(name), escape);
+    let called = |number: usize| {
+        let Client { name, place, .. } = nodes.client(number);
+        if known { format!("{name} (http://{place})") } else { name }
+    };
     let said = format!(
-        "{}\nfrom node demo-a (http://{}) to node demo-b (http://{}), two processes on real sockets\n\n",
+        "{}\nfrom node {} to node {}, two processes on real sockets\n\n",
         Paint::stdout().paint(1, &title),
-        nodes.client(0).address,
-        nodes.client(1).address
+        called(0),
+        called(1)
     );
     output::all(said.as_bytes()).map(|_| ())
 }
@@ -191,7 +197,7 @@ fn serve(args: &DemoArgs, nodes: &Nodes, inbox: &mut Inbox) -> anyhow::Result<()
             let client = nodes.client(number);
             said.push_str(&format!(
                 "  midip2p ports --node {:<22} ({})\n",
-                client.address, client.name
+                client.place, client.name
             ));
         }
         output::all(said.as_bytes())?;

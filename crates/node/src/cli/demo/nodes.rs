@@ -22,6 +22,7 @@ use super::super::exit::Exit;
 use super::super::inbox::{Inbox, Input};
 use super::super::socket::signal_exit;
 use super::super::text::escape;
+use super::super::way::Way;
 use crate::os::{clock, state};
 
 /// A node that is not ready within this will not become so.
@@ -86,7 +87,7 @@ impl Nodes {
     /// The HTTP interface of a node: 0 or 1.
     pub(super) fn client(&self, number: usize) -> Client {
         let node = &self.nodes[number];
-        Client::at(node.name, node.http)
+        Client::by(node.name, node.http.to_string(), Way::Own(node.socket.clone()))
     }
 
     /// The error of a node that ended, with what it said last.
@@ -118,6 +119,10 @@ impl Nodes {
                     self.nodes[number].http = http
                         .and_then(|http| http.parse().ok())
                         .context("a node did not say where its HTTP interface is")?;
+                    let socket = ready.get("socket").and_then(Value::as_str);
+                    self.nodes[number].socket = socket
+                        .map(PathBuf::from)
+                        .context("a node did not say where its socket is")?;
                     let tcp = ready.get("tcp").and_then(Value::as_u64);
                     let tcp = tcp.and_then(|tcp| u16::try_from(tcp).ok());
                     return Ok(Ok(tcp.context("a node did not say what its TCP port is")?));
@@ -144,6 +149,7 @@ impl Drop for Nodes {
 struct NodeProcess {
     name: &'static str,
     http: SocketAddr,
+    socket: PathBuf,
     process: Child,
     /// Disconnected when its standard output is closed, which is when it ended.
     output_ended: Receiver<()>,
@@ -190,7 +196,8 @@ impl NodeProcess {
             drop(alive);
             let _ = sender.send(Input::Child(number, None));
         })?;
-        Ok(Self { name, http: SocketAddr::from(([127, 0, 0, 1], 0)), process, output_ended })
+        let http = SocketAddr::from(([127, 0, 0, 1], 0));
+        Ok(Self { name, http, socket: PathBuf::new(), process, output_ended })
     }
 }
 
@@ -229,7 +236,7 @@ impl ScratchDir {
         // It must not be there yet: anyone may write to the directory above.
         builder.create(&path)?;
         let dir = Self(path);
-        state::make_user_key(&dir.0.join(USER_KEY))?;
+        state::make_secret(&dir.0.join(USER_KEY))?;
         Ok(dir)
     }
 }

@@ -151,11 +151,18 @@ fn a_program_without_a_key_comes_from_this_machine_only_and_one_with_a_key_waits
             assert!(std::iter::from_fn(|| control.poll()).any(revoked), "heard no longer");
         }
     }
-    // The machine itself: 10.0.1.x is another.
-    let mut control = control(NODES[0], TrustPolicy::Paired);
+    // That somebody is on the machine says nothing; that it is its user does, of a program.
     let address = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    come(&mut control, 1, address, client, Proof::None);
-    assert!(is_client(&control));
+    for (features, proof, there) in [
+        (hello::JSON_ONLY, Proof::None, false),
+        (hello::JSON_ONLY, Proof::Owner, true),
+        (0, Proof::Owner, false),
+    ] {
+        let mut control = control(NODES[0], TrustPolicy::Paired);
+        come(&mut control, 1, address, Some((30, features)), proof);
+        assert_eq!(is_client(&control), there, "{features} {proof:?}");
+        assert_eq!(closed(&mut control).is_empty(), there, "{features} {proof:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,125 @@
+// Shows what the node says, every second, and lets somebody decide whom it trusts. What comes from the network is
+// put into the page as text, never as markup.
+'use strict';
+
+const EVERY_MS = 1000;
+
+const byId = (id) => document.getElementById(id);
+
+function element(name, text, ...children) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+function button(label, action) {
+  const made = element('button', label);
+  made.type = 'button';
+  made.addEventListener('click', () => act(action));
+  return made;
+}
+
+async function ask(path, method = 'GET') {
+  const answer = await fetch(path, { method });
+  if (answer.status === 204) return null;
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.error ?? `the node answered ${answer.status}`);
+  return said;
+}
+
+function say(text, isLost) {
+  const status = byId('status');
+  if (status.textContent !== text) status.textContent = text;
+  status.classList.toggle('lost', isLost);
+}
+
+let notice = null;
+
+// Does something, and says why it was not done.
+async function act(action) {
+  try {
+    notice = (await action()) ?? null;
+  } catch (error) {
+    notice = error.message;
+  }
+  await refresh();
+}
+
+const ms = (us) => (us === null || us === undefined ? '' : `${(us / 1000).toFixed(2)} ms`);
+
+function peerRow(peer) {
+  const state = peer.why ? `${peer.state}: ${peer.why}` : peer.state;
+  const lost = peer.loss_out === undefined ? '' : `${(peer.loss_out * 100).toFixed(1)} %`;
+  const cells = [peer.name, state, ms(peer.rtt_us), ms(peer.jitter_us), lost];
+  return element('tr', undefined, ...cells.map((cell) => element('td', cell)));
+}
+
+function waitingItem(peer) {
+  const path = `/trust/${peer.id}`;
+  const item = element('li', `${peer.name} (${peer.id.slice(0, 8)}, at ${peer.address}) `);
+  if (peer.confirmed_here) {
+    item.append('is confirmed here; it waits to be confirmed there.');
+  } else if (peer.code) {
+    const code = encodeURIComponent(peer.code);
+    item.append('shows the code', element('span', peer.code), 'if nobody stands in between. ');
+    item.querySelector('span').className = 'code';
+    item.append(button('It shows the same: trust it', () => ask(`${path}?code=${code}`, 'POST')));
+  } else {
+    item.append(button('Compare codes', async () => {
+      await ask(`${path}/ask`, 'POST');
+      return `Now do the same on ${peer.name}: then both show a code.`;
+    }));
+  }
+  item.append(button('Refuse', () => ask(`${path}/refuse`, 'POST')));
+  return item;
+}
+
+function trustedItem(peer) {
+  const item = element('li', `${peer.name} (${peer.id.slice(0, 8)}): ${peer.trust}, ${peer.state} `);
+  if (peer.trust === 'confirmed') {
+    item.append(button('Trust it no longer', () => ask(`/trust/${peer.id}`, 'DELETE')));
+  }
+  return item;
+}
+
+// What is the same stays: nobody loses the button that they are about to press.
+const shown = new Map();
+function show(id, items, make) {
+  const text = JSON.stringify(items);
+  if (shown.get(id) === text) return;
+  shown.set(id, text);
+  byId(id).replaceChildren(...items.map(make));
+}
+
+async function refresh() {
+  try {
+    const [info, mesh, trust] = await Promise.all(['/node/info', '/network/mesh', '/trust'].map((path) => ask(path)));
+    document.title = `${info.name} – midip2p`;
+    byId('name').textContent = info.name;
+    const linked = mesh.peers.filter((peer) => peer.state === 'connected').length;
+    say(notice ?? `${info.short}: linked with ${linked}`, false);
+    show('peers', mesh.peers, peerRow);
+    byId('nobody').hidden = mesh.peers.length > 0;
+    const waits = (peer) => peer.trust === 'waiting';
+    const waiting = trust.peers.filter(waits).map(({ waiting_ms, ...rest }) => rest);
+    const others = trust.peers.filter((peer) => !waits(peer));
+    show('waiting', waiting, waitingItem);
+    show('trusted', others, trustedItem);
+    byId('waiting-section').hidden = waiting.length === 0;
+    byId('trusted-section').hidden = others.length === 0;
+  } catch (error) {
+    say(`The node does not answer (${error.message}); trying again.`, true);
+  }
+}
+
+async function run() {
+  await refresh();
+  setTimeout(run, EVERY_MS);
+}
+
+byId('panic').addEventListener('click', () => act(async () => {
+  await ask('/panic', 'POST');
+  return 'Everything is silent.';
+}));
+run();
