@@ -3,6 +3,7 @@
 'use strict';
 
 const EVERY_MS = 1000;
+const NOTICE_MS = 8000;
 
 const byId = (id) => document.getElementById(id);
 
@@ -34,15 +35,18 @@ function say(text, isLost) {
   status.classList.toggle('lost', isLost);
 }
 
-let notice = null;
+// What was done last, or why it was not, and until when it is shown.
+let notice = { text: '', until: 0 };
 
-// Does something, and says why it was not done.
+// Does something, and says what it says of it.
 async function act(action) {
+  let said;
   try {
-    notice = (await action()) ?? null;
+    said = await action();
   } catch (error) {
-    notice = error.message;
+    said = error.message;
   }
+  notice = { text: typeof said === 'string' ? said : '', until: performance.now() + NOTICE_MS };
   await refresh();
 }
 
@@ -98,7 +102,8 @@ async function refresh() {
     document.title = `${info.name} – midip2p`;
     byId('name').textContent = info.name;
     const linked = mesh.peers.filter((peer) => peer.state === 'connected').length;
-    say(notice ?? `${info.short}: linked with ${linked}`, false);
+    const isNoticed = notice.text && performance.now() < notice.until;
+    say(isNoticed ? notice.text : `${info.short}: linked with ${linked}`, false);
     show('peers', mesh.peers, peerRow);
     byId('nobody').hidden = mesh.peers.length > 0;
     const waits = (peer) => peer.trust === 'waiting';
