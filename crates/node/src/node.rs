@@ -204,8 +204,8 @@ impl Node {
         let name = options.name.clone().unwrap_or_else(host_name);
         let started = start_planes(&options, &state, &name, transport, backends)?;
         let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security } = started;
-        let counters = Arc::clone(&shared.tunnels);
-        let taking = taking::run(acceptor, security, shared.control.clone(), counters);
+        let (counters, view) = (Arc::clone(&shared.tunnels), Arc::clone(&shared.view));
+        let taking = taking::run(acceptor, security, shared.control.clone(), counters, view);
         let mut tasks = vec![tokio::spawn(taking)];
         let mut info = NodeInfo {
             id: state.key.id(),

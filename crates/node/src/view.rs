@@ -1,6 +1,7 @@
 //! What others may look at: a snapshot of peers and ports, swapped whole. Never half of anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use midip2p_proto::bridge::Endpoint;
@@ -20,6 +21,8 @@ pub struct View {
     pub ports: Vec<PortView>,
     /// Nodes that somebody confirmed.
     pub trusted: Vec<(NodeId, Trusted)>,
+    /// Machines of nodes that are linked, or were and are missed.
+    pub friends: BTreeSet<IpAddr>,
 }
 
 impl View {
@@ -35,7 +38,8 @@ impl View {
             })
             .collect();
         let trusted = control.trusted().map(|(node, trusted)| (node, trusted.clone())).collect();
-        Self { peers, ports: control.bus().view(), trusted }
+        let friends = control.friends().collect();
+        Self { peers, ports: control.bus().view(), trusted, friends }
     }
 
     /// The name of the source that a message came from, if it is there.

@@ -117,8 +117,9 @@ impl Rate {
         Self { each, all, machines: BTreeMap::new(), total: Bucket::full(all, now) }
     }
 
-    /// Whether one more of that machine is not too many. What is refused for its machine costs the others nothing.
-    pub fn take(&mut self, now: Instant, from: IpAddr) -> bool {
+    /// Whether one more of that machine is not too many. What is refused for its machine costs the others nothing;
+    /// and what others come to in all does not keep out a friend's.
+    pub fn take(&mut self, now: Instant, from: IpAddr, is_friend: bool) -> bool {
         let (from, each) = (from.to_canonical(), self.each);
         let wider = Limit {
             burst: each.burst.saturating_mul(OF_NETWORK),
@@ -128,13 +129,15 @@ impl Rate {
         let network = network(from).map(|network| (network, wider));
         let mut has_token = |(of, limit)| self.bucket(now, of, limit).tokens >= 1.0;
         let all = [Some((from, each)), network].into_iter().flatten().all(&mut has_token);
-        if !all || self.total.tokens < 1.0 {
+        if !all || (self.total.tokens < 1.0 && !is_friend) {
             return false;
         }
         for (of, limit) in [Some((from, each)), network].into_iter().flatten() {
             self.bucket(now, of, limit).tokens -= 1.0;
         }
-        self.total.tokens -= 1.0;
+        if !is_friend {
+            self.total.tokens -= 1.0;
+        }
         true
     }
 
@@ -200,15 +203,15 @@ mod tests {
         let all = Limit { burst: 1_000, each_second: 1 };
         let ip = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
         let mut rate = Rate::new(limit, all, start);
-        assert_eq!((0..100).filter(|_| rate.take(start, ip(1))).count(), 10);
+        assert_eq!((0..100).filter(|_| rate.take(start, ip(1), false)).count(), 10);
         // Whoever is honest there still comes.
-        assert!(rate.take(start, ip(2)));
-        assert_eq!((3..1_000).filter(|n| rate.take(start, ip(*n))).count(), 29);
-        assert!(rate.take(start, IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1])));
+        assert!(rate.take(start, ip(2), false));
+        assert_eq!((3..1_000).filter(|n| rate.take(start, ip(*n), false)).count(), 29);
+        assert!(rate.take(start, IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1]), false));
         // An IPv4 address by whichever socket it came.
         let mapped = "::ffff:10.0.0.1".parse().unwrap();
-        assert_eq!((0..100).filter(|_| rate.take(start, mapped)).count(), 10);
-        assert!(!rate.take(start, IpAddr::from([10, 0, 0, 1])));
+        assert_eq!((0..100).filter(|_| rate.take(start, mapped, false)).count(), 10);
+        assert!(!rate.take(start, IpAddr::from([10, 0, 0, 1]), false));
     }
 
     #[test]
@@ -217,19 +220,25 @@ mod tests {
         let limit = |burst, each_second| Limit { burst, each_second };
         let mut rate = Rate::new(limit(10, 5), limit(100, 50), start);
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
-        let let_in = (0..1_000).filter(|_| rate.take(start, address(1))).count();
+        let let_in = (0..1_000).filter(|_| rate.take(start, address(1), false)).count();
         assert_eq!(let_in, 10);
-        assert!((0..10).all(|_| rate.take(start, address(2))));
+        assert!((0..10).all(|_| rate.take(start, address(2), false)));
         // A second later: five more, and no more than ten however long it waits.
         let later = |ms| start + Duration::from_millis(ms);
-        let let_in = (0..100).filter(|_| rate.take(later(1_000), address(1))).count();
+        let let_in = (0..100).filter(|_| rate.take(later(1_000), address(1), false)).count();
         assert_eq!(let_in, 5);
-        let let_in = (0..100).filter(|_| rate.take(later(60_000), address(1))).count();
+        let let_in = (0..100).filter(|_| rate.take(later(60_000), address(1), false)).count();
         assert_eq!(let_in, 10);
         // Many machines together have what all have.
         let many = (3..=255).map(address);
-        let let_in = many.filter(|a| (0..10).any(|_| rate.take(later(120_000), *a))).count();
+        let let_in = many.filter(|a| (0..10).any(|_| rate.take(later(120_000), *a, false))).count();
         assert_eq!(let_in, 100);
+        // A friend has what one machine has all the same, and no more; it costs the others nothing.
+        let friend = IpAddr::from([10, 0, 1, 1]);
+        assert!(!rate.take(later(120_000), friend, false));
+        let let_in = (0..100).filter(|_| rate.take(later(120_000), friend, true)).count();
+        assert_eq!(let_in, 10);
+        assert!(rate.total.tokens > -1.0, "{rate:?}");
         rate.forget(later(120_000));
         assert!(rate.machines.len() > 200);
         rate.forget(later(123_000));
@@ -243,7 +252,7 @@ mod tests {
         let mut rate = Rate::new(limit, Limit { burst: 1_000_000, each_second: 1 }, start);
         for n in 0..5_000u32 {
             let at = start + Duration::from_micros(n.into());
-            assert!(rate.take(at, IpAddr::from(n.to_be_bytes())));
+            assert!(rate.take(at, IpAddr::from(n.to_be_bytes()), false));
         }
         assert_eq!(rate.machines.len(), MACHINES);
     }

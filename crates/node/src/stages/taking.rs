@@ -1,10 +1,11 @@
 //! Takes the connections that others begin, and lets them prove whose they are before anybody hears of them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -13,6 +14,7 @@ use super::places::{Limit, Places, Rate};
 use crate::crypto::{Secured, Security};
 use crate::metrics::TunnelCounters;
 use crate::transport::{Acceptor, Stream};
+use crate::view::View;
 
 /// Connections that have not proven yet whose they are: in all, and of one machine.
 const PLACES: (usize, usize) = (256, 32);
@@ -26,20 +28,26 @@ const ALL: Limit = Limit { burst: 512, each_second: 100 };
 /// How often it is seen to that what is remembered of machines is of use.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// Runs until the node has ended. Without `security` nothing needs to be proven.
+/// Runs until the node has ended. Without `security` nothing needs to be proven. Who has been a peer comes back
+/// however many strangers come: its machine is a friend in the view.
 pub async fn run(
     mut acceptor: Box<dyn Acceptor>,
     security: Option<Security>,
     control: mpsc::Sender<ControlInput>,
     counters: Arc<TunnelCounters>,
+    view: Arc<ArcSwap<View>>,
 ) {
     let (mut handshakes, mut places) = (JoinSet::new(), Places::new(PLACES.0, PLACES.1));
     let mut rate = Rate::new(EACH, ALL, Instant::now());
+    let is_friend = |ip: IpAddr| view.load().friends.contains(&ip.to_canonical());
     let mut forget = tokio::time::interval(FORGET_EVERY);
     loop {
         tokio::select! {
             taken = acceptor.accept() => match taken {
-                Ok((_, address)) if security.is_some() && !rate.take(Instant::now(), address.ip()) => {
+                Ok((_, address))
+                    if security.is_some()
+                        && !rate.take(Instant::now(), address.ip(), is_friend(address.ip())) =>
+                {
                     counters.turned_away.add_one();
                 }
                 Ok((stream, address)) => {

@@ -4,10 +4,13 @@
 //! (`discovery.rs`). One that only dials in has none: of a hello in another version nothing can be read
 //! but that version, and its port is another one each time. So a stranger is its machine; what is known
 //! of it is where it came from and why it was sent away, for people to see until it comes no more.
+//!
+//! The opposite of them are friends: machines of nodes that have been peers.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::Control;
 use super::discovery::Refusal;
 use crate::config::{STRANGER_KEPT_FOR, STRANGERS_MAX};
 use crate::time::LocalTime;
@@ -63,6 +66,14 @@ impl Strangers {
     /// Each machine, where its last connection came from, and why it was sent away.
     pub(super) fn iter(&self) -> impl Iterator<Item = (IpAddr, SocketAddr, &Refusal)> + '_ {
         self.machines.iter().map(|(machine, s)| (*machine, s.address, &s.refusal))
+    }
+}
+
+impl Control {
+    /// Machines of nodes that are linked, or were and are missed: that they come back is to be expected.
+    pub fn friends(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let linked = self.links.values().map(|linked| machine(linked.address));
+        linked.chain(self.absent.values().map(|absent| machine(absent.address)))
     }
 }
 
