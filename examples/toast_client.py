@@ -77,11 +77,19 @@ class Toast:
         return word
 
 
+def answers(path):
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(path)
+        return True
+
+
 def only_node():
     """The socket of the node that runs here."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     where = f"{base}/midip2p" if base else f"{tempfile.gettempdir()}/midip2p-{os.getuid()}"
-    found = glob.glob(f"{glob.escape(where)}/*.sock")
+    if os.path.isdir(where) and os.stat(where).st_uid != os.getuid():
+        sys.exit(f"toast_client: {where} belongs to another user")
+    found = [path for path in glob.glob(f"{glob.escape(where)}/*.sock") if answers(path)]
     if len(found) != 1:
         sys.exit(f"toast_client: {len(found)} nodes run here; start one, or say which with --node: {found}")
     return found[0]

@@ -25,8 +25,14 @@ pub struct TunnelCounters {
     pub turned_away: Counter,
     /// Connections that did not prove in time, or not at all, whose they are.
     pub no_handshake: Counter,
-    /// Requests over HTTP from other machines without the node's token.
+    /// Requests over HTTP with neither the node's token nor a browser's cookie.
     pub tokens_refused: Counter,
+    /// Requests over HTTP of pages from elsewhere, or for another node.
+    pub http_forbidden: Counter,
+    /// Connections for HTTP that were closed because too many came, of their machine or in all.
+    pub http_crowded_out: Counter,
+    /// Connections for HTTP whose handshake or request was none, or took too long.
+    pub http_broken: Counter,
     /// Connections closed because the peer did not read.
     pub stuck: Counter,
 }

@@ -559,17 +559,19 @@ fn enter_registry(info: &NodeInfo, address: Option<&IpAddr>) -> Option<Registere
     registry::register(&entry)
         .inspect_err(|error| {
             tracing::warn!(
-                "midip2p's commands will need --node {} and MIDIP2P_TOKEN, what is in {}: {error}",
-                info.http,
-                info.state.join("token").display()
+                "midip2p's commands will need --node {}: {error}",
+                info.state.join(UNLISTED).display()
             );
         })
         .ok()
 }
 
+/// What that is called.
+const UNLISTED: &str = "socket";
+
 /// The socket of a node that nobody is to find, or that could not be entered: beside its key.
 fn unlisted_socket(state: &State) -> Option<(UnixListener, Socket)> {
-    let path = state.path.join("socket");
+    let path = state.path.join(UNLISTED);
     let said = |error: &io::Error| tracing::warn!("no socket {}: {error}", path.display());
     local::listen(&path).inspect_err(said).ok()
 }

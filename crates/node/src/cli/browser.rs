@@ -10,13 +10,12 @@ use super::text::escape;
 
 /// Let a browser in: print a link to the node's page, which works once.
 ///
-/// Follow it within ten minutes; the browser is known for 30 days then. Other browsers, and programs of other
-/// users of this machine, see nothing. Where the node takes requests from other machines (`up --http-address`), there
+/// Follow it within ten minutes; the browser is known until the node ends then, or, where it speaks TLS, for 30
+/// days. Whoever has the link is let in: do not put it where others can read it, a command line for one. Where the node takes requests from other machines (`up --http-address`), there
 /// is a link for each of its addresses: follow one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   midip2p browser
-  xdg-open $(midip2p browser | head -n 1)
   midip2p up --http-address 0.0.0.0 --http-tls      so that a telephone may come as well")]
 pub(super) struct BrowserArgs {
     #[command(flatten)]

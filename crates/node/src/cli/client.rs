@@ -1,7 +1,7 @@
 //! The way to a running node: which one is meant, and its HTTP interface.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -21,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Which node to talk to.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct NodeChoice {
-    /// The node to talk to: its name, the beginning of its id, HOST:PORT or a URL. Needed only when
+    /// The node to talk to: its name, the beginning of its id, HOST:PORT, a URL, or its socket. Needed only when
     /// several nodes run on this machine. One on another machine, or of another user, wants its token in
     /// MIDIP2P_TOKEN; one that speaks https, a copy of its http-cert.pem, named in MIDIP2P_CERT, too
     #[arg(long, value_name = "NODE")]
@@ -53,12 +53,25 @@ impl Client {
         };
         match choose(&nodes, choice.node.as_deref())? {
             Chosen::Entry(entry) => Ok(own(&entry, &entry.name)),
+            Chosen::Socket(path) => {
+                let place = path.to_string_lossy().into_owned();
+                Ok(Self::by(&place, escape(&place), Way::Own(path)))
+            }
             Chosen::Address { host, tls } => {
                 let address = resolve(&host)?;
                 match nodes.iter().find(|entry| entry.http == address) {
                     Some(entry) => Ok(own(entry, &host)),
                     None if tls => Ok(Self::by(&host, host.clone(), Way::Tls(address, pinned()?))),
-                    None => Ok(Self::by(&host, address.to_string(), Way::Network(address))),
+                    None => {
+                        let client = Self::by(&host, address.to_string(), Way::Network(address));
+                        if client.token.is_some() && !address.ip().is_loopback() {
+                            eprintln!(
+                                "warning: the token goes to {host} in the clear; start the node with --http-tls, and \
+                                 name it as https://{host}"
+                            );
+                        }
+                        Ok(client)
+                    }
                 }
             }
         }
@@ -123,19 +136,6 @@ impl Client {
         Ok(value)
     }
 
-    /// Asks the node to do something.
-    pub(super) fn post(&self, path: &str) -> anyhow::Result<()> {
-        let (url, shown) = (self.url(path), self.shown(path));
-        let response = self
-            .authorized(self.agent.post(&url))
-            .send_empty()
-            .map_err(|error| self.unreachable(&error))?;
-        if !response.status().is_success() {
-            bail!("{shown} answered {}; the node may be stopping, try again", response.status());
-        }
-        Ok(())
-    }
-
     /// Asks the node to do something that has an answer: its status and what it said.
     pub(super) fn ask(&self, path: &str) -> anyhow::Result<(u16, Value)> {
         let (url, shown) = (self.url(path), self.shown(path));
@@ -171,7 +171,8 @@ impl Client {
 
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
         anyhow!(
-            "no node answers at {}: {error}; start one with `midip2p up`, or name another with --node",
+            "no node answers at {}: {error}; start one with `midip2p up`, or name another with --node \
+             (one that speaks TLS as https://HOST:PORT)",
             self.place
         )
     }
@@ -206,6 +207,7 @@ fn pinned() -> anyhow::Result<TlsWay> {
 #[derive(Debug, PartialEq, Eq)]
 enum Chosen {
     Entry(Entry),
+    Socket(PathBuf),
     Address { host: String, tls: bool },
 }
 
@@ -244,6 +246,9 @@ fn choose(nodes: &[Entry], asked: Option<&str>) -> anyhow::Result<Chosen> {
                 )));
             }
         }
+    }
+    if Path::new(asked).is_absolute() {
+        return Ok(Chosen::Socket(PathBuf::from(asked)));
     }
     match address_in(asked) {
         Some((host, tls)) => Ok(Chosen::Address { host, tls }),

@@ -25,7 +25,7 @@ pub(super) struct PanicArgs {
 
 pub(super) fn run(args: &PanicArgs) -> anyhow::Result<Exit> {
     let client = Client::find(&args.node)?;
-    client.post("/panic")?;
+    client.decide("POST", "/panic")?;
     let mesh = client.get("/network/mesh")?;
     let peers = linked(&mesh);
     let said = if args.json {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -337,8 +337,8 @@ fn ready_line(node: &Node) -> Value {
         "tcp": info.tcp_port,
         "http": info.http.to_string(),
         "http_tls": info.http_tls,
-        "socket": info.socket,
-        "state": info.state,
+        "socket": info.socket.as_deref().map(Path::to_string_lossy),
+        "state": info.state.to_string_lossy(),
         "ports": { "udp": info.udp_port, "tcp": info.tcp_port, "http": info.http.port() },
         "pid": process::id(),
         "realtime": info.realtime,
@@ -372,7 +372,7 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
             udp => format!("  network   UDP {udp}, TCP {}", info.tcp_port),
         },
     ];
-    lines.extend(browser_link(node));
+    lines.extend(browser_line(node));
     for backend in &info.backends {
         let state = if backend.available {
             let ports = node
@@ -427,12 +427,15 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What to open in a browser.
-fn browser_link(node: &Node) -> Option<String> {
+/// What to open in a browser. A link lets in whoever has it, so it is not for a log.
+fn browser_line(node: &Node) -> Option<String> {
+    if !io::stdout().is_terminal() {
+        let scheme = if node.info().http_tls { "https" } else { "http" };
+        return Some(format!("  browser   {scheme}://{}, by `midip2p browser`", node.info().http));
+    }
     let link = node.invite_browser().into_iter().next()?;
-    Some(format!(
-        "  browser   {link}\n            (once, within ten minutes; another: midip2p browser)"
-    ))
+    let more = "(once, within ten minutes; another: midip2p browser)";
+    Some(format!("  browser   {link}\n            {more}"))
 }
 
 /// Default ports that were taken.

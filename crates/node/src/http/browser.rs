@@ -5,9 +5,12 @@
 //! ```
 //!
 //! The ticket is in the link, so it may stand in a history or a log: it is worth something for ten minutes, and
-//! once. The cookie is an end and a random number under a MAC with the node's token as its key: a node that was
-//! started again knows it, and nobody who had it once does when the token is another.
+//! once. The cookie is an end and a random number under a MAC. In the clear its key is of this start of the node: while
+//! the node is down somebody else on the machine may take its port, and is shown the cookie by every page that is still
+//! open. With TLS only who has the node's certificate is shown it, so there the key comes from the node's token: a
+//! node that was started again knows the browser.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,13 +34,16 @@ use crate::os::state::{entropy, hex};
 /// Where a link with a ticket leads.
 pub(super) const ENTER: &str = "/enter";
 
+/// Where such a link is asked for.
+pub(super) const INVITE: &str = "/browser";
+
 /// How long a link is good for.
 pub(crate) const TICKET_LASTS: Duration = Duration::from_secs(600);
 
 /// Links that nobody has followed yet; of one more the oldest is worth nothing any more.
 const TICKETS: usize = 16;
 
-/// How long a browser knows itself.
+/// How long a browser is known at most.
 const COOKIE_LASTS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Which browsers are let in.
@@ -48,9 +54,12 @@ pub(crate) struct Browsers {
 }
 
 impl Browsers {
-    pub(crate) fn new(token: &str) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
-        Self { key, tickets: ArcSwap::default() }
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub(crate) fn new(token: &str, tls: bool) -> io::Result<Self> {
+        let of_start = if tls { [0; 32] } else { entropy::<32>()? };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[token.as_bytes(), &of_start].concat());
+        Ok(Self { key, tickets: ArcSwap::default() })
     }
 
     /// A new ticket; `None` when the system has no randomness to give.
@@ -126,13 +135,15 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     )
 }
 
-/// Links by which a browser may come, of which one is to be followed: first that for this machine.
-pub(crate) fn links(context: &Context, ticket: &str) -> Vec<String> {
+/// Links by which a browser may come, of which one is to be followed: first that for this machine, unless they are
+/// `for_others`, to whom it would lead to a machine of theirs.
+pub(crate) fn links(context: &Context, ticket: &str, for_others: bool) -> Vec<String> {
     let info = &context.info;
     let scheme = if info.http_tls { "https" } else { "http" };
     let mut addresses = vec![info.http.ip()];
     if context.is_everywhere {
         addresses.extend(interfaces::shareable());
+        addresses.retain(|ip| !(for_others && ip.is_loopback()));
     }
     let at = |ip| SocketAddr::new(ip, info.http.port());
     addresses
@@ -142,10 +153,14 @@ pub(crate) fn links(context: &Context, ticket: &str) -> Vec<String> {
 }
 
 /// `POST /browser`: a link for a browser.
-pub(super) async fn invite(State(context): State<Arc<Context>>) -> Response {
+pub(super) async fn invite(
+    State(context): State<Arc<Context>>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
+    let is_elsewhere = matches!(caller, Caller::At(address) if !address.is_loopback());
     match context.browsers.ticket(Instant::now()) {
         Some(ticket) => {
-            let links = links(&context, &ticket);
+            let links = links(&context, &ticket, is_elsewhere);
             Json(json!({ "links": links, "seconds": TICKET_LASTS.as_secs() })).into_response()
         }
         None => {
@@ -203,10 +218,10 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_once_and_for_ten_minutes() {
-        let (browsers, start) = (Browsers::new("token"), Instant::now());
+        let (browsers, start) = (Browsers::new("token", true).unwrap(), Instant::now());
         let ticket = browsers.ticket(start).unwrap();
         assert!(!browsers.redeem("", start) && !browsers.redeem(&ticket[1..], start));
-        assert!(!Browsers::new("token").redeem(&ticket, start), "of another start");
+        assert!(!Browsers::new("token", true).unwrap().redeem(&ticket, start), "of another start");
         assert!(browsers.redeem(&ticket, start));
         assert!(!browsers.redeem(&ticket, start));
         let late = browsers.ticket(start).unwrap();
@@ -217,7 +232,7 @@ mod tests {
 
     #[test]
     fn however_many_links_are_asked_for_the_newest_are_good() {
-        let (browsers, start) = (Browsers::new("token"), Instant::now());
+        let (browsers, start) = (Browsers::new("token", true).unwrap(), Instant::now());
         let tickets: Vec<String> =
             (0..TICKETS * 3).map(|_| browsers.ticket(start).unwrap()).collect();
         assert_eq!(browsers.tickets.load().len(), TICKETS);
@@ -228,7 +243,7 @@ mod tests {
 
     #[test]
     fn of_all_who_follow_a_link_at_once_one_is_let_in() {
-        let (browsers, start) = (Browsers::new("token"), Instant::now());
+        let (browsers, start) = (Browsers::new("token", true).unwrap(), Instant::now());
         for _ in 0..200 {
             let ticket = browsers.ticket(start).unwrap();
             let let_in: usize = std::thread::scope(|scope| {
@@ -242,14 +257,25 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_known_after_a_restart_until_it_ends_and_nothing_else_is_one() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let browsers = Browsers::new("token");
+    fn in_the_clear_a_cookie_is_worth_nothing_after_a_restart() {
+        let now = SystemTime::now();
+        let browsers = Browsers::new("token", false).unwrap();
         let pass = browsers.pass(now).unwrap();
-        let again = Browsers::new("token");
+        assert!(browsers.is_pass(&pass, now));
+        for tls in [false, true] {
+            assert!(!Browsers::new("token", tls).unwrap().is_pass(&pass, now));
+        }
+    }
+
+    #[test]
+    fn with_tls_it_is_known_until_it_ends_and_nothing_else_is_one() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let browsers = Browsers::new("token", true).unwrap();
+        let pass = browsers.pass(now).unwrap();
+        let again = Browsers::new("token", true).unwrap();
         assert!(again.is_pass(&pass, now));
         assert!(!again.is_pass(&pass, now + COOKIE_LASTS));
-        assert!(!Browsers::new("another").is_pass(&pass, now));
+        assert!(!Browsers::new("another", true).unwrap().is_pass(&pass, now));
         for at in 0..pass.len() {
             let mut changed = pass.clone().into_bytes();
             changed[at] = if changed[at] == b'1' { b'2' } else { b'1' };
@@ -267,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let browsers = Browsers::new("token");
+        let browsers = Browsers::new("token", true).unwrap();
         let pass = browsers.pass(SystemTime::now()).unwrap();
         for (text, ok) in [
             (format!("midip2p-8080={pass}"), true),

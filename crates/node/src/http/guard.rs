@@ -19,7 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ring::hmac;
 
-use super::browser::ENTER;
+use super::browser::{ENTER, INVITE};
 use super::dashboard::STYLE;
 use super::rest::error;
 use super::{Context, dashboard};
@@ -41,20 +41,25 @@ pub(super) async fn check(
 ) -> Response {
     let Caller::At(address) = caller else { return next.run(request).await };
     let headers = request.headers();
+    let forbidden = |why| {
+        context.shared.tunnels.http_forbidden.add_one();
+        error(StatusCode::FORBIDDEN, why).into_response()
+    };
     if let Err(why) = allowed(headers, context.info.http.port(), context.info.http_tls) {
-        return error(StatusCode::FORBIDDEN, why).into_response();
+        return forbidden(why);
     }
     // Whoever is let in by a link shows there what it has; and who is not let in is told so in style.
     if [ENTER, STYLE].contains(&request.uri().path()) || context.token.is_shown_by(headers) {
         return next.run(request).await;
     }
     if context.browsers.is_shown_by(headers, context.info.http.port()) {
-        return match is_its_own_doing(request.method(), headers) {
-            true => next.run(request).await,
-            false => {
-                error(StatusCode::FORBIDDEN, "only the node's own page may do that").into_response()
-            }
-        };
+        if request.uri().path() == INVITE {
+            return forbidden("a browser lets no other in; `midip2p browser` does");
+        }
+        if !is_its_own_doing(request.method(), headers) {
+            return forbidden("only the node's own page may do that");
+        }
+        return next.run(request).await;
     }
     refuse(&context, address, request.method(), headers)
 }
@@ -67,14 +72,15 @@ pub(super) fn refuse(
     headers: &HeaderMap,
 ) -> Response {
     context.shared.tunnels.tokens_refused.add_one();
+    // A page that people can read, which is always the same: only of programs is there too much at some time.
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if method == Method::GET && accepts.is_some_and(|types| types.contains("text/html")) {
+        return dashboard::locked();
+    }
     if !context.failures.has_room(address, Instant::now()) {
         let why = "too many requests without what is to be shown; wait a second";
         let refused = error(StatusCode::TOO_MANY_REQUESTS, why);
         return ([(header::RETRY_AFTER, "1")], refused).into_response();
-    }
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if method == Method::GET && accepts.is_some_and(|types| types.contains("text/html")) {
-        return dashboard::locked();
     }
     let why = "over the network a request needs the node's token: it is in `token` in the node's state directory; \
         give it as `Authorization: Bearer TOKEN`, or to midip2p as MIDIP2P_TOKEN. Programs of the node's user \

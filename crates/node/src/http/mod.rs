@@ -62,6 +62,9 @@ pub enum HttpError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system has no random numbers to give.
+    #[error("cannot read random numbers: {0}")]
+    Random(#[source] io::Error),
     /// There is no certificate to speak TLS with.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
@@ -81,7 +84,8 @@ impl Http {
     /// When the system refuses.
     pub fn serve_own(&mut self, listener: UnixListener) -> io::Result<()> {
         let door = serve::Door::own(listener, self.context.shared.control.clone())?;
-        self.tasks.push(tokio::spawn(serve::run(door, self.router.clone())));
+        let counters = Arc::clone(&self.context.shared.tunnels);
+        self.tasks.push(tokio::spawn(serve::run(door, self.router.clone(), counters)));
         Ok(())
     }
 
@@ -90,7 +94,7 @@ impl Http {
     #[must_use]
     pub fn invite(&self) -> Vec<String> {
         let ticket = self.context.browsers.ticket(Instant::now());
-        ticket.map(|ticket| browser::links(&self.context, &ticket)).unwrap_or_default()
+        ticket.map(|ticket| browser::links(&self.context, &ticket, false)).unwrap_or_default()
     }
 }
 
@@ -130,13 +134,15 @@ pub async fn start(
         info: info.clone(),
         shared,
         token: guard::Token::new(&state.token),
-        browsers: browser::Browsers::new(&state.token),
+        browsers: browser::Browsers::new(&state.token, options.http_tls)
+            .map_err(HttpError::Random)?,
         failures: guard::Failures::new(Instant::now()),
         is_everywhere: options.http_address.is_unspecified(),
     });
     let router = router(&context);
     let door = serve::Door::network(listener, tls);
-    let tasks = vec![tokio::spawn(serve::run(door, router.clone()))];
+    let counters = Arc::clone(&context.shared.tunnels);
+    let tasks = vec![tokio::spawn(serve::run(door, router.clone(), counters))];
     Ok(Http { router, context, tasks })
 }
 
@@ -153,7 +159,7 @@ fn router(context: &Arc<Context>) -> Router {
         .route("/trust/{id}/refuse", post(trust::refuse))
         .route("/panic", post(rest::panic))
         .route("/ws", get(ws::open))
-        .route("/browser", post(browser::invite))
+        .route(browser::INVITE, post(browser::invite))
         .route(browser::ENTER, get(browser::enter))
         .route("/", get(dashboard::index))
         .route("/page.js", get(dashboard::script))

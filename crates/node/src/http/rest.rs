@@ -14,6 +14,7 @@ use midip2p_proto::time::Span;
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::metrics::TunnelCounters;
 use crate::node::NodeInfo;
 use crate::stages::control::{ControlInput, since};
 
@@ -182,7 +183,7 @@ fn home_kind(home: Home, info: &NodeInfo) -> &'static str {
 
 pub(super) async fn metrics(State(context): App) -> Json<Value> {
     let view = context.shared.view.load();
-    let (plane, tunnels) = (&context.shared.counters, &context.shared.tunnels);
+    let plane = &context.shared.counters;
     let links: Vec<_> = view.peers.iter().filter_map(|(_, counters)| counters.clone()).collect();
     let sysex = &context.shared.sysex;
     let sum = |of: fn(&LinkCounters) -> u64| links.iter().map(|l| of(l)).sum::<u64>();
@@ -190,7 +191,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
     let dropped = sum(|l| l.late_dropped.read() + l.given_up.read()) + plane.output_overflow.read();
     let rate =
         if received + dropped == 0 { 0.0 } else { dropped as f64 / (received + dropped) as f64 };
-    Json(json!({
+    let mut all = json!({
         "realtime_sent": sum(|l| l.events_sent.read()),
         "realtime_received": received,
         "realtime_dropped": dropped,
@@ -208,15 +209,6 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "datagrams_bad": plane.datagrams_bad.read(),
         "datagrams_unknown_link": plane.datagrams_unknown_link.read(),
         "datagram_fields_skipped": sum(|l| l.fields_skipped.read()),
-        "frames_received": tunnels.frames_received.read(),
-        "frames_skipped": tunnels.frames_skipped.read(),
-        "frames_broken": tunnels.broken.read(),
-        "frame_sequence_errors": tunnels.sequence_errors.read(),
-        "json_frames_received": tunnels.json_received.read(),
-        "connections_turned_away": tunnels.turned_away.read(),
-        "connections_without_handshake": tunnels.no_handshake.read(),
-        "http_tokens_refused": tunnels.tokens_refused.read(),
-        "connections_stuck": tunnels.stuck.read(),
         "taken": plane.taken.read(),
         "played": plane.played.read(),
         "output_overflow": plane.output_overflow.read(),
@@ -230,7 +222,31 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "not_exported": plane.not_exported.read(),
         "not_allowed": plane.not_allowed.read(),
         "resets_refused": plane.resets_refused.read(),
-    }))
+    });
+    if let (Some(all), Value::Object(more)) =
+        (all.as_object_mut(), connections(&context.shared.tunnels))
+    {
+        all.extend(more);
+    }
+    Json(all)
+}
+
+/// What connections count.
+fn connections(tunnels: &TunnelCounters) -> Value {
+    json!({
+        "frames_received": tunnels.frames_received.read(),
+        "frames_skipped": tunnels.frames_skipped.read(),
+        "frames_broken": tunnels.broken.read(),
+        "frame_sequence_errors": tunnels.sequence_errors.read(),
+        "json_frames_received": tunnels.json_received.read(),
+        "connections_turned_away": tunnels.turned_away.read(),
+        "connections_without_handshake": tunnels.no_handshake.read(),
+        "http_tokens_refused": tunnels.tokens_refused.read(),
+        "http_forbidden": tunnels.http_forbidden.read(),
+        "http_crowded_out": tunnels.http_crowded_out.read(),
+        "http_broken": tunnels.http_broken.read(),
+        "connections_stuck": tunnels.stuck.read(),
+    })
 }
 
 /// The greatest latency of a scheduled output now, in µs; `None` when no output is scheduled, or none

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,6 +24,7 @@ use tower_layer::Layer as _;
 
 use super::guard::Caller;
 use crate::crypto::{FRAME, Secured};
+use crate::metrics::TunnelCounters;
 use crate::os::local;
 use crate::stages::control::ControlInput;
 use crate::stages::places::Places;
@@ -32,6 +33,9 @@ use crate::transport::{Begun, Stream};
 /// Connections at a time, WebSockets not counted; of one more the oldest goes. A page has six, and goes on with new
 /// ones.
 const CONNECTIONS: usize = 256;
+
+/// The same of one other machine.
+const CONNECTIONS_EACH: usize = 32;
 
 /// How long a TLS handshake may take, and the head of a request from its first byte, and how long a connection may
 /// wait for its next.
@@ -62,21 +66,20 @@ impl Door {
         Ok(Self::Own(UnixListener::from_std(listener)?, control))
     }
 
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
+    /// The next connection; `None`: of somebody for whom this door is not.
+    async fn accept(&self) -> io::Result<Option<(Box<dyn Stream>, Caller)>> {
         match self {
             Self::Network(listener, _) => {
                 let (stream, address) = listener.accept().await?;
                 // Notes are small: none may wait for the acknowledgement of another.
                 let _ = stream.set_nodelay(true);
-                Ok((Box::new(stream), Caller::At(address.ip().to_canonical())))
+                Ok(Some((Box::new(stream), Caller::At(address.ip().to_canonical()))))
             }
             Self::Own(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 // Who may open the socket says the system; that it is who it should be is asked once more.
-                if !local::is_this_user(stream.peer_cred()?.uid()) {
-                    return Err(io::Error::from(io::ErrorKind::PermissionDenied));
-                }
-                Ok((Box::new(stream), Caller::Owner))
+                let is_owner = stream.peer_cred().is_ok_and(|of| local::is_this_user(of.uid()));
+                Ok(is_owner.then(|| (Box::new(stream) as Box<dyn Stream>, Caller::Owner)))
             }
         }
     }
@@ -87,7 +90,7 @@ impl Door {
         stream: Box<dyn Stream>,
         caller: Caller,
         router: Router,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
         match self {
             Self::Network(_, None) => Box::pin(answer(stream, caller, router)),
             Self::Network(_, Some(tls)) => {
@@ -99,21 +102,33 @@ impl Door {
 }
 
 /// Serves until it is dropped.
-pub(super) async fn run(door: Door, router: Router) {
-    // Nearly all come from this machine: there is nobody to tell apart.
-    let (mut connections, mut places) = (JoinSet::new(), Places::new(CONNECTIONS, CONNECTIONS));
+pub(super) async fn run(door: Door, router: Router, counters: Arc<TunnelCounters>) {
+    let (mut connections, mut here) = (JoinSet::new(), Places::new(CONNECTIONS, CONNECTIONS));
+    // This machine has places of its own: whoever comes from elsewhere takes none of them.
+    let mut elsewhere = Places::new(CONNECTIONS, CONNECTIONS_EACH);
     loop {
         tokio::select! {
             taken = door.accept() => match taken {
-                Ok((stream, caller)) => {
-                    let from = match caller {
-                        Caller::At(address) => address,
-                        Caller::Owner => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                Ok(Some((stream, caller))) => {
+                    let (places, from) = match caller {
+                        Caller::At(address) if !address.is_loopback() => (&mut elsewhere, address),
+                        Caller::At(address) => (&mut here, address),
+                        Caller::Owner => (&mut here, IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     };
-                    places.make_room(from);
-                    let task = connections.spawn(door.welcome(stream, caller, router.clone()));
+                    if places.make_room(from) {
+                        counters.http_crowded_out.add_one();
+                    }
+                    let welcome = door.welcome(stream, caller, router.clone());
+                    let counters = Arc::clone(&counters);
+                    let task = connections.spawn(async move {
+                        if let Err(error) = welcome.await {
+                            counters.http_broken.add_one();
+                            tracing::debug!(?caller, %error, "a connection for HTTP ended");
+                        }
+                    });
                     places.push(from, task);
                 }
+                Ok(None) => {}
                 Err(error) => {
                     // Out of descriptors, most likely: the next try may find some.
                     tracing::warn!("cannot take a connection for HTTP: {error}");
@@ -121,18 +136,22 @@ pub(super) async fn run(door: Door, router: Router) {
                 }
             },
             Some(ended) = connections.join_next_with_id(), if !connections.is_empty() => {
-                places.ended(ended.map_or_else(|error| error.id(), |(id, ())| id));
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                here.ended(id);
+                elsewhere.ended(id);
             }
         }
     }
 }
 
-async fn shake_hands(stream: Box<dyn Stream>, caller: Caller, tls: TlsAcceptor, router: Router) {
-    match tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, caller, router).await,
-        Ok(Err(error)) => tracing::debug!(?caller, %error, "no TLS handshake for HTTP"),
-        Err(_) => tracing::debug!(?caller, "no TLS handshake for HTTP in time"),
-    }
+async fn shake_hands(
+    stream: Box<dyn Stream>,
+    caller: Caller,
+    tls: TlsAcceptor,
+    router: Router,
+) -> io::Result<()> {
+    let stream = tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)).await??;
+    answer(stream, caller, router).await
 }
 
 /// Requests, or TOAST: what is told apart has no place here any more.
@@ -140,32 +159,32 @@ async fn tell_apart(
     mut stream: Box<dyn Stream>,
     control: mpsc::Sender<ControlInput>,
     router: Router,
-) {
-    let Ok(Ok(first)) = tokio::time::timeout(HEAD_WITHIN, stream.read_u8()).await else { return };
+) -> io::Result<()> {
+    let first = tokio::time::timeout(HEAD_WITHIN, stream.read_u8()).await??;
     let stream: Box<dyn Stream> = Box::new(Begun::new(first, stream));
     if first != FRAME {
         return answer(stream, Caller::Owner, router).await;
     }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let secured = Secured::of_owner(stream);
+    // A node that has ended takes nobody.
     let _ = control.send(ControlInput::Opened { secured, address, dialed: false }).await;
+    Ok(())
 }
 
 async fn answer(
-    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     caller: Caller,
     router: Router,
-) {
+) -> io::Result<()> {
     let service = Extension(caller).layer(router);
-    let served = http1::Builder::new()
+    http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         // A WebSocket goes on by itself, and has no place here any more.
         .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(?caller, %error, "an HTTP connection ended");
-    }
+        .await
+        .map_err(io::Error::other)
 }

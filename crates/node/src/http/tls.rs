@@ -1,14 +1,14 @@
 //! TLS for the HTTP interface: with the certificate that lies in the state directory, or one made for it.
 //!
 //! It is not the node's own: browsers know no Ed25519 in certificates. Nobody vouches for one that was made here, so
-//! a browser asks once; a program holds it against a copy of `http-cert.pem`. Who has a certificate that browsers
-//! know (for a name of this machine, or from an authority of one's own) puts it there instead.
+//! a browser asks once; a program holds it against a copy of `http-cert.pem`. Who has one from an authority of one's
+//! own, for `localhost` or an address of this machine, puts it there instead.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,11 +29,9 @@ pub enum TlsError {
     /// The files cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// One of the two is there alone.
-    #[error(
-        "{0} is there without the other: {CERTIFICATE} and {KEY} belong together; add the other, or remove it to get both anew"
-    )]
-    Half(PathBuf),
+    /// Its key is not there.
+    #[error("{0} is there without its key, {KEY}; add that, or remove it to get both anew")]
+    NoKey(PathBuf),
     /// They are there and cannot be used.
     #[error(
         "{path} and {KEY} beside it cannot be used: {why}; put a certificate and its key there as PEM, or remove both to get new ones"
@@ -51,12 +49,13 @@ pub enum TlsError {
 
 /// What the interface speaks TLS with.
 pub(super) fn config(state: &State, name: &str) -> Result<Arc<ServerConfig>, TlsError> {
-    let (certificate, key) = match (state.file(CERTIFICATE)?, state.file(KEY)?) {
+    let (certificate, key) = match (state.file(CERTIFICATE)?, state.secret(KEY)?) {
         (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) => return Err(TlsError::Half(state.path.join(CERTIFICATE))),
-        (None, Some(_)) => return Err(TlsError::Half(state.path.join(KEY))),
-        (None, None) => {
-            let (certificate, key) = make(name)?;
+        (Some(_), None) => return Err(TlsError::NoKey(state.path.join(CERTIFICATE))),
+        // There was no room for the certificate, or it was removed to have one for the addresses of today.
+        (None, key) => {
+            let key = key.map(|key| String::from_utf8_lossy(&key).into_owned());
+            let (certificate, key) = make(name, key.as_deref())?;
             state.write(KEY, key.as_bytes())?;
             state.write(CERTIFICATE, certificate.as_bytes())?;
             (certificate.into_bytes(), key.into_bytes())
@@ -79,14 +78,18 @@ fn serving(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> 
     Ok(Arc::new(config))
 }
 
-/// A certificate for every name that this machine has now, and its key.
-fn make(name: &str) -> Result<(String, String), rcgen::Error> {
+/// A certificate for every address that this machine has now, and its key, which may be there already.
+fn make(name: &str, key: Option<&str>) -> Result<(String, String), rcgen::Error> {
     let mut params = CertificateParams::new(["localhost".to_owned()])?;
     let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let addresses = here.into_iter().chain(interfaces::shareable());
     params.subject_alt_names.extend(addresses.map(SanType::IpAddress));
     params.distinguished_name.push(DnType::CommonName, format!("midip2p on {name}"));
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = match key {
+        Some(key) => KeyPair::from_pem(key)?,
+        None => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?,
+    };
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
@@ -108,8 +111,15 @@ mod tests {
         config(&state, "stage").unwrap();
         assert_eq!(fs::read(at(CERTIFICATE)).unwrap(), first);
 
-        // Another's key; no PEM; one alone.
-        let (_, key) = make("other").unwrap();
+        assert_ne!(fs::metadata(at(CERTIFICATE)).unwrap().permissions().mode() & 0o400, 0);
+        // To have another certificate, for other addresses, the first is removed: the key stays.
+        let key = fs::read(at(KEY)).unwrap();
+        fs::remove_file(at(CERTIFICATE)).unwrap();
+        config(&state, "stage").unwrap();
+        assert_eq!(fs::read(at(KEY)).unwrap(), key);
+
+        // Another's key; no PEM; no key.
+        let (_, key) = make("other", None).unwrap();
         fs::write(at(KEY), key).unwrap();
         let error = config(&state, "stage").unwrap_err().to_string();
         assert!(error.contains(CERTIFICATE) && error.contains("remove both"), "{error}");
@@ -117,8 +127,9 @@ mod tests {
         assert!(matches!(config(&state, "stage"), Err(TlsError::Unfit { .. })));
         fs::remove_file(at(KEY)).unwrap();
         let error = config(&state, "stage").unwrap_err().to_string();
-        assert!(error.contains("belong together"), "{error}");
+        assert!(error.contains("without its key"), "{error}");
         fs::remove_file(at(CERTIFICATE)).unwrap();
-        config(&state, "stage").unwrap();
+        fs::write(at(KEY), "nonsense").unwrap();
+        assert!(config(&state, "stage").unwrap_err().to_string().contains("certificate"));
     }
 }

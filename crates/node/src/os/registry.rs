@@ -87,6 +87,7 @@ pub fn register(entry: &Entry) -> io::Result<Registered> {
 
 fn register_in(dir: &Path, entry: &Entry) -> io::Result<Registered> {
     private::directory(dir).map_err(|error| about(dir, &error))?;
+    sweep(dir);
     let (path, socket) = (file(dir, entry, "json"), file(dir, entry, "sock"));
     let mut lock = lock(&path).map_err(|error| about(&path, &error))?;
     // Before anybody can read where it is.
@@ -95,6 +96,20 @@ fn register_in(dir: &Path, entry: &Entry) -> io::Result<Registered> {
     lock.rewind()?;
     lock.write_all(&serde_json::to_vec(entry)?)?;
     Ok(Registered { path, own: Some(own), _lock: lock })
+}
+
+/// Removes what nodes left that were killed.
+fn sweep(dir: &Path) {
+    let files = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    for path in files.map(|file| file.path()).filter(|p| p.extension().is_some_and(|e| e == "json"))
+    {
+        let Ok(file) = private::open(OpenOptions::new().read(true), &path) else { continue };
+        // Whoever gets the lock has found a file without a node; one that is just being made is made once more.
+        if let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            let _ = fs::remove_file(path.with_extension("sock"));
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// Makes the file and locks it. Whoever lists the nodes holds a lock for a moment, and a node that ends
@@ -193,6 +208,11 @@ mod tests {
         drop(a);
         assert_eq!(list_in(&dir), []);
         assert!(!socket.exists());
+        // What a node left that was killed goes with the next that comes.
+        let left = [dir.join("stale.json"), dir.join("stale.sock")];
+        left.iter().for_each(|path| fs::write(path, "").unwrap());
+        let _b = register_in(&dir, &entry("b")).unwrap();
+        assert!(left.iter().all(|path| !path.exists()));
     }
 
     #[test]

@@ -130,14 +130,25 @@ impl State {
         self.path.join(TRUSTED)
     }
 
-    /// What stands in a file of the directory that is this user's alone; `None`: there is none.
+    /// What stands in a file of the directory that nobody else may read; `None`: there is none.
     ///
     /// # Errors
-    /// When it cannot be read, is no plain file, or is longer than 64 KiB.
+    /// As [`State::file`], and when others cannot be kept from reading it.
+    pub fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        let content = self.file(name)?;
+        if content.is_some() {
+            keep_secret(&self.path.join(name))?;
+        }
+        Ok(content)
+    }
+
+    /// What stands in a file of the directory; `None`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no plain file of this user's, or is longer than 64 KiB.
     pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         let path = self.path.join(name);
         let Some(content) = read_up_to(&path, FILE_MAX)? else { return Ok(None) };
-        keep_secret(&path)?;
         if content.len() as u64 == FILE_MAX {
             return Err(io("cannot read", &path)(io::ErrorKind::FileTooLarge.into()));
         }

@@ -41,8 +41,8 @@ impl Places {
         Self { most, most_each, taken: VecDeque::new() }
     }
 
-    /// One more from that machine has room, if need be because the oldest of it, or of all, goes.
-    pub fn make_room(&mut self, from: IpAddr) {
+    /// One more from that machine has room, if need be because the oldest of it, or of all, goes; whether one did.
+    pub fn make_room(&mut self, from: IpAddr) -> bool {
         let from = from.to_canonical();
         let of_machine = self.taken.iter().filter(|(ip, _)| *ip == from).count();
         let oldest = if of_machine >= self.most_each {
@@ -52,9 +52,9 @@ impl Places {
         } else {
             None
         };
-        if let Some((_, task)) = oldest.and_then(|at| self.taken.remove(at)) {
-            task.abort();
-        }
+        let Some((_, task)) = oldest.and_then(|at| self.taken.remove(at)) else { return false };
+        task.abort();
+        true
     }
 
     /// The connection of that machine, which this task looks after, takes a place.
@@ -174,7 +174,7 @@ mod tests {
         let mut tasks = JoinSet::new();
         let address = |n: u8| IpAddr::from([10, 0, 0, n]);
         let mut take = |places: &mut Places, n| {
-            places.make_room(address(n));
+            let _ = places.make_room(address(n));
             let task = tasks.spawn(std::future::pending::<()>());
             places.push(address(n), task.clone());
             task.id()

@@ -51,7 +51,8 @@ pub async fn run(
                     counters.turned_away.add_one();
                 }
                 Ok((stream, address)) => {
-                    places.make_room(address.ip());
+                    // It is counted when its task is seen to have ended.
+                    let _ = places.make_room(address.ip());
                     let taken = take(stream, address, security.clone());
                     places.push(address.ip(), handshakes.spawn(taken));
                 }

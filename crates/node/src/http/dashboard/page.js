@@ -4,6 +4,10 @@
 
 const EVERY_MS = 1000;
 const NOTICE_MS = 8000;
+const PATIENCE_MS = 5000;
+
+// The node was started again, or a month has passed.
+class LetOut extends Error {}
 
 const byId = (id) => document.getElementById(id);
 
@@ -22,7 +26,8 @@ function button(label, action) {
 }
 
 async function ask(path, method = 'GET') {
-  const answer = await fetch(path, { method });
+  const answer = await fetch(path, { method, signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (answer.status === 401 || answer.status === 429) throw new LetOut();
   if (answer.status === 204) return null;
   const said = await answer.json();
   if (!answer.ok) throw new Error(said.error ?? `the node answered ${answer.status}`);
@@ -61,7 +66,7 @@ function peerRow(peer) {
 
 function waitingItem(peer) {
   const path = `/trust/${peer.id}`;
-  const item = element('li', `${peer.name} (${peer.id.slice(0, 8)}, at ${peer.address}) `);
+  const item = element('li', undefined, element('bdi', peer.name), ` (${peer.id.slice(0, 8)}, at ${peer.address}) `);
   if (peer.confirmed_here) {
     item.append('is confirmed here; it waits to be confirmed there.');
   } else if (peer.code) {
@@ -80,7 +85,8 @@ function waitingItem(peer) {
 }
 
 function trustedItem(peer) {
-  const item = element('li', `${peer.name} (${peer.id.slice(0, 8)}): ${peer.trust}, ${peer.state} `);
+  const about = ` (${peer.id.slice(0, 8)}): ${peer.trust}, ${peer.state} `;
+  const item = element('li', undefined, element('bdi', peer.name), about);
   if (peer.trust === 'confirmed') {
     item.append(button('Trust it no longer', () => ask(`/trust/${peer.id}`, 'DELETE')));
   }
@@ -107,20 +113,28 @@ async function refresh() {
     show('peers', mesh.peers, peerRow);
     byId('nobody').hidden = mesh.peers.length > 0;
     const waits = (peer) => peer.trust === 'waiting';
-    const waiting = trust.peers.filter(waits).map(({ waiting_ms, ...rest }) => rest);
+    const inOrder = (a, b) => (a.id < b.id ? -1 : 1);
+    const waiting = trust.peers.filter(waits).map(({ waiting_ms, ...rest }) => rest).sort(inOrder);
     const others = trust.peers.filter((peer) => !waits(peer));
     show('waiting', waiting, waitingItem);
     show('trusted', others, trustedItem);
     byId('waiting-section').hidden = waiting.length === 0;
     byId('trusted-section').hidden = others.length === 0;
   } catch (error) {
+    if (error instanceof LetOut) {
+      isLetIn = false;
+      say('This browser is let in no longer: type midip2p browser in a terminal, and follow its link.', true);
+      return;
+    }
     say(`The node does not answer (${error.message}); trying again.`, true);
   }
 }
 
+let isLetIn = true;
+
 async function run() {
   await refresh();
-  setTimeout(run, EVERY_MS);
+  if (isLetIn) setTimeout(run, EVERY_MS);
 }
 
 byId('panic').addEventListener('click', () => act(async () => {
