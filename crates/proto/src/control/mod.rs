@@ -11,6 +11,7 @@ pub mod lifecycle;
 mod peers;
 pub mod port;
 pub mod stage;
+mod passphrase;
 mod strangers;
 pub mod trust;
 mod views;
@@ -26,6 +27,7 @@ use self::bus::{Bus, BusAction, BusRules, Wish};
 use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
 use self::port::{BackendNo, Direction, PortIdentity};
+use self::passphrase::Guesses;
 use self::strangers::Strangers;
 use self::trust::{Trust, TrustCommand, TrustError, Whose};
 use self::waiting::Waiting;
@@ -255,6 +257,8 @@ pub enum Note {
         /// Whether it waits for somebody here; otherwise only for somebody there.
         here: bool,
     },
+    /// A node does not have the passphrase of this one: its address.
+    OtherPassphrase(SocketAddr),
     /// A node has no place among those that wait: its address, and why.
     Unwanted(SocketAddr, String),
     /// No room for one more link: the peer's address.
@@ -315,6 +319,8 @@ pub struct Control {
     /// Connections of nodes that are not trusted yet.
     waiting: BTreeMap<ConnId, Waiting>,
     trust: Trust,
+    /// What others had of guesses at the passphrase.
+    guesses: Guesses,
     /// Which nodes aliases stand for.
     aliases: BTreeMap<NodeId, NodeId>,
     /// The connections of links by their nodes.
@@ -351,6 +357,7 @@ impl Control {
             links: BTreeMap::new(),
             waiting: BTreeMap::new(),
             trust: Trust::default(),
+            guesses: Guesses::default(),
             aliases: BTreeMap::new(),
             conns: BTreeMap::new(),
             parked: BTreeMap::new(),
