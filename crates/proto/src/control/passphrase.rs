@@ -254,6 +254,3 @@ impl Waiting {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

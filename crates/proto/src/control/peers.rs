@@ -614,12 +614,9 @@ impl Control {
         self.absent.remove(&node);
         self.discovery.linked(handshake.address);
         self.strangers.became_peer(handshake.address);
-        for trouble in [
-            Trouble::LinksFull,
-            Trouble::Unpaired,
-            Trouble::Unwanted,
-            Trouble::OtherPassphrase,
-        ] {
+        for trouble in
+            [Trouble::LinksFull, Trouble::Unpaired, Trouble::Unwanted, Trouble::OtherPassphrase]
+        {
             self.said.remove(&(neighbourhood(handshake.address), trouble));
         }
         self.note_name(node, &hello.name);
