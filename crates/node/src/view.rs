@@ -20,6 +20,8 @@ pub struct View {
     pub ports: Vec<PortView>,
     /// Nodes that somebody confirmed.
     pub trusted: Vec<(NodeId, Trusted)>,
+    /// Guesses at the passphrase that were wrong, or that somebody walked away with.
+    pub wrong_passphrases: u64,
 }
 
 impl View {
@@ -35,7 +37,8 @@ impl View {
             })
             .collect();
         let trusted = control.trusted().map(|(node, trusted)| (node, trusted.clone())).collect();
-        Self { peers, ports: control.bus().view(), trusted }
+        let wrong_passphrases = control.wrong_passphrases();
+        Self { peers, ports: control.bus().view(), trusted, wrong_passphrases }
     }
 
     /// The name of the source that a message came from, if it is there.

@@ -33,6 +33,7 @@ mod inbox;
 mod lines;
 mod listing;
 mod output;
+mod passphrase;
 mod performance;
 mod socket;
 mod text;

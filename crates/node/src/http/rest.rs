@@ -216,6 +216,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "connections_turned_away": tunnels.turned_away.read(),
         "connections_without_handshake": tunnels.no_handshake.read(),
         "http_tokens_refused": tunnels.tokens_refused.read(),
+        "passphrases_refused": view.wrong_passphrases,
         "connections_stuck": tunnels.stuck.read(),
         "taken": plane.taken.read(),
         "played": plane.played.read(),
