@@ -421,25 +421,27 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
                 .to_owned(),
         );
     }
-    if args.trust == Trust::Session {
-        lines.push(
-            "Nodes with the same passphrase are let in unasked; others once you confirm them."
-                .to_owned(),
-        );
-    }
-    if args.trust == Trust::Lan {
-        lines.push(
-            "Every midip2p node on this network is let in unasked; without --trust lan only whom \
-             you confirm."
-                .to_owned(),
-        );
-    }
+    lines.extend(who_is_let_in(args.trust).map(str::to_owned));
     if io::stdin().is_terminal() {
         lines.push(
             "Ctrl-C ends it. In another terminal: midip2p ports, peers, trust, monitor.".to_owned(),
         );
     }
     lines.join("\n") + "\n"
+}
+
+/// Whom a node lets in unasked, where that is more than people expect.
+const fn who_is_let_in(trust: Trust) -> Option<&'static str> {
+    match trust {
+        Trust::Paired => None,
+        Trust::Session => {
+            Some("Nodes with the same passphrase are let in unasked; others once you confirm them.")
+        }
+        Trust::Lan => Some(
+            "Every midip2p node on this network is let in unasked; without --trust lan only whom \
+             you confirm.",
+        ),
+    }
 }
 
 /// Default ports that were taken.

@@ -239,14 +239,21 @@ fn whoever_walks_away_with_an_accord_has_had_a_guess() {
 
 #[test]
 fn two_connections_at_once_are_no_guess_once_one_of_them_is_proven() {
+    let mut lost = 0;
     for order in [[0, 1], [1, 0]] {
         let mut two = session([Some(1), Some(1)]);
         for _ in 0..5 {
             for from in order {
                 two.connect(from);
+                // The first has said its accord before the other begins.
+                while from == order[0] && said(&two, is_accord) == [0, 0] {
+                    let (end, conn, message) = two.wire.pop_front().unwrap();
+                    two.tell(end, Input::Message(conn, message));
+                }
             }
             two.carry();
             assert_eq!(two.linked(), [true; 2], "{order:?}");
+            lost += two.ends[order[0]].wrong_passphrases();
             let conns = two.conns;
             for conn in 1..=conns {
                 (0..2).for_each(|end| two.tell(end, Input::Closed(ConnId(conn.into()))));
@@ -254,6 +261,26 @@ fn two_connections_at_once_are_no_guess_once_one_of_them_is_proven() {
             two.wire.clear();
         }
     }
+    assert!(lost > 0, "of some the guess was open when the other took their place");
+}
+
+#[test]
+fn whom_somebody_confirmed_has_no_more_guesses_than_others_and_stays_confirmed() {
+    let mut two = session([None, Some(1)]);
+    two.ends[1].remember_trusted([(NODES[0], trusted())]);
+    for wrong in 2..5 {
+        two.ends[0] = control(NODES[0], TrustPolicy::Session);
+        guess(&mut two, 0, wrong);
+        assert_eq!(two.linked(), [false; 2]);
+    }
+    two.ends[0] = control(NODES[0], TrustPolicy::Session);
+    two.passphrases[0] = Some(1);
+    two.connect(0);
+    two.carry();
+    assert_eq!((two.linked(), two.ends[1].wrong_passphrases()), ([false; 2], 3));
+    two.compare();
+    two.confirm(0).unwrap();
+    assert_eq!(two.linked(), [true; 2]);
 }
 
 /// Somebody with many addresses and keys guesses, and one that has the passphrase comes meanwhile.
