@@ -174,7 +174,7 @@ impl Exchange {
         }
         let (dialler, dialled) = self.ends.in_order();
         let (a, b) = (Identity::new(&dialler.0), Identity::new(&dialled.0));
-        let password = Password::new(&*self.password);
+        let password = Password::new(self.password.as_slice());
         let (begun, said) = if self.ends.dialed {
             Spake2::start_a_with_rng(&password, &a, &b, &mut self.drawn)
         } else {

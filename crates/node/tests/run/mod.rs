@@ -57,6 +57,7 @@ impl Rooms {
             .env("XDG_STATE_HOME", dir)
             .env("TMPDIR", dir)
             .env_remove("RUST_LOG")
+            .env_remove("MIDIP2P_PASSPHRASE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
