@@ -1,26 +1,28 @@
 //! Whatever connections that nobody trusts say, in whatever order: none becomes a link or a client, nothing that is
-//! kept of them grows beyond its limits, and no nonce is said unless somebody here asked.
+//! kept of them grows beyond its limits, no nonce is said unless somebody here asked, and nobody has more guesses at
+//! the passphrase than there are.
 //!
 //! An input is a list of steps: what, which connection, and what a message holds.
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use midip2p_proto::bridge::ToData;
-use midip2p_proto::config::{Config, WAITING_MAX};
+use midip2p_proto::config::{Config, GUESSES_MAX, GUESSES_WITHIN, WAITING_MAX};
 use midip2p_proto::control::bus::BusRules;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::{ConnId, LinkState, Proof};
 use midip2p_proto::control::stage::Stage;
-use midip2p_proto::control::trust::TrustCommand;
+use midip2p_proto::control::trust::{TrustCommand, TrustPolicy};
 use midip2p_proto::control::{Action, Control, Identity, Input};
 use midip2p_proto::id::{BootId, NodeId};
 use midip2p_proto::pairing::{Code, PairingKeys};
 use midip2p_proto::time::{LocalTime, Span};
 use midip2p_proto::wire::{Message, Pairing};
 
-/// Keys that believe any nonce, and no kinship.
+/// Keys that believe any nonce, and neither kinship nor accord.
 #[derive(Debug)]
 struct Keys;
 
@@ -44,6 +46,26 @@ impl PairingKeys for Keys {
     fn code(&self, commitment: &[u8; 32], nonce: &[u8; 32]) -> Option<Code> {
         (commitment[0] == nonce[0]).then(|| Code::of(u64::from(nonce[1])))
     }
+
+    fn has_passphrase(&self) -> bool {
+        true
+    }
+
+    fn element(&mut self) -> Option<[u8; 32]> {
+        Some([4; 32])
+    }
+
+    fn agree(&mut self, element: &[u8; 32]) -> bool {
+        element[0] & 1 == 0
+    }
+
+    fn accord(&self) -> Option<[u8; 32]> {
+        Some([5; 32])
+    }
+
+    fn is_accord(&self, _: &[u8; 32]) -> bool {
+        false
+    }
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -62,6 +84,11 @@ struct Stranger {
     now: LocalTime,
     conns: u64,
     asked: bool,
+    /// Which connections were begun here.
+    dialed: BTreeSet<ConnId>,
+    /// When a guess was had lately.
+    guesses: Vec<LocalTime>,
+    wrong: u64,
 }
 
 impl Stranger {
@@ -79,9 +106,14 @@ impl Stranger {
                 Action::Send(_, Message::Pairing(Pairing::Nonce(_))) => {
                     assert!(self.asked, "nobody has asked")
                 }
+                Action::Send(conn, Message::Pairing(Pairing::Accord(_))) => {
+                    assert!(self.dialed.contains(&conn), "who dials in hears none");
+                    self.guesses.push(self.now);
+                }
                 Action::Dial(address) => {
                     self.conns += 1;
                     let conn = ConnId(self.conns);
+                    self.dialed.insert(conn);
                     let proof = Proof::Key(node(address.port().to_be_bytes()[1]));
                     let pairing: Option<Box<dyn PairingKeys>> = Some(Box::new(Keys));
                     let opened = Input::Opened { conn, address, dialed: true, proof, pairing };
@@ -90,6 +122,10 @@ impl Stranger {
                 _ => {}
             }
         }
+        self.guesses.retain(|at| self.now - *at < GUESSES_WITHIN);
+        assert!(self.guesses.len() <= GUESSES_MAX);
+        assert!(self.control.wrong_passphrases() >= self.wrong);
+        self.wrong = self.control.wrong_passphrases();
         let waiting = |state| state == LinkState::Pairing;
         let peers = self.control.peers();
         assert!(peers.iter().filter(|p| waiting(p.state)).count() <= 4 * WAITING_MAX);
@@ -157,8 +193,17 @@ fuzz_target!(|bytes: &[u8]| {
         tcp_port: 5005,
         domains: vec![],
     };
-    let control = Control::new(identity, BusRules::default(), Config::default(), 7);
-    let mut stranger = Stranger { control, now: LocalTime::ZERO, conns: 0, asked: false };
+    let config = Config { trust: TrustPolicy::Session, ..Config::default() };
+    let control = Control::new(identity, BusRules::default(), config, 7);
+    let mut stranger = Stranger {
+        control,
+        now: LocalTime::ZERO,
+        conns: 0,
+        asked: false,
+        dialed: BTreeSet::new(),
+        guesses: Vec::new(),
+        wrong: 0,
+    };
     let mut rest = bytes;
     while stranger.step(&mut rest).is_some() {}
 });

@@ -5,7 +5,8 @@
 //! node key (Ed25519) ─▸ its id
 //!        └ signs the X.509 certificate and the TLS 1.3 handshake ─▸ the peer's id
 //!                                   └ exporter ┬▸ keys for the datagrams of each direction (`datagrams.rs`)
-//!                                              └▸ a code for people to compare ([`pairing`])
+//!                                              ├▸ a code for people to compare ([`pairing`])
+//!                                              └▸ who has the same passphrase ([`passphrase`])
 //! ```
 //!
 //! Any certificate is taken whose key signed the handshake: who that is says the key, and who may play here
@@ -22,7 +23,6 @@ use midip2p_proto::pairing::PairingKeys;
 use midip2p_proto::seal::Seal;
 use midip2p_proto::wire::{HEADER_LEN, TAG_LEN};
 use ring::digest;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -43,9 +43,11 @@ use crate::transport::{Begun, Stream};
 
 mod datagrams;
 pub mod pairing;
+pub mod passphrase;
 
 use self::datagrams::{DatagramKeys, LABELS, SECRET_LEN};
 use self::pairing::{Ends, StreamPairing, UserKey};
+use self::passphrase::{Passphrase, random};
 
 /// How long a handshake may take: four round trips of a bad Wi-Fi, and a slow machine's arithmetic.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
@@ -115,6 +117,7 @@ pub fn alias_of(node: NodeId) -> NodeId {
 pub struct Security {
     own: NodeId,
     user: Option<UserKey>,
+    passphrase: Option<Passphrase>,
     accept: TlsAcceptor,
     connect: TlsConnector,
 }
@@ -182,9 +185,17 @@ impl Security {
         Ok(Self {
             own: key.id(),
             user,
+            passphrase: None,
             accept: TlsAcceptor::from(Arc::new(server)),
             connect: TlsConnector::from(Arc::new(client)),
         })
+    }
+
+    /// Knows the nodes of a session by their passphrase, and is known by it.
+    #[must_use]
+    pub fn in_session(mut self, passphrase: Option<Passphrase>) -> Self {
+        self.passphrase = passphrase;
+        self
     }
 
     /// Proves this node on a stream that it began.
@@ -230,12 +241,13 @@ impl Security {
         let (own, theirs) =
             if dialed { (of_dialler, of_dialled) } else { (of_dialled, of_dialler) };
         let seal = DatagramKeys::new(own, theirs)?;
-        let (mut secret, mut nonce) = ([0; 32], [0; 32]);
+        let mut secret = [0; 32];
         export(&stream, pairing::LABEL, &mut secret)?;
-        let drawn = SystemRandom::new().fill(&mut nonce);
-        drawn.map_err(|_| io::Error::other("the system has no random bytes"))?;
         let ends = Ends { own: self.own, peer, dialed };
-        let pairing = StreamPairing::new(secret, nonce, ends, self.user.clone());
+        let mut pairing = StreamPairing::new(secret, random()?, ends, self.user.clone());
+        if let Some(passphrase) = &self.passphrase {
+            pairing = pairing.in_session(passphrase, random()?);
+        }
         Ok(Secured {
             stream: Box::new(stream),
             proof: Proof::Key(peer),

@@ -68,6 +68,9 @@ pub enum StartError {
     /// The interface asked for is not there.
     #[error("{0}")]
     Interface(String),
+    /// A session without what its nodes know each other by.
+    #[error("the nodes of a session know each other by a passphrase, and there is none")]
+    NoPassphrase,
     /// No HTTP interface.
     #[error(transparent)]
     Http(#[from] http::HttpError),
@@ -451,7 +454,7 @@ fn start_planes(
     Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
 }
 
-/// What proves this node, and that it is its user's.
+/// What proves this node, and that it is its user's and of its session.
 fn security(options: &Options, state: &State) -> Result<Security, StartError> {
     let user = match state::user_key(options.user_key.as_deref()) {
         Ok(user) => Some(user),
@@ -461,7 +464,12 @@ fn security(options: &Options, state: &State) -> Result<Security, StartError> {
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Security::new(&state.key, user)?)
+    let passphrase = match (options.trust, &options.passphrase) {
+        (TrustPolicy::Session, None) => return Err(StartError::NoPassphrase),
+        (TrustPolicy::Session, passphrase) => passphrase.clone(),
+        (TrustPolicy::Paired | TrustPolicy::Open, _) => None,
+    };
+    Ok(Security::new(&state.key, user)?.in_session(passphrase))
 }
 
 /// What the node says of itself in its hello.

@@ -9,6 +9,8 @@ use midip2p_proto::control::bus::PlayoutRules;
 use midip2p_proto::control::port::NameFilter;
 use midip2p_proto::control::trust::TrustPolicy;
 
+use crate::crypto::passphrase::Passphrase;
+
 /// The options of a node.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -46,6 +48,8 @@ pub struct Options {
     pub listed: bool,
     /// Whom the node takes for a peer.
     pub trust: TrustPolicy,
+    /// What the nodes of a session know each other by; used where `trust` is [`TrustPolicy::Session`], which needs it.
+    pub passphrase: Option<Passphrase>,
     /// The file of the key that the nodes of one user share; the user's own when `None`.
     pub user_key: Option<PathBuf>,
     /// Whether to use the ALSA sequencer.
@@ -80,6 +84,7 @@ impl Default for Options {
             discovery: true,
             listed: true,
             trust: TrustPolicy::default(),
+            passphrase: None,
             user_key: None,
             alsa: true,
             jack: true,

@@ -23,6 +23,8 @@ pub struct View {
     pub trusted: Vec<(NodeId, Trusted)>,
     /// Machines of nodes that are linked, or were and are missed.
     pub friends: BTreeSet<IpAddr>,
+    /// Guesses at the passphrase that were wrong, or that somebody walked away with.
+    pub wrong_passphrases: u64,
 }
 
 impl View {
@@ -38,8 +40,9 @@ impl View {
             })
             .collect();
         let trusted = control.trusted().map(|(node, trusted)| (node, trusted.clone())).collect();
-        let friends = control.friends().collect();
-        Self { peers, ports: control.bus().view(), trusted, friends }
+        let (friends, wrong_passphrases) =
+            (control.friends().collect(), control.wrong_passphrases());
+        Self { peers, ports: control.bus().view(), trusted, friends, wrong_passphrases }
     }
 
     /// The name of the source that a message came from, if it is there.

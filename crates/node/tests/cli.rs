@@ -254,6 +254,29 @@ fn the_bench_measures_everything_once() {
 }
 
 #[test]
+fn a_session_without_a_passphrase_is_refused_and_one_is_proposed() {
+    let rooms = Rooms::new();
+    let short = rooms.dir().join("short");
+    std::fs::write(&short, "hunter2\n").unwrap();
+    let (short, none) = (short.to_str().unwrap(), rooms.dir().join("none"));
+    let none = none.to_str().unwrap();
+    for (arguments, wanted) in [
+        (&["--trust", "session"][..], "umask 077; echo "),
+        (&["--trust", "session", "--passphrase-file", short], "at least 12"),
+        (&["--trust", "session", "--passphrase-file", none], "No such file"),
+        (&["--passphrase-file", short], "--trust session"),
+        (&["--trust", "lan", "--passphrase-file", short], "--trust session"),
+        // Never as an argument: everybody on the machine could read it.
+        (&["--trust", "session", "--passphrase", "correct horse battery"], "--passphrase-file"),
+    ] {
+        let end =
+            rooms.end(&[&["up", "--no-discovery", "--no-alsa", "--no-jack"], arguments].concat());
+        assert_eq!(end.code, 2, "{end:?}");
+        assert!(end.err.contains(wanted) && !end.err.contains("hunter2"), "{end:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_found_comes_with_what_can() {
     let rooms = Rooms::new();
     let none = rooms.end(&["ports"]);

@@ -8,14 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use midip2p::crypto::passphrase::Passphrase;
 use midip2p::crypto::{NodeKey, Security};
-use midip2p::node::Node;
+use midip2p::node::{Node, StartError};
 use midip2p::options::Options;
 use midip2p::stages::control::{ControlInput, Decided};
 use midip2p::transport::Stream;
 use midip2p_proto::control::lifecycle::{LinkState, Proof};
 use midip2p_proto::control::port::Direction;
-use midip2p_proto::control::trust::{Rights, TrustCommand};
+use midip2p_proto::control::trust::{Rights, Tie, TrustCommand, TrustError, TrustPolicy};
 use midip2p_proto::id::{BootId, LinkId, NodeId};
 use midip2p_proto::pairing::Code;
 use midip2p_proto::wire::{
@@ -228,6 +229,64 @@ async fn nodes_of_two_users_are_linked_once_both_have_confirmed_and_remember_it(
     until(|| waits(&a) && waits(&b)).await;
     a.stop().await;
     b.stop().await;
+}
+
+/// Options of a node of another user, in a session with that passphrase.
+fn in_session(dir: &Path, name: &str, passphrase: &str) -> Options {
+    let passphrase = Some(Passphrase::of(passphrase).unwrap());
+    Options { trust: TrustPolicy::Session, passphrase, ..stranger(dir, name) }
+}
+
+/// Those that a node is linked with, and why.
+fn linked_with(node: &Node) -> Vec<(Option<NodeId>, Option<Tie>)> {
+    let view = node.view();
+    let linked = view.peers.iter().filter(|(p, _)| p.state == LinkState::Connected);
+    linked.map(|(peer, _)| (peer.node, peer.tie)).collect()
+}
+
+#[tokio::test]
+async fn one_passphrase_links_nodes_of_two_users_unasked_for_as_long_as_they_have_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Node::start(in_session(dir.path(), "a", "correct horse battery")).await.unwrap();
+    let to_a = vec![format!("127.0.0.1:{}", a.info().tcp_port)];
+    let as_b =
+        |passphrase| Options { peers: to_a.clone(), ..in_session(dir.path(), "b", passphrase) };
+    let b = Node::start(as_b("  correct horse  battery ")).await.unwrap();
+    let source = nodes::app_port(&b, Direction::Source, vec![]).await;
+    until(|| a.view().ports.iter().any(|port| port.id == source)).await;
+    let by_passphrase = |node: &Node| vec![(Some(node.info().id), Some(Tie::Passphrase))];
+    assert_eq!(linked_with(&a), by_passphrase(&b));
+    assert_eq!(linked_with(&b), by_passphrase(&a));
+    assert!(a.view().trusted.is_empty() && b.view().trusted.is_empty());
+    assert!(!dir.path().join("a/trusted.json").exists(), "nothing is written down");
+    let removed = decide(&a, TrustCommand::Remove(b.info().id)).await;
+    assert!(matches!(removed, Decided::Refused(TrustError::Passphrase)));
+    // The same node with another passphrase, which it may have had before.
+    b.stop().await;
+    until(|| linked_with(&a).is_empty()).await;
+    let b = Node::start(as_b("correct horse batteries")).await.unwrap();
+    let why = |node: &Node| {
+        let view = node.view();
+        view.peers.iter().find_map(|(peer, _)| peer.why.clone()).unwrap_or_default()
+    };
+    until(|| [&a, &b].iter().all(|node| why(node).contains("passphrase of this node"))).await;
+    assert_eq!((a.view().wrong_passphrases, b.view().wrong_passphrases), (1, 1));
+    assert!(linked_with(&a).is_empty() && a.view().ports.is_empty());
+    // With the right one it is let in at once.
+    b.stop().await;
+    let b = Node::start(as_b("correct horse battery")).await.unwrap();
+    until(|| linked_with(&a) == by_passphrase(&b)).await;
+    // A node that has none waits, as ever.
+    b.stop().await;
+    until(|| linked_with(&a).is_empty()).await;
+    let c = Options { peers: to_a.clone(), ..stranger(dir.path(), "c") };
+    let c = Node::start(c).await.unwrap();
+    until(|| pairing(&c).0 == Some(LinkState::Pairing)).await;
+    let without =
+        Options { passphrase: None, ..in_session(dir.path(), "d", "correct horse battery") };
+    assert!(matches!(Node::start(without).await, Err(StartError::NoPassphrase)));
+    a.stop().await;
+    c.stop().await;
 }
 
 #[tokio::test]

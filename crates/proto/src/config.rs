@@ -44,6 +44,19 @@ pub const REFUSALS_MAX: u32 = 3;
 /// How long a refusal counts, from the last one on.
 pub const PAIRING_PAUSE: Span = Span::from_s(600);
 
+/// Guesses at the passphrase of a session, wrong or not answered for yet, that a node lets all others have within
+/// [`GUESSES_WITHIN`]. Keys cost nothing and some have many addresses: of a passphrase of 60 bits they find in a
+/// year one in a hundred thousand million. Honest nodes are through in milliseconds each.
+pub const GUESSES_MAX: usize = 20;
+
+/// How long a guess counts.
+pub const GUESSES_WITHIN: Span = Span::from_s(60);
+
+/// Until a node with another passphrase is dialled again. Longer than [`PAIRING_PAUSE`] and half of it: two honest
+/// nodes of which one has a slip in its passphrase try each other once each, and neither is refused for it when the
+/// slip is mended.
+pub const PASSPHRASE_PAUSE: Span = Span::from_s(900);
+
 /// Routes in the data plane. A full default bus between 64 nodes with a handful of ports fits; one
 /// more is refused and said.
 pub const ROUTES_MAX: usize = 4096;

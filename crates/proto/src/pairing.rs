@@ -1,7 +1,8 @@
-//! What the keys of a stream give two people to compare, and two nodes of one person to know each other by.
+//! What the keys of a stream give two people to compare, two nodes of one person to know each other by, and those
+//! of a session to see that they hold the same passphrase.
 //!
-//! As with [`Seal`](crate::seal::Seal), the core never sees a key: it carries commitments, nonces and proofs
-//! from one end to the other (`docs/protocol.md` § 10.3) and asks a [`PairingKeys`] what they come to.
+//! As with [`Seal`](crate::seal::Seal), the core never sees a key: it carries commitments, nonces,
+//! elements and proofs from one end to the other (`docs/protocol.md` § 10.3) and asks a [`PairingKeys`] what they come to.
 
 use core::fmt;
 use core::str::FromStr;
@@ -24,6 +25,23 @@ pub trait PairingKeys: fmt::Debug + Send {
     /// The code that both ends come to when nobody stands in between; `None`: the nonce is not the one that
     /// was committed to.
     fn code(&self, commitment: &[u8; 32], nonce: &[u8; 32]) -> Option<Code>;
+
+    /// Whether this node has a passphrase.
+    fn has_passphrase(&self) -> bool;
+
+    /// This node's half of the exchange by a passphrase, drawn when it is first asked for; `None`: this node has no
+    /// passphrase.
+    fn element(&mut self) -> Option<[u8; 32]>;
+
+    /// The half of the other end came. Whether it is one; it is taken once. From then on there are accords.
+    fn agree(&mut self, element: &[u8; 32]) -> bool;
+
+    /// What proves to the other end that this one has the passphrase by which the two halves were made; `None`: the
+    /// other half has not come. Whoever hears it can look whether one guess was right.
+    fn accord(&self) -> Option<[u8; 32]>;
+
+    /// Whether the other end proved so that it has this node's passphrase.
+    fn is_accord(&self, accord: &[u8; 32]) -> bool;
 }
 
 /// Six digits for two people to compare.

@@ -34,6 +34,7 @@ mod inbox;
 mod lines;
 mod listing;
 mod output;
+mod passphrase;
 mod performance;
 mod socket;
 mod text;

@@ -140,6 +140,7 @@ fn table(peers: &[Value], node: &str) -> String {
         let (trust, state) = match (text_at(peer, "trust").as_str(), is(peer, "confirmed_here")) {
             ("waiting", true) => ("waits for the other side".to_owned(), "pairing".to_owned()),
             ("waiting", false) => ("wants to connect".to_owned(), "pairing".to_owned()),
+            ("passphrase", _) => ("by the passphrase".to_owned(), text_at(peer, "state")),
             (trust, _) => (trust.to_owned(), text_at(peer, "state")),
         };
         if wants(peer) {
@@ -425,6 +426,8 @@ mod tests {
         assert!(text.contains("waits for the other side") && !text.contains("trust add"));
         let text = table(&[peer("stage", "ab12cd34", "confirmed", true)], "pc");
         assert!(text.contains("send, receive") && text.contains("connected"), "{text}");
+        let text = table(&[peer("stage", "ab12cd34", "passphrase", true)], "pc");
+        assert!(text.contains("by the passphrase"), "{text}");
         assert!(table(&[], "pc").contains("midip2p up"));
     }
 

@@ -23,6 +23,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use super::exit::{Exit, bad_input};
 use super::inbox::Signals;
 use super::output;
+use super::passphrase;
 use super::playout::{self, Playout};
 use super::text::{Paint, escape};
 use crate::http::HTTP_PORT;
@@ -46,6 +47,8 @@ enum Switch {
 enum Trust {
     /// Whom somebody confirmed on both machines (`midip2p trust`), and nodes of the same user
     Paired,
+    /// These, and whoever has the passphrase of the session (`--passphrase-file`): for bands and schools
+    Session,
     /// Whoever comes, unasked: everybody on the network can play and listen
     Lan,
 }
@@ -54,6 +57,7 @@ impl From<Trust> for TrustPolicy {
     fn from(trust: Trust) -> Self {
         match trust {
             Trust::Paired => Self::Paired,
+            Trust::Session => Self::Session,
             Trust::Lan => Self::Open,
         }
     }
@@ -67,6 +71,7 @@ impl From<Trust> for TrustPolicy {
 #[command(after_help = "Examples:
   midip2p up
   midip2p up --name stage --peer 192.168.1.20        where multicast does not pass
+  midip2p up --trust session --passphrase-file band  link with all that have the same
   midip2p up --no-export '*Through*' --import 'Keys*'
   midip2p up --panic-on '{\"type\":\"controlChange\",\"channel\":16,\"controller\":119,\"value\":127}'
   midip2p up --playout scheduled=12 --din 'MIDI 1'   constant latency; a port with a DIN cable
@@ -115,6 +120,11 @@ pub(super) struct UpArgs {
     /// Whom to link with
     #[arg(long, value_name = "POLICY", default_value = "paired", help_heading = "Trust")]
     trust: Trust,
+    /// For --trust session: a file whose first line is the passphrase, 12 characters or more, the same on all
+    /// machines of the session; capital letters count, how much space there is does not. The variable
+    /// MIDIP2P_PASSPHRASE can hold it instead
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    passphrase_file: Option<PathBuf>,
     /// The key by which nodes of one user know each other, 64 hex digits; copy it to another machine of yours,
     /// and your nodes there need not be confirmed [default: one that is yours on this machine]
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
@@ -195,6 +205,7 @@ impl UpArgs {
             discovery: !self.no_discovery,
             listed: true,
             trust: self.trust.into(),
+            passphrase: None,
             user_key: self.user_key.clone(),
             alsa: !self.no_alsa,
             jack: !self.no_jack,
@@ -208,10 +219,16 @@ impl UpArgs {
 pub(super) fn run(args: UpArgs) -> anyhow::Result<Exit> {
     log_to_stderr(args.verbose);
     check_names(&args)?;
+    let passphrase = passphrase::of_session(
+        args.trust == Trust::Session,
+        args.passphrase_file.as_deref(),
+        std::env::var_os(passphrase::VARIABLE),
+    )?;
     descriptors::allow_all();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::register(&runtime)?;
-    let done = runtime.block_on(live(&args, signals));
+    let options = Options { passphrase, ..args.options() };
+    let done = runtime.block_on(live(&args, options, signals));
     runtime.shutdown_timeout(LAST_THREADS);
     done
 }
@@ -224,10 +241,10 @@ fn start_error(error: StartError) -> anyhow::Error {
     }
 }
 
-async fn live(args: &UpArgs, mut signals: Signals) -> anyhow::Result<Exit> {
+async fn live(args: &UpArgs, options: Options, mut signals: Signals) -> anyhow::Result<Exit> {
     let stdin = args.until_stdin_closes.then(stdin_end).transpose()?;
     let node = tokio::select! {
-        node = Node::start(args.options()) => node.map_err(start_error)?,
+        node = Node::start(options) => node.map_err(start_error)?,
         _ = signals.next() => return Ok(Exit::Fine),
     };
     let said = if args.json { format!("{}\n", ready_line(&node)) } else { welcome(&node, args) };
@@ -412,13 +429,7 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
                 .to_owned(),
         );
     }
-    if args.trust == Trust::Lan {
-        lines.push(
-            "Every midip2p node on this network is let in unasked; without --trust lan only whom \
-             you confirm."
-                .to_owned(),
-        );
-    }
+    lines.extend(who_is_let_in(args.trust).map(str::to_owned));
     if io::stdin().is_terminal() {
         lines.push(
             "Ctrl-C ends it. In another terminal: midip2p ports, peers, trust, monitor.".to_owned(),
@@ -436,6 +447,20 @@ fn browser_line(node: &Node) -> Option<String> {
     let link = node.invite_browser().into_iter().next()?;
     let more = "(once, within ten minutes; another: midip2p browser)";
     Some(format!("  browser   {link}\n            {more}"))
+}
+
+/// Whom a node lets in unasked, where that is more than people expect.
+const fn who_is_let_in(trust: Trust) -> Option<&'static str> {
+    match trust {
+        Trust::Paired => None,
+        Trust::Session => {
+            Some("Nodes with the same passphrase are let in unasked; others once you confirm them.")
+        }
+        Trust::Lan => Some(
+            "Every midip2p node on this network is let in unasked; without --trust lan only whom \
+             you confirm.",
+        ),
+    }
 }
 
 /// Default ports that were taken.

@@ -1,5 +1,5 @@
 //! What two ends of a stream can say to each other that nobody in between can: a code for people to compare,
-//! and a proof for nodes of one user (`docs/protocol.md` § 10.3).
+//! a proof for nodes of one user, and one for those of a session ([`super::passphrase`]; `docs/protocol.md` § 10.3).
 //!
 //! ```text
 //! exporter of the stream, both ids ┬ HKDF(nonces)   ─▸ code       the same at both ends, six digits
@@ -14,9 +14,11 @@ use std::fmt;
 
 use midip2p_proto::id::NodeId;
 use midip2p_proto::pairing::{Code, PairingKeys};
-use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
+use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::{digest, hmac};
 use zeroize::{Zeroize as _, Zeroizing};
+
+use super::passphrase::{Bytes, Exchange, Passphrase};
 
 /// What the exporter is asked for pairing (RFC 8446 § 7.5).
 pub(super) const LABEL: &[u8] = b"EXPORTER-midip2p-pairing";
@@ -59,23 +61,37 @@ pub(super) struct Ends {
     pub(super) dialed: bool,
 }
 
+impl Ends {
+    /// The one that began the stream, and the other.
+    pub(super) const fn in_order(&self) -> (NodeId, NodeId) {
+        if self.dialed { (self.own, self.peer) } else { (self.peer, self.own) }
+    }
+}
+
 /// The secrets of one stream's pairing.
 pub(super) struct StreamPairing {
     secret: [u8; 32],
     nonce: [u8; 32],
     ends: Ends,
     user: Option<UserKey>,
+    session: Option<Exchange>,
 }
 
 impl StreamPairing {
-    /// With what the exporter gave, and a nonce that was drawn for this stream.
+    /// With what the exporter gave, and a nonce that was drawn for this stream. Without a passphrase.
     pub(super) const fn new(
         secret: [u8; 32],
         nonce: [u8; 32],
         ends: Ends,
         user: Option<UserKey>,
     ) -> Self {
-        Self { secret, nonce, ends, user }
+        Self { secret, nonce, ends, user, session: None }
+    }
+
+    /// With a passphrase, and bytes that were drawn for this stream.
+    pub(super) fn in_session(mut self, passphrase: &Passphrase, drawn: [u8; 64]) -> Self {
+        self.session = Some(Exchange::new(passphrase, self.secret, self.ends, drawn));
+        self
     }
 
     /// The hash of a nonce, of one end of this stream: thrown back, it is not the other's.
@@ -105,15 +121,6 @@ impl Drop for StreamPairing {
 impl fmt::Debug for StreamPairing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StreamPairing({:?})", self.ends)
-    }
-}
-
-/// So many bytes of HKDF.
-struct Bytes(usize);
-
-impl KeyType for Bytes {
-    fn len(&self) -> usize {
-        self.0
     }
 }
 
@@ -149,6 +156,26 @@ impl PairingKeys for StreamPairing {
         let mut bytes = [0; 8];
         secret.expand(&info, Bytes(bytes.len())).ok()?.fill(&mut bytes).ok()?;
         Some(Code::of(u64::from_be_bytes(bytes)))
+    }
+
+    fn has_passphrase(&self) -> bool {
+        self.session.is_some()
+    }
+
+    fn element(&mut self) -> Option<[u8; 32]> {
+        self.session.as_mut().map(Exchange::element)
+    }
+
+    fn agree(&mut self, element: &[u8; 32]) -> bool {
+        self.session.as_mut().is_some_and(|session| session.agree(element))
+    }
+
+    fn accord(&self) -> Option<[u8; 32]> {
+        self.session.as_ref()?.accord()
+    }
+
+    fn is_accord(&self, accord: &[u8; 32]) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_accord(accord))
     }
 }
 

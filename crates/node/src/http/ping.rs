@@ -143,7 +143,7 @@ mod tests {
             since: None,
             last_heard: None,
             why: None,
-            is_kin: false,
+            tie: None,
             pairing: None,
         }
     }

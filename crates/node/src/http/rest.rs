@@ -209,6 +209,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "datagrams_bad": plane.datagrams_bad.read(),
         "datagrams_unknown_link": plane.datagrams_unknown_link.read(),
         "datagram_fields_skipped": sum(|l| l.fields_skipped.read()),
+        "passphrases_refused": view.wrong_passphrases,
         "taken": plane.taken.read(),
         "played": plane.played.read(),
         "output_overflow": plane.output_overflow.read(),

@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use midip2p_proto::control::PeerView;
 use midip2p_proto::control::lifecycle::LinkState;
-use midip2p_proto::control::trust::{Rights, TrustCommand, TrustError, TrustPolicy};
+use midip2p_proto::control::trust::{Rights, Tie, TrustCommand, TrustError, TrustPolicy};
 use midip2p_proto::id::NodeId;
 use midip2p_proto::pairing::Code;
 use serde::Deserialize;
@@ -36,6 +36,7 @@ type App = State<Arc<Context>>;
 pub(super) const fn policy(policy: TrustPolicy) -> &'static str {
     match policy {
         TrustPolicy::Paired => "paired",
+        TrustPolicy::Session => "session",
         TrustPolicy::Open => "lan",
     }
 }
@@ -90,12 +91,21 @@ fn peers(view: &View) -> Vec<Value> {
                 "id": peer.node.map(|node| node.to_string()),
                 "name": peer.name,
                 "address": peer.address.to_string(),
-                "trust": if peer.is_kin { "same user" } else { "everybody" },
+                "trust": why(peer.tie),
                 "may": Right::list(Rights::ALL),
                 "state": peer.state.as_str(),
             })
         });
     waiting.chain(listed).chain(others).collect()
+}
+
+/// Why a peer is trusted that nobody confirmed.
+const fn why(tie: Option<Tie>) -> &'static str {
+    match tie {
+        Some(Tie::User) => "same user",
+        Some(Tie::Passphrase) => "passphrase",
+        None => "everybody",
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -18,6 +18,7 @@ use midip2p_proto::id::NodeId;
 use super::{private, trusted};
 use crate::crypto::NodeKey;
 use crate::crypto::pairing::UserKey;
+use crate::crypto::passphrase;
 
 /// Nodes of one user on one machine that find a directory by themselves.
 const SLOTS: u32 = 64;
@@ -57,6 +58,14 @@ pub enum StateError {
         "{0}, the user's key, is not there; copy it from another machine of yours, or leave --user-key out"
     )]
     NoUserKey(PathBuf),
+    /// The file of the passphrase cannot be used.
+    #[error("cannot use the passphrase in {path}: {source}")]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// The list of trusted nodes cannot be read as one.
     #[error("{path} is no list of trusted nodes: {why}; mend it, or remove it and pair anew")]
     BadTrusted {
@@ -256,6 +265,27 @@ pub fn user_key(asked: Option<&Path>) -> Result<UserKey, StateError> {
     let text = read(&path)?.ok_or_else(|| StateError::NoUserKey(path.clone()))?;
     keep_secret(&path)?;
     parse_secret(&text).map(UserKey::of).ok_or(StateError::BadUserKey(path))
+}
+
+/// The first line of a file that holds a passphrase. It must be a plain file of this user's; what others may do with
+/// it is taken from them.
+///
+/// # Errors
+/// When it is not there, is something else, or holds no text.
+pub fn passphrase(path: &Path) -> Result<Zeroizing<String>, StateError> {
+    let unusable = |source| StateError::Passphrase { path: path.to_owned(), source };
+    let file = private::open(OpenOptions::new().read(true), path).map_err(unusable)?;
+    // One byte more than there may be, so that what is too long is not cut to what fits.
+    let limit = passphrase::BYTES_MAX + 1;
+    // Larger than it gets: where it grew, it would be left behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * limit));
+    file.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut text).map_err(unusable)?;
+    keep_secret(path)?;
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = str::from_utf8(line).map_err(|_| {
+        unusable(io::Error::new(io::ErrorKind::InvalidData, "its first line is no text (UTF-8)"))
+    })?;
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 /// Makes a secret of 64 hex digits, as a key that the nodes of one user share, unless there is one.
@@ -463,6 +493,30 @@ mod tests {
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&key, [0xFF; 64]).unwrap();
         assert!(matches!(State::open(Some(dir.path())), Err(StateError::BadKey(_))));
+    }
+
+    #[test]
+    fn a_passphrase_is_the_first_line_of_a_plain_file_that_nobody_else_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passphrase");
+        let error = |path: &Path| passphrase(path).unwrap_err().to_string();
+        assert!(error(&path).contains("No such file"), "{}", error(&path));
+        fs::write(&path, "correct horse battery\r\n# not this\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(passphrase(&path).unwrap().trim(), "correct horse battery");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "").unwrap();
+        assert_eq!(*passphrase(&path).unwrap(), "");
+        fs::write(&path, [0xFF; 20]).unwrap();
+        assert!(error(&path).contains("UTF-8"), "{}", error(&path));
+        fs::write(&path, "x".repeat(5_000)).unwrap();
+        assert!(passphrase(&path).unwrap().len() > passphrase::BYTES_MAX);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(error(&link).contains("link") && error(dir.path()).contains("plain file"));
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(error(&pipe).contains("plain file"), "{}", error(&pipe));
     }
 
     #[test]

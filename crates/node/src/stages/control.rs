@@ -671,6 +671,9 @@ fn log(note: &Note) {
         Note::Waits { name, address, here: false, .. } => {
             tracing::info!("{name:?} at {address} waits until somebody there confirms this node");
         }
+        Note::OtherPassphrase(address) => tracing::warn!(
+            "wrong passphrase: the node at {address} has another than this one. If it is of your session start it with the same, letter by letter; this one tries it again in a quarter of an hour, but takes it at once"
+        ),
         Note::Unwanted(address, why) => tracing::info!("no link with the node at {address}: {why}"),
         Note::ClientUp(name, address) => tracing::info!("client {name} is there, from {address}"),
         Note::ClientDown(name, why) => tracing::info!("client {name} is gone: {why}"),

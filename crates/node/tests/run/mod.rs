@@ -59,6 +59,7 @@ impl Rooms {
             .env_remove("RUST_LOG")
             .env_remove("MIDIP2P_TOKEN")
             .env_remove("MIDIP2P_CERT")
+            .env_remove("MIDIP2P_PASSPHRASE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

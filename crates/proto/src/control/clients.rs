@@ -44,7 +44,7 @@ impl Control {
             since: Some(client.since),
             last_heard: Some(client.heartbeat.last_heard()),
             why: None,
-            is_kin: false,
+            tie: None,
             pairing: None,
         })
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::config::{Config, LINKS_MAX};
+use crate::config::{Config, LINKS_MAX, PASSPHRASE_PAUSE};
 use crate::id::NodeId;
 use crate::random::Random;
 use crate::time::{LocalTime, Span};
@@ -66,6 +66,8 @@ pub enum Trouble {
     Unpaired,
     /// Somebody here does not want it.
     Unwanted,
+    /// It does not have the passphrase of this node.
+    OtherPassphrase,
     /// As many others wait to be confirmed as there is room for.
     WaitingFull,
     /// This node has as many links as it takes.
@@ -92,6 +94,8 @@ impl Trouble {
             | Self::ClientsFull
             | Self::Dismissed(_) => Span::from_s(60),
             Self::SameId => Span::from_s(300),
+            // Each try is a guess, and three are too many.
+            Self::OtherPassphrase => PASSPHRASE_PAUSE,
         }
     }
 }
@@ -266,6 +270,29 @@ impl Discovery {
         if let Some(candidate) = self.candidates.get_mut(&address) {
             candidate.standing = Standing::Due(now + refusal.trouble.pause());
             candidate.refusal = Some(refusal);
+        }
+    }
+
+    /// As [`Discovery::refused`], for all addresses of a node by which nothing is under way.
+    pub fn refused_node(&mut self, now: LocalTime, node: NodeId, refusal: &Refusal) {
+        for candidate in self.candidates.values_mut().filter(|c| c.node == Some(node)) {
+            if let Standing::Due(_) = candidate.standing {
+                candidate.standing = Standing::Due(now + refusal.trouble.pause());
+                candidate.refusal = Some(refusal.clone());
+            }
+        }
+    }
+
+    /// That a node had another passphrase is no reason any more not to dial it.
+    pub fn pardon(&mut self, now: LocalTime, node: NodeId) {
+        for candidate in self.candidates.values_mut().filter(|c| c.node == Some(node)) {
+            let trouble = candidate.refusal.as_ref().map(|r| r.trouble);
+            if let (Standing::Due(at), Some(Trouble::OtherPassphrase)) =
+                (&mut candidate.standing, trouble)
+            {
+                *at = (*at).min(now);
+                candidate.refusal = None;
+            }
         }
     }
 

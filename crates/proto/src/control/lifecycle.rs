@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 
 use super::heartbeat::Heartbeat;
-use super::trust::Rights;
+use super::trust::{Rights, Tie};
 use crate::id::{BootId, LinkId, LinkNo, NodeId};
 use crate::pairing::PairingKeys;
 use crate::time::LocalTime;
@@ -133,8 +133,8 @@ pub struct Linked {
     pub beat: Option<LocalTime>,
     /// What it may do here.
     pub rights: Rights,
-    /// Whether it may because it has the same user key.
-    pub is_kin: bool,
+    /// Why it may, where nobody confirmed it.
+    pub tie: Option<Tie>,
 }
 
 /// Which of two connections between the same nodes stays.

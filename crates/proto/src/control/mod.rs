@@ -8,6 +8,7 @@ mod clients;
 pub mod discovery;
 pub mod heartbeat;
 pub mod lifecycle;
+mod passphrase;
 mod peers;
 pub mod port;
 pub mod stage;
@@ -25,6 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use self::bus::{Bus, BusAction, BusRules, Wish};
 use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
+use self::passphrase::Guesses;
 use self::port::{BackendNo, Direction, PortIdentity};
 use self::strangers::Strangers;
 use self::trust::{Trust, TrustCommand, TrustError, Whose};
@@ -255,6 +257,8 @@ pub enum Note {
         /// Whether it waits for somebody here; otherwise only for somebody there.
         here: bool,
     },
+    /// A node does not have the passphrase of this one: its address.
+    OtherPassphrase(SocketAddr),
     /// A node has no place among those that wait: its address, and why.
     Unwanted(SocketAddr, String),
     /// No room for one more link: the peer's address.
@@ -315,6 +319,8 @@ pub struct Control {
     /// Connections of nodes that are not trusted yet.
     waiting: BTreeMap<ConnId, Waiting>,
     trust: Trust,
+    /// What others had of guesses at the passphrase.
+    guesses: Guesses,
     /// Which nodes aliases stand for.
     aliases: BTreeMap<NodeId, NodeId>,
     /// The connections of links by their nodes.
@@ -351,6 +357,7 @@ impl Control {
             links: BTreeMap::new(),
             waiting: BTreeMap::new(),
             trust: Trust::default(),
+            guesses: Guesses::default(),
             aliases: BTreeMap::new(),
             conns: BTreeMap::new(),
             parked: BTreeMap::new(),

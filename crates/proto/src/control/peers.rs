@@ -9,7 +9,7 @@ use super::discovery::{Refusal, Trouble, Via};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::{Parked, Proof, Survivor, survivor};
 use super::strangers::{machine, neighbourhood};
-use super::trust::{Rights, Whose};
+use super::trust::{Rights, Tie, Whose};
 use super::views::why_of;
 use super::{
     ABSENT_MAX, ALIASES_MAX, Action, ConnId, Control, HANDSHAKES_MAX, Handshake, Identity, Linked,
@@ -458,7 +458,7 @@ impl Control {
             Some(rights)
                 if !is_client && handshake.trusted && hello.features & hello::UNPAIRED == 0 =>
             {
-                self.link(now, conn, &handshake, hello, version, (rights, false));
+                self.link(now, conn, &handshake, hello, version, (rights, None));
             }
             // It was told that it is trusted, and is no longer.
             None if handshake.trusted => {
@@ -490,7 +490,7 @@ impl Control {
         handshake: &Handshake,
         hello: Hello,
         version: u16,
-        trust: (Rights, bool),
+        trust: (Rights, Option<Tie>),
     ) {
         let Some(link) = self.kept_link(&hello).or_else(|| self.free_link()) else {
             self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
@@ -512,6 +512,7 @@ impl Control {
                 Trouble::Unpaired | Trouble::Unwanted | Trouble::WaitingFull => {
                     Note::Unwanted(address, why_of(&refusal))
                 }
+                Trouble::OtherPassphrase => Note::OtherPassphrase(address),
                 Trouble::LinksFull => Note::LinksFull(address),
                 Trouble::ClientsFull => Note::ClientsFull(address),
                 Trouble::Dismissed(_) => Note::Dismissed(address, why_of(&refusal)),
@@ -571,7 +572,7 @@ impl Control {
         handshake: &Handshake,
         hello: Hello,
         (link, version): (LinkNo, u16),
-        (rights, is_kin): (Rights, bool),
+        (rights, tie): (Rights, Option<Tie>),
     ) {
         let node = hello.node;
         let with_port = |port| {
@@ -606,14 +607,16 @@ impl Control {
             heartbeat: Heartbeat::new(now, &self.config),
             beat: None,
             rights,
-            is_kin,
+            tie,
         };
         self.links.insert(conn, linked);
         self.conns.insert(node, conn);
         self.absent.remove(&node);
         self.discovery.linked(handshake.address);
         self.strangers.became_peer(handshake.address);
-        for trouble in [Trouble::LinksFull, Trouble::Unpaired, Trouble::Unwanted] {
+        for trouble in
+            [Trouble::LinksFull, Trouble::Unpaired, Trouble::Unwanted, Trouble::OtherPassphrase]
+        {
             self.said.remove(&(neighbourhood(handshake.address), trouble));
         }
         self.note_name(node, &hello.name);

@@ -22,8 +22,19 @@ pub enum TrustPolicy {
     /// Whom somebody here confirmed, and the nodes of the same user.
     #[default]
     Paired,
+    /// Those, and whoever proves that it has the passphrase of the session, for as long as it is linked.
+    Session,
     /// Whoever comes.
     Open,
+}
+
+/// Why a peer is trusted that nobody confirmed. It holds for one connection, and is written down nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// It has the same user key.
+    User,
+    /// It has the passphrase of the session.
+    Passphrase,
 }
 
 /// What a trusted peer may do.
@@ -106,6 +117,8 @@ pub enum TrustError {
     OtherCode,
     /// It has the same user key, and so is trusted all the same.
     Kin,
+    /// It has the passphrase of the session, and so is trusted all the same.
+    Passphrase,
     /// Everybody is trusted.
     Open,
     /// A client may do everything or nothing.
@@ -128,6 +141,11 @@ impl fmt::Display for TrustError {
                 "that node has your user key: it is a peer with all rights, and comes back as one; \
                  stop it, give it another user key, or say what it may do by adding it",
             ),
+            Self::Passphrase => f.write_str(
+                "that node has the passphrase of your session: it is a peer with all rights, and comes \
+                 back as one; start your nodes with another passphrase, or say what it may do by \
+                 adding it",
+            ),
             Self::Open => f.write_str(
                 "this node lets in everybody (--trust lan): that one comes back; say what it may \
                  do by adding it, or start the node without",
@@ -140,6 +158,15 @@ impl fmt::Display for TrustError {
 }
 
 impl core::error::Error for TrustError {}
+
+impl From<Tie> for TrustError {
+    fn from(tie: Tie) -> Self {
+        match tie {
+            Tie::User => Self::Kin,
+            Tie::Passphrase => Self::Passphrase,
+        }
+    }
+}
 
 /// Whom this node trusts, and whom it refused.
 #[derive(Debug, Default)]
@@ -157,7 +184,7 @@ enum Refused {
 
 impl Trust {
     /// Somebody here did not want that node.
-    fn refused(&mut self, now: LocalTime, node: NodeId, from: SocketAddr) {
+    pub(super) fn refused(&mut self, now: LocalTime, node: NodeId, from: SocketAddr) {
         self.refused.retain(|_, (_, until)| *until > now);
         for who in [Refused::Node(node), Refused::Machine(machine(from))] {
             if self.refused.len() >= 2 * STRANGERS_MAX && !self.refused.contains_key(&who) {
@@ -174,6 +201,19 @@ impl Trust {
     fn forgive(&mut self, node: NodeId, from: Option<SocketAddr>) {
         self.refused.remove(&Refused::Node(node));
         from.map(|from| self.refused.remove(&Refused::Machine(machine(from))));
+    }
+
+    /// That node has shown that it has the passphrase: what was held against it is taken back from its machine too,
+    /// but not what was held against others there.
+    pub(super) fn pardon(&mut self, node: NodeId, from: SocketAddr) {
+        let Some((times, _)) = self.refused.remove(&Refused::Node(node)) else { return };
+        let who = Refused::Machine(machine(from));
+        if let Some(entry) = self.refused.get_mut(&who) {
+            entry.0 = entry.0.saturating_sub(times);
+            if entry.0 == 0 {
+                self.refused.remove(&who);
+            }
+        }
     }
 
     /// Whether it was refused so often that it is not even asked about.
@@ -288,6 +328,7 @@ impl Control {
         };
         let from = waits.map(|w| w.handshake.address);
         self.trust.forgive(node, from);
+        self.discovery.pardon(now, node);
         self.trust.peers.insert(node, Trusted { name, rights });
         self.actions.push_back(Action::TrustChanged);
         if let Some(conn) = conn {
@@ -310,14 +351,15 @@ impl Control {
 
     fn distrust(&mut self, now: LocalTime, node: NodeId) -> Result<(), TrustError> {
         let (linked, waits) = (self.conn_of(node), self.waiting_conn(node));
-        let is_kin = linked.and_then(|conn| self.links.get(&conn)).is_some_and(|l| l.is_kin)
-            || waits.and_then(|conn| self.waiting.get(&conn)).is_some_and(Waiting::is_kin);
+        let of_link = linked.and_then(|conn| self.links.get(&conn)).and_then(|l| l.tie);
+        let of_waiting = waits.and_then(|conn| self.waiting.get(&conn)).and_then(Waiting::tie);
+        let tie = of_link.or(of_waiting);
         let is_open = self.config.trust == TrustPolicy::Open;
         let was_listed = self.trust.peers.remove(&node).is_some();
         if was_listed {
             self.actions.push_back(Action::TrustChanged);
-        } else if is_kin {
-            return Err(TrustError::Kin);
+        } else if let Some(tie) = tie {
+            return Err(tie.into());
         } else if is_open && linked.is_some() {
             return Err(TrustError::Open);
         } else {
@@ -332,8 +374,8 @@ impl Control {
             self.waits_no_more(now, conn);
             self.client_gone(conn, "it is trusted no longer");
         }
-        match (is_kin, is_open) {
-            (true, _) => Err(TrustError::Kin),
+        match (tie, is_open) {
+            (Some(tie), _) => Err(tie.into()),
             (_, true) => Err(TrustError::Open),
             _ => Ok(()),
         }
@@ -341,10 +383,11 @@ impl Control {
 
     fn refuse_node(&mut self, now: LocalTime, node: NodeId) -> Result<(), TrustError> {
         let conn = self.waiting_conn(node).ok_or(TrustError::Unknown)?;
-        if self.waiting.get(&conn).is_some_and(Waiting::is_kin) {
-            return Err(TrustError::Kin);
+        if let Some(tie) = self.waiting.get(&conn).and_then(Waiting::tie) {
+            return Err(tie.into());
         }
-        let Some(waiting) = self.waiting.remove(&conn) else { return Err(TrustError::Unknown) };
+        let taken = self.take_waiting(now, conn);
+        let Some(waiting) = taken else { return Err(TrustError::Unknown) };
         if self.trust.peers.remove(&node).is_some() {
             self.actions.push_back(Action::TrustChanged);
         }

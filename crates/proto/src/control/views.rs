@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::discovery::{Refusal, Standing, Trouble};
 use super::peers::{Absent, VERSIONS};
 use super::strangers::machine;
+use super::trust::Tie;
 use super::{Control, LinkState};
 use crate::id::{LinkNo, NodeId};
 use crate::pairing::Code;
@@ -56,8 +57,8 @@ pub struct PeerView {
     pub last_heard: Option<LocalTime>,
     /// Why it is not connected.
     pub why: Option<String>,
-    /// Whether it is trusted because it has the same user key.
-    pub is_kin: bool,
+    /// Why it is trusted, where nobody confirmed it.
+    pub tie: Option<Tie>,
     /// How far its pairing is, while it waits for it.
     pub pairing: Option<PairingView>,
 }
@@ -89,7 +90,7 @@ impl Control {
             since: Some(l.since),
             last_heard: Some(l.heartbeat.last_heard()),
             why: None,
-            is_kin: l.is_kin,
+            tie: l.tie,
             pairing: None,
         });
         let absent = self.absent.iter().map(|(node, a)| {
@@ -129,7 +130,7 @@ impl Control {
                 since: Some(waiting.since),
                 last_heard: Some(waiting.last_heard()),
                 why: Some(why.to_owned()),
-                is_kin: waiting.is_kin(),
+                tie: waiting.tie(),
                 pairing: Some(PairingView { code: waiting.code(), here, there }),
                 ..self.nobody(waiting.handshake.address)
             }
@@ -150,7 +151,7 @@ impl Control {
             since: None,
             last_heard: None,
             why: None,
-            is_kin: false,
+            tie: None,
             pairing: None,
         }
     }
@@ -262,6 +263,7 @@ pub(super) const fn state_of(trouble: Trouble) -> LinkState {
         | Trouble::OtherKey
         | Trouble::NoKey
         | Trouble::Unwanted
+        | Trouble::OtherPassphrase
         | Trouble::WaitingFull
         | Trouble::LinksFull
         | Trouble::ClientsFull
@@ -282,6 +284,7 @@ pub(super) fn why_of(refusal: &Refusal) -> String {
         Trouble::NoKey => "it did not prove who it is".to_owned(),
         Trouble::Unpaired => "it waits to be confirmed".to_owned(),
         Trouble::Unwanted => "it was refused here".to_owned(),
+        Trouble::OtherPassphrase => "it does not have the passphrase of this node".to_owned(),
         Trouble::WaitingFull => "too many others wait to be confirmed".to_owned(),
         Trouble::LinksFull => "this node has as many links as it takes".to_owned(),
         Trouble::ClientsFull => "this node has as many clients as it takes".to_owned(),

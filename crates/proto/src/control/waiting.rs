@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  hello, "you are not paired" ──▸        ◂── hello, "you are not paired"
-//!  commitment ──▸                         ◂── commitment
+//!  commitment ──▸                         ◂── commitment       `passphrase.rs`: what else may come
 //!  nonce ──▸   once somebody asks for it  ◂── nonce              both show the code
 //!  hello ──▸   once somebody confirmed    ◂── hello              both have come: a link
 //! ```
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use super::discovery::{Refusal, Trouble};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::Handshake;
+use super::passphrase::Proving;
 use super::strangers::machine;
 use super::trust::Rights;
 use super::{Action, ConnId, Control, Note, PeerKind};
@@ -40,6 +41,8 @@ pub(super) struct Waiting {
     /// Whether it has proven that it has the same user key, and whether it has tried.
     is_kin: bool,
     kinship_came: bool,
+    /// How far both are with their passphrases.
+    pub(super) proving: Proving,
     heartbeat: Heartbeat,
     commitment: Option<[u8; 32]>,
     /// Whether somebody here asked to compare: then this node's nonce is said.
@@ -101,14 +104,16 @@ impl Waiting {
     }
 
     /// Whether it is one of those that somebody is to decide about: it has had its chance to show that it is of the
-    /// same user, or will not.
+    /// same user or session, or will not.
     fn counts(&self) -> bool {
-        !self.is_confirmed && (self.commitment.is_some() || self.kind() == PeerKind::Client)
+        let is_over = self.commitment.is_some() && !self.proving.is_open();
+        !self.is_confirmed && (is_over || self.kind() == PeerKind::Client)
     }
 
     /// Whether it has not even begun to pair in the time that a hello has.
     fn dawdles(&self, now: LocalTime, within: Span) -> bool {
-        !self.is_confirmed && !self.counts() && now - self.since > within
+        let has_begun = self.commitment.is_some() || self.kind() == PeerKind::Client;
+        !self.is_confirmed && !has_begun && now - self.since > within
     }
 
     /// Whether it trusts this node. A client does: it chose whom it dialled.
@@ -151,11 +156,6 @@ impl Control {
         }
         self.make_room_to_wait(now);
         let is_counted = !is_trusted && hello.features & hello::JSON_ONLY != 0;
-        if let Some(keys) = &handshake.pairing {
-            let kinship = keys.kinship().map(Pairing::Kinship);
-            let steps = kinship.into_iter().chain([Pairing::Commitment(keys.commitment())]);
-            self.actions.extend(steps.map(|step| Action::Send(conn, Message::Pairing(step))));
-        }
         self.absent.remove(&node);
         let has_said_so = handshake.trusted;
         let heartbeat = Heartbeat::new(now, &self.config);
@@ -166,6 +166,7 @@ impl Control {
             is_confirmed: is_trusted && has_said_so,
             is_kin: false,
             kinship_came: false,
+            proving: Proving::default(),
             heartbeat,
             commitment: None,
             is_asked: false,
@@ -174,6 +175,7 @@ impl Control {
             probation: is_too_much.then(|| now + self.config.hello_within),
         };
         self.waiting.insert(conn, waiting);
+        self.begin_to_pair(now, conn);
         self.actions.extend([Action::Mute(conn, !is_trusted), Action::Changed]);
         if is_counted && !self.has_room_to_wait(now, conn, from) {
             return;
@@ -184,9 +186,20 @@ impl Control {
         }
     }
 
+    /// Says all that needs nobody's word, the commitment last: whoever has that has all.
+    fn begin_to_pair(&mut self, now: LocalTime, conn: ConnId) {
+        let Some(waiting) = self.waiting.get(&conn) else { return };
+        let Some(keys) = &waiting.handshake.pairing else { return };
+        let (kinship, commitment) = (keys.kinship(), keys.commitment());
+        let say = |step| Action::Send(conn, Message::Pairing(step));
+        self.actions.extend(kinship.map(Pairing::Kinship).map(say));
+        self.say_element(now, conn);
+        self.actions.push_back(say(Pairing::Commitment(commitment)));
+    }
+
     /// One that waits was refused too often.
     fn turn_away(&mut self, now: LocalTime, conn: ConnId) {
-        if let Some(waiting) = self.waiting.remove(&conn) {
+        if let Some(waiting) = self.take_waiting(now, conn) {
             self.actions.push_back(Action::Mute(conn, false));
             self.not_asked_about(now, conn, &waiting.handshake);
         }
@@ -234,7 +247,7 @@ impl Control {
                 true
             }
             None => {
-                if let Some(waiting) = self.waiting.remove(&conn) {
+                if let Some(waiting) = self.take_waiting(now, conn) {
                     self.farewell(conn, ByeReason::Other, CROWDED);
                     self.actions.push_back(Action::Mute(conn, false));
                     self.refuse(now, &waiting.handshake, Trouble::WaitingFull.into());
@@ -251,7 +264,7 @@ impl Control {
 
     /// Forgets a connection that waits, if it is one.
     pub(super) fn waits_no_more(&mut self, now: LocalTime, conn: ConnId) {
-        let Some(waiting) = self.waiting.remove(&conn) else { return };
+        let Some(waiting) = self.take_waiting(now, conn) else { return };
         self.actions.push_back(Action::Mute(conn, false));
         self.dialed_ended(now, waiting.handshake.dialed, waiting.handshake.address);
         self.actions.push_back(Action::Changed);
@@ -265,6 +278,8 @@ impl Control {
             Message::Pairing(Pairing::Kinship(proof)) => self.kinship(now, conn, &proof),
             Message::Pairing(Pairing::Commitment(hash)) => self.commitment(now, conn, hash),
             Message::Pairing(Pairing::Nonce(nonce)) => self.nonce(now, conn, &nonce),
+            Message::Pairing(Pairing::Element(element)) => self.element(now, conn, &element),
+            Message::Pairing(Pairing::Accord(accord)) => self.accord(now, conn, &accord),
             Message::Bye(bye) => self.waiting_bye(now, conn, bye),
             _ => {}
         }
@@ -321,12 +336,13 @@ impl Control {
         }
         let (address, here) = (waiting.handshake.address, !waiting.is_confirmed);
         let (node, name) = (waiting.node(), waiting.hello.name.clone());
-        let is_said = waiting.is_kin;
-        if here && !self.has_room_to_wait(now, conn, address) {
+        let is_proving = waiting.proving.is_open();
+        let is_said = waiting.tie().is_some() || is_proving;
+        if here && !is_proving && !self.has_room_to_wait(now, conn, address) {
             return;
         }
         self.say_nonce(conn);
-        // A node of the same user is a peer before anybody could read it.
+        // A node of the same user or session is a peer before anybody could read it.
         if !is_said && self.is_news(address, Trouble::Unpaired) {
             self.actions.push_back(Action::Note(Note::Waits { node, name, address, here }));
         }
@@ -364,8 +380,8 @@ impl Control {
     }
 
     /// It broke the rules of pairing.
-    fn cheated(&mut self, now: LocalTime, conn: ConnId, text: &str) {
-        let Some(waiting) = self.waiting.remove(&conn) else { return };
+    pub(super) fn cheated(&mut self, now: LocalTime, conn: ConnId, text: &str) {
+        let Some(waiting) = self.take_waiting(now, conn) else { return };
         self.actions.push_back(Action::Mute(conn, false));
         self.farewell(conn, ByeReason::ProtocolError, text);
         self.refuse(now, &waiting.handshake, Trouble::OtherKey.into());
@@ -377,8 +393,12 @@ impl Control {
             self.waits_no_more(now, conn);
             return;
         }
-        let Some(waiting) = self.waiting.remove(&conn) else { return };
+        let Some(waiting) = self.take_waiting(now, conn) else { return };
         self.actions.push_back(Action::Mute(conn, false));
+        if waiting.proving.is_spent {
+            self.other_passphrase(now, &waiting, bye.text);
+            return;
+        }
         let refusal = Refusal { trouble: Trouble::Dismissed(bye.reason), said: bye.text };
         self.refuse(now, &waiting.handshake, refusal);
     }
@@ -403,7 +423,7 @@ impl Control {
     /// What a node that waits may do; `None`: it is not trusted.
     fn rights_of_waiting(&self, waiting: &Waiting) -> Option<Rights> {
         let Handshake { proof, address, .. } = waiting.handshake;
-        self.rights_of(proof, address).or_else(|| waiting.is_kin.then_some(Rights::ALL))
+        self.rights_of(proof, address).or_else(|| waiting.tie().map(|_| Rights::ALL))
     }
 
     /// Both ends trust each other: the connection is a link, or a client.
@@ -414,9 +434,9 @@ impl Control {
         }
         // As it is now, not as it was when it was confirmed.
         let Some(rights) = self.rights_of_waiting(waiting) else { return };
-        let Some(waiting) = self.waiting.remove(&conn) else { return };
-        let is_client = waiting.kind() == PeerKind::Client;
-        let Waiting { handshake, hello, version, is_kin, .. } = waiting;
+        let Some(waiting) = self.take_waiting(now, conn) else { return };
+        let (is_client, tie) = (waiting.kind() == PeerKind::Client, waiting.tie());
+        let Waiting { handshake, hello, version, .. } = waiting;
         if is_client && rights != Rights::ALL {
             let text = "a program may do everything here or nothing, and this node may not do all";
             self.farewell(conn, ByeReason::Refused, text);
@@ -424,7 +444,7 @@ impl Control {
         } else if is_client {
             self.client_up(now, conn, &handshake, hello, version);
         } else {
-            self.link(now, conn, &handshake, hello, version, (rights, is_kin));
+            self.link(now, conn, &handshake, hello, version, (rights, tie));
         }
     }
 
@@ -449,6 +469,7 @@ impl Control {
                 Pulse::Beat if late(self, conn) => {
                     self.turn_away(now, conn);
                 }
+                Pulse::Beat if self.proving_pulse(now, conn, within) => {}
                 Pulse::Beat => {
                     let beat = wire::Heartbeat { sent: now, echo: None };
                     self.actions.push_back(Action::Send(conn, Message::Heartbeat(beat)));

@@ -6,7 +6,7 @@
 //! |   step, u8    |  32 bytes: what the step says                 |
 //! +---------------+-----------------------------------------------+
 //!
-//! step  1 kinship · 2 commitment · 3 nonce
+//! step  1 kinship · 2 commitment · 3 nonce · 4 element · 5 accord
 //! ```
 
 use super::{Reader, WireError, Writer};
@@ -21,6 +21,10 @@ pub enum Pairing {
     Commitment([u8; 32]),
     /// The nonce that was meant.
     Nonce([u8; 32]),
+    /// The sender's half of an exchange by a passphrase, of which nobody can tell it.
+    Element([u8; 32]),
+    /// Who holds the same passphrase can make this, of both elements, and nobody else.
+    Accord([u8; 32]),
 }
 
 impl Pairing {
@@ -36,6 +40,8 @@ impl Pairing {
             Self::Kinship(proof) => (1, proof),
             Self::Commitment(hash) => (2, hash),
             Self::Nonce(nonce) => (3, nonce),
+            Self::Element(element) => (4, element),
+            Self::Accord(accord) => (5, accord),
         };
         out.put_u8(step)?;
         out.put(bytes)
@@ -53,6 +59,8 @@ impl Pairing {
             1 => Ok(Self::Kinship(bytes)),
             2 => Ok(Self::Commitment(bytes)),
             3 => Ok(Self::Nonce(bytes)),
+            4 => Ok(Self::Element(bytes)),
+            5 => Ok(Self::Accord(bytes)),
             found => Err(WireError::Value { reading: "pairing step", found: found.into() }),
         }
     }
@@ -74,6 +82,8 @@ mod tests {
             ("01 # kinship\n", Pairing::Kinship([7; 32])),
             ("02 # commitment\n", Pairing::Commitment([7; 32])),
             ("03 # nonce\n", Pairing::Nonce([7; 32])),
+            ("04 # element\n", Pairing::Element([7; 32])),
+            ("05 # accord\n", Pairing::Accord([7; 32])),
         ] {
             check_message(&Message::Pairing(message), &format!("{step}{nonce}"));
         }
@@ -87,14 +97,20 @@ mod tests {
         }
         for step in 0..=u8::MAX {
             let payload = [&[step][..], &[0; 32]].concat();
-            assert_eq!(Pairing::decode(&payload).is_ok(), (1..=3).contains(&step), "{step}");
+            assert_eq!(Pairing::decode(&payload).is_ok(), (1..=5).contains(&step), "{step}");
         }
     }
 
     proptest! {
         #[test]
-        fn every_value_comes_back(step in 0usize..3, bytes: [u8; 32]) {
-            let steps = [Pairing::Kinship, Pairing::Commitment, Pairing::Nonce];
+        fn every_value_comes_back(step in 0usize..5, bytes: [u8; 32]) {
+            let steps = [
+                Pairing::Kinship,
+                Pairing::Commitment,
+                Pairing::Nonce,
+                Pairing::Element,
+                Pairing::Accord,
+            ];
             round_trip(&Message::Pairing(steps[step](bytes)));
         }
     }

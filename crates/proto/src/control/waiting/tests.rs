@@ -13,17 +13,20 @@ use crate::wire::{DevicePort, Devices, Subscribe};
 
 mod chance;
 mod crowd;
+mod passphrase;
 
 use crowd::{closed, crowd};
 
 /// Keys whose secrets are easy to see through.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Keys {
     secret: u8,
     own: NodeId,
     peer: NodeId,
     nonce: [u8; 32],
     user: Option<u8>,
+    passphrase: Option<u8>,
+    agreed: bool,
 }
 
 fn hash(of: NodeId, secret: u8, nonce: &[u8; 32]) -> [u8; 32] {
@@ -54,6 +57,30 @@ impl PairingKeys for Keys {
         let number = sum * 1_000 + u64::from(self.secret);
         (hash(self.peer, self.secret, nonce) == *commitment).then(|| Code::of(number))
     }
+
+    fn has_passphrase(&self) -> bool {
+        self.passphrase.is_some()
+    }
+
+    fn element(&mut self) -> Option<[u8; 32]> {
+        self.passphrase.map(|_| hash(self.own, self.secret, &[200; 32]))
+    }
+
+    fn agree(&mut self, element: &[u8; 32]) -> bool {
+        assert!(!self.agreed, "once");
+        self.agreed = *element == hash(self.peer, self.secret, &[200; 32]);
+        self.agreed
+    }
+
+    fn accord(&self) -> Option<[u8; 32]> {
+        let passphrase = self.passphrase.filter(|_| self.agreed)?;
+        Some(hash(self.own, self.secret, &[passphrase; 32]))
+    }
+
+    fn is_accord(&self, accord: &[u8; 32]) -> bool {
+        let right = self.passphrase.filter(|_| self.agreed);
+        right.is_some_and(|right| hash(self.peer, self.secret, &[right; 32]) == *accord)
+    }
 }
 
 /// Two nodes, and the streams between them.
@@ -62,6 +89,7 @@ struct Two {
     now: LocalTime,
     conns: u8,
     users: [Option<u8>; 2],
+    passphrases: [Option<u8>; 2],
     /// What is on its way: to which end, on which connection, and what.
     wire: VecDeque<(usize, ConnId, Message<'static>)>,
     /// What each end wanted done besides.
@@ -102,6 +130,7 @@ impl Two {
             now: LocalTime::ZERO,
             conns: 0,
             users: [None; 2],
+            passphrases: [None; 2],
             wire: VecDeque::new(),
             did: [vec![], vec![]],
         }
@@ -126,7 +155,9 @@ impl Two {
             let number = u8::try_from(end).unwrap();
             let (own, peer) = (NODES[end], NODES[1 - end]);
             let nonce = [40 + number + self.conns; 32];
-            let keys = Keys { secret: self.conns, own, peer, nonce, user: self.users[end] };
+            let (user, passphrase) = (self.users[end], self.passphrases[end]);
+            let secret = self.conns;
+            let keys = Keys { secret, own, peer, nonce, user, passphrase, agreed: false };
             self.tell(
                 end,
                 Input::Opened {
@@ -422,7 +453,7 @@ fn a_second_hello_of_somebody_else_ends_it() {
 
 #[test]
 fn each_step_is_taken_once() {
-    let keys = |nonce| Keys { secret: 1, own: NODES[0], peer: NODES[1], nonce, user: None };
+    let keys = |nonce| Keys { secret: 1, own: NODES[0], peer: NODES[1], nonce, ..Keys::default() };
     let again = [
         Pairing::Commitment(keys([41; 32]).commitment()),
         Pairing::Nonce(keys([41; 32]).nonce()),
@@ -554,8 +585,7 @@ fn three_refusals_and_it_is_not_asked_about_for_a_while() {
     assert!(!asked(&two));
     // Another key on the same machine is no way round.
     let conn = ConnId(99);
-    let pairing =
-        Keys { secret: 1, own: NODES[1], peer: NodeId([3; 32]), nonce: [1; 32], user: None };
+    let pairing = Keys { secret: 1, own: NODES[1], peer: NodeId([3; 32]), ..Keys::default() };
     two.tell(
         1,
         Input::Opened {

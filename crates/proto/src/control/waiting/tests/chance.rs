@@ -19,12 +19,14 @@ struct World {
     /// By connection and the end that it goes to, in order.
     ways: BTreeMap<(ConnId, usize), VecDeque<Item>>,
     random: Random,
+    passphrases: [Option<u8>; 2],
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, passphrases: [Option<u8>; 2]) -> Self {
         Self {
-            ends: NODES.map(|node| control(node, TrustPolicy::Paired)),
+            passphrases,
+            ends: NODES.map(|node| control(node, TrustPolicy::Session)),
             now: LocalTime::ZERO,
             conns: 0,
             ways: BTreeMap::new(),
@@ -58,12 +60,17 @@ impl World {
         self.ends[end].trusted().any(|(node, _)| node == NODES[1 - end])
     }
 
+    fn is_session(&self) -> bool {
+        self.passphrases[0].is_some() && self.passphrases[0] == self.passphrases[1]
+    }
+
     fn is_linked(&self, end: usize) -> bool {
         self.ends[end].peers().iter().any(|p| p.state == LinkState::Connected)
     }
 
     fn check(&self, end: usize) {
-        assert!(!self.is_linked(end) || self.trusts(end), "linked with whom it does not trust");
+        let may = self.trusts(end) || self.is_session();
+        assert!(!self.is_linked(end) || may, "linked with whom it does not trust");
         let peers = self.ends[end].peers();
         let with_conn = |p: &&PeerView| {
             matches!(p.state, LinkState::Connected | LinkState::Pairing) && p.node.is_some()
@@ -78,7 +85,14 @@ impl World {
         for end in [from, 1 - from] {
             let (own, peer) = (NODES[end], NODES[1 - end]);
             let nonce = [secret.wrapping_add(u8::try_from(end).unwrap()); 32];
-            let keys = Keys { secret, own, peer, nonce, user: None };
+            let keys = Keys {
+                secret,
+                own,
+                peer,
+                nonce,
+                passphrase: self.passphrases[end],
+                ..Keys::default()
+            };
             let opened = Input::Opened {
                 conn,
                 address: address(u8::try_from(2 - end).unwrap()),
@@ -152,11 +166,20 @@ impl World {
 #[test]
 fn who_is_linked_is_trusted_and_who_trust_each_other_are_linked_in_the_end() {
     let mut ends = [0; 2];
-    for seed in 0..1_500 {
-        let mut world = World::new(seed);
+    for seed in 0..3_000 {
+        // Without a passphrase, with another, with the same.
+        let of = |n: u64| u8::try_from(n % 3).ok().filter(|n| *n > 0);
+        let mut world = World::new(seed, [of(seed), of(seed / 3)]);
         let steps = 20 + world.below(150);
         (0..steps).for_each(|_| world.step());
         let trust = [0, 1].map(|end| world.trusts(end));
+        while world.carry() {}
+        // What was refused is forgotten, and whoever waited for an answer has given it up.
+        world.now += PAIRING_PAUSE + Span::from_s(1);
+        for _ in 0..3 {
+            (0..2).for_each(|end| world.tell(end, Input::Timeout));
+            while world.carry() {}
+        }
         // Nothing more is decided or broken; who has no connection dials, as a node does.
         for from in [0, 1, 0] {
             while world.carry() {}
@@ -165,7 +188,7 @@ fn who_is_linked_is_trusted_and_who_trust_each_other_are_linked_in_the_end() {
             }
         }
         while world.carry() {}
-        let both = trust == [true; 2];
+        let both = trust == [true; 2] || world.is_session();
         let linked = [0, 1].map(|end| world.is_linked(end));
         assert_eq!(
             linked,

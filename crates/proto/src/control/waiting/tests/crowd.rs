@@ -190,7 +190,7 @@ fn nodes_of_one_user_come_all_at_once_and_none_is_sent_away() {
     let now = LocalTime::ZERO;
     for n in 0..MANY {
         let (conn, own, peer) = (conn_of(n), NODES[0], NodeId([100 + n; 32]));
-        let keys = Keys { secret: n, own, peer, nonce: [n; 32], user: Some(7) };
+        let keys = Keys { secret: n, own, peer, user: Some(7), ..Keys::default() };
         let address = SocketAddr::from(([10, 0, 0, 9], 40_000 + u16::from(n)));
         let pairing: Option<Box<dyn PairingKeys>> = Some(Box::new(keys));
         let opened =
@@ -202,7 +202,7 @@ fn nodes_of_one_user_come_all_at_once_and_none_is_sent_away() {
     }
     for n in 0..MANY {
         let (own, peer) = (NodeId([100 + n; 32]), NODES[0]);
-        let keys = Keys { secret: n, own, peer, nonce: [n; 32], user: Some(7) };
+        let keys = Keys { secret: n, own, peer, user: Some(7), ..Keys::default() };
         let kinship = Pairing::Kinship(keys.kinship().unwrap());
         for step in [kinship, Pairing::Commitment(keys.commitment())] {
             control.handle(now, Input::Message(conn_of(n), Message::Pairing(step)));
