@@ -385,3 +385,37 @@ fn a_slip_is_tried_once_by_each_and_is_mended_by_a_restart() {
     two.carry();
     assert_eq!(two.linked(), [true; 2]);
 }
+
+#[test]
+fn nodes_of_one_session_come_all_at_once_from_one_machine_and_none_is_sent_away() {
+    const MANY: u8 = 60;
+    let mut control = control(NODES[0], TrustPolicy::Session);
+    let now = LocalTime::ZERO;
+    let ends = |n: u8| (NODES[0], NodeId([100 + n; 32]));
+    let keys =
+        |n, (own, peer)| Keys { secret: n, own, peer, passphrase: Some(7), ..Keys::default() };
+    for n in 0..MANY {
+        let (conn, proof) = (ConnId(n.into()), Proof::Key(ends(n).1));
+        let pairing: Option<Box<dyn PairingKeys>> = Some(Box::new(keys(n, ends(n))));
+        let address = SocketAddr::from(([10, 0, 0, 9], 40_000 + u16::from(n)));
+        control.handle(now, Input::Opened { conn, address, dialed: false, proof, pairing });
+        crowd::crowd_says(&mut control, n.into(), 100 + n, hello::UNPAIRED);
+    }
+    let of = |n| {
+        let (own, peer) = ends(n);
+        let mut keys = keys(n, (peer, own));
+        assert!(keys.agree(&hash(own, n, &[200; 32])));
+        keys
+    };
+    let mut say = |n: u8, step| {
+        control.handle(now, Input::Message(ConnId(n.into()), Message::Pairing(step)));
+    };
+    for n in 0..MANY {
+        say(n, Pairing::Element(of(n).element().unwrap()));
+        say(n, Pairing::Commitment(of(n).commitment()));
+    }
+    (0..MANY).for_each(|n| say(n, Pairing::Accord(of(n).accord().unwrap())));
+    (0..MANY).for_each(|n| crowd::crowd_says(&mut control, n.into(), 100 + n, 0));
+    let linked = control.peers().iter().filter(|p| p.tie == Some(Tie::Passphrase)).count();
+    assert_eq!((linked, closed(&mut control)), (MANY.into(), vec![]));
+}
