@@ -244,6 +244,7 @@ fn hello() -> Hello {
         name: "studio".into(),
         domains: vec!["alsa".into()],
         peers: vec![hint(0xBB, "192.168.1.7:5005"), hint(0xCC, "[2001:db8::1]:5005")],
+        living: Some(Living { inbound: LinkId(7), outbound: LinkId(6) }),
     }
 }
 

@@ -217,6 +217,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "connections_without_handshake": tunnels.no_handshake.read(),
         "http_tokens_refused": tunnels.tokens_refused.read(),
         "connections_stuck": tunnels.stuck.read(),
+        "connections_resumed": tunnels.resumed.read(),
         "taken": plane.taken.read(),
         "played": plane.played.read(),
         "output_overflow": plane.output_overflow.read(),

@@ -431,6 +431,18 @@ impl ControlStage {
                     let _ = self.hands.bulk.send(BulkInput::Linked(conn, link, peer, tunnel)).await;
                 }
             }
+            Action::Resumed(conn, link) => {
+                self.texts.remove(&conn);
+                // The link keeps its keys: those of this stream protect nothing.
+                self.seals.remove(&conn);
+                self.hands.inboxes.counters.resumed.add_one();
+                if let Some(tunnel) = self.tunnels.get(&conn).cloned() {
+                    let _ = self.hands.bulk.send(BulkInput::Resumed(conn, link, tunnel)).await;
+                }
+            }
+            Action::Adrift(link) => {
+                let _ = self.hands.bulk.send(BulkInput::Unlinked(link)).await;
+            }
             Action::Unlinked(link) => {
                 self.counters.remove(&link);
                 let _ = self.hands.bulk.send(BulkInput::Unlinked(link)).await;
@@ -638,6 +650,12 @@ fn log(note: &Note) {
     match note {
         Note::Up(_, name, address) => tracing::info!("linked with {name} at {address}"),
         Note::Down(_, name, why) => tracing::info!("link with {name} ended: {why}"),
+        Note::StreamLost(_, name, why) => tracing::warn!(
+            "the connection with {name} is lost ({why}); notes go on by datagrams, and it is made anew"
+        ),
+        Note::StreamBack(_, name) => {
+            tracing::info!("connected with {name} again; nothing was lost")
+        }
         Note::Degraded(_, name, true) => tracing::warn!(
             "datagrams to {name} do not pass; its notes go by the stream and may be late. Is UDP blocked?"
         ),

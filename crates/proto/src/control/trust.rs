@@ -279,7 +279,7 @@ impl Control {
         if !known && self.trust.peers.len() >= TRUSTED_MAX {
             return Err(TrustError::Full);
         }
-        let linked = self.conn_of(node).and_then(|conn| self.links.get_mut(&conn));
+        let linked = self.living(node);
         let name = match (waits, linked) {
             (Some(waits), _) => waits.name().to_owned(),
             (None, Some(linked)) => linked.name.clone(),
@@ -299,6 +299,9 @@ impl Control {
     /// A peer that may do something else from now on is linked anew: both ends begin with what holds now, and
     /// what it may no longer hold is let go.
     fn change_rights(&mut self, now: LocalTime, node: NodeId, rights: Rights) {
+        if self.adrift.get(&node).is_some_and(|a| a.linked.rights != rights) {
+            self.end_adrift(now, node, true, "what it may do has changed");
+        }
         let Some(conn) = self.conn_of(node) else { return self.forget_parked(node) };
         if self.links.get(&conn).is_some_and(|linked| linked.rights != rights) {
             self.farewell(conn, ByeReason::Other, "what this node may do there has changed");
@@ -309,7 +312,8 @@ impl Control {
 
     fn distrust(&mut self, now: LocalTime, node: NodeId) -> Result<(), TrustError> {
         let (linked, waits) = (self.conn_of(node), self.waiting_conn(node));
-        let is_kin = linked.and_then(|conn| self.links.get(&conn)).is_some_and(|l| l.is_kin)
+        let is_living = self.living(node).is_some();
+        let is_kin = self.living(node).is_some_and(|l| l.is_kin)
             || waits.and_then(|conn| self.waiting.get(&conn)).is_some_and(Waiting::is_kin);
         let is_open = self.config.trust == TrustPolicy::Open;
         let was_listed = self.trust.peers.remove(&node).is_some();
@@ -317,11 +321,12 @@ impl Control {
             self.actions.push_back(Action::TrustChanged);
         } else if is_kin {
             return Err(TrustError::Kin);
-        } else if is_open && linked.is_some() {
+        } else if is_open && is_living {
             return Err(TrustError::Open);
         } else {
             return Err(TrustError::Unknown);
         }
+        self.end_adrift(now, node, true, "it is trusted no longer");
         self.forget_parked(node);
         let clients = self.clients_of(node);
         self.actions.extend(clients.iter().map(|conn| Action::Revoked(*conn)));
