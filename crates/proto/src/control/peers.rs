@@ -359,6 +359,7 @@ impl Control {
 
     pub(super) fn timeout(&mut self, now: LocalTime) {
         self.bus.timeout(now);
+        self.adrift_pulse(now);
         self.give_up_old(now);
         if self.strangers.forget(now) {
             self.actions.push_back(Action::Changed);
@@ -375,7 +376,6 @@ impl Control {
         }
         self.clients_pulse(now);
         self.waiting_pulse(now);
-        self.adrift_pulse(now);
         for (conn, pulse) in self.pulses(now) {
             match pulse {
                 Pulse::Quiet => {}
