@@ -38,6 +38,28 @@ struct Sealed {
     keys: ConnId,
 }
 
+/// What a node has that has the user key of the other.
+#[derive(Debug)]
+struct Kin(usize);
+
+impl PairingKeys for Kin {
+    fn kinship(&self) -> Option<[u8; 32]> {
+        Some(NODES[self.0].0)
+    }
+    fn is_kin(&self, proof: &[u8; 32]) -> bool {
+        *proof == NODES[1 - self.0].0
+    }
+    fn commitment(&self) -> [u8; 32] {
+        [0; 32]
+    }
+    fn nonce(&self) -> [u8; 32] {
+        [0; 32]
+    }
+    fn code(&self, _: &[u8; 32], _: &[u8; 32]) -> Option<crate::pairing::Code> {
+        None
+    }
+}
+
 struct Bench {
     ends: [Control; 2],
     now: LocalTime,
@@ -56,6 +78,8 @@ struct Bench {
     unanswered: [u32; 2],
     udp: bool,
     dials: [bool; 2],
+    /// Whether both have the same user key, and are on no list.
+    kin: bool,
     notes: [Vec<Note>; 2],
     /// Messages other than hellos and heartbeats, by the end that sent them.
     said: [Vec<Message<'static>>; 2],
@@ -101,6 +125,7 @@ impl Bench {
             unanswered: [0; 2],
             udp: true,
             dials: [true; 2],
+            kin: false,
             notes: [vec![], vec![]],
             said: [vec![], vec![]],
             data: [vec![], vec![]],
@@ -233,7 +258,9 @@ impl Bench {
                 }
                 self.open[end].insert(conn);
                 let proof = Proof::Key(NODES[1 - end]);
-                self.tell(end, Input::Opened { conn, address, dialed, proof, pairing: None });
+                let keys = || Box::new(Kin(end)) as Box<dyn PairingKeys>;
+                let pairing = self.kin.then(keys);
+                self.tell(end, Input::Opened { conn, address, dialed, proof, pairing });
             }
             Item::Message(message) => self.tell(end, Input::Message(conn, message)),
             Item::End => self.lose(conn, end),
@@ -586,4 +613,33 @@ fn a_panic_meanwhile_is_told_with_the_next_stream() {
         .each_ref()
         .map(|data| data.iter().filter(|d| matches!(d, ToData::Silence)).count());
     assert_eq!((told, silenced), (1, [1, 1]));
+}
+
+/// Who has the same user key proves so anew on each connection; but while there is a link, its key is known.
+#[test]
+fn nodes_of_one_user_go_on_without_proving_it_again() {
+    let mut bench = Bench::new(14);
+    bench.kin = true;
+    bench.ends.iter_mut().for_each(|end| end.remember_trusted([]));
+    bench.pass(Span::from_s(2));
+    assert!(bench.is_whole(), "{:?}", bench.notes);
+    let before = bench.keys();
+    bench.forget();
+    bench.cut(&[0, 1]);
+    bench.pass(Span::from_s(8));
+    assert!(bench.is_whole() && bench.keys() == before, "{:?}", bench.notes);
+    assert!(bench.said.iter().flatten().all(|m| !matches!(m, Message::Pairing(_))));
+    // One that has the link no longer, since it heard nothing for long, asks again, and is answered.
+    bench.dials = [false; 2];
+    bench.cut(&[0, 1]);
+    let link = bench.planes[1].unwrap().link;
+    bench.tell(1, Input::Data(ToControl::Degraded { link, degraded: true }));
+    assert!(bench.planes[0].is_some() && bench.planes[1].is_none());
+    bench.dials = [true; 2];
+    bench.forget();
+    bench.pass(Span::from_s(8));
+    assert!(bench.is_whole() && bench.keys() != before, "{:?}", bench.notes);
+    let is_refused =
+        |m: &Message<'_>| matches!(m, Message::Bye(Bye { reason: ByeReason::Refused, .. }));
+    assert!(!bench.said.iter().flatten().any(is_refused), "{:?}", bench.said);
 }
