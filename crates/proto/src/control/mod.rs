@@ -9,6 +9,7 @@ mod clients;
 pub mod discovery;
 pub mod heartbeat;
 pub mod lifecycle;
+mod parked;
 mod peers;
 pub mod port;
 pub mod stage;
