@@ -662,7 +662,7 @@ fn log(note: &Note) {
             "the connection with {name} is lost ({why}); notes go on by datagrams, and it is made anew"
         ),
         Note::StreamBack(_, name) => {
-            tracing::info!("connected with {name} again; nothing was lost")
+            tracing::info!("connected with {name} again, and the link has gone on")
         }
         Note::Degraded(_, name, true) => tracing::warn!(
             "datagrams to {name} do not pass; its notes go by the stream and may be late. Is UDP blocked?"
