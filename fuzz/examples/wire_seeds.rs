@@ -14,8 +14,8 @@ use midip2p_proto::wire::hello::{JSON_ONLY, UNPAIRED};
 use midip2p_proto::wire::{
     Ack, BulkAck, BulkQuery, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder,
     DevicePort, Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, JsonMidi,
-    Message, Pairing, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
-    Writer,
+    Living, Message, Pairing, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times,
+    WireEvent, Writer,
 };
 
 fn main() -> std::io::Result<()> {
