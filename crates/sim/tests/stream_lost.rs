@@ -62,8 +62,10 @@ fn notes_go_on_and_none_is_let_go_while_the_stream_is_made_anew() -> Result<(), 
             w.send(mac, "Keys", note(1, 3_000, false));
             quiet(&mut w)?;
             let (lost, back, down) = said(&w, mac);
-            expect(lost > 0 && back > 0 && down == 0, &format!("{lost}, {back}, {down}"))?;
-            expect(said(&w, pc).2 == 0, "nor did one end at the other end")
+            let (lost_there, _, down_there) = said(&w, pc);
+            // An end that has not noticed says only that it is connected again.
+            expect(lost + lost_there > 0 && back > 0, &format!("{lost}, {lost_there}, {back}"))?;
+            expect(down + down_there == 0, "no link ended")
         })
         .map_err(|what| format!("{path:?}: {what}"))?;
     }
