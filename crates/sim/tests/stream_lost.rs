@@ -58,6 +58,8 @@ fn notes_go_on_and_none_is_let_go_while_the_stream_is_made_anew() -> Result<(), 
                 let pause = w.random.below(2_000).cast_signed();
                 w.run(Span::from_ms(pause))?;
             }
+            // What was played last has come, or been repeated.
+            w.run(Span::from_s(1))?;
             w.checkers.agree(&far, 1)?;
             w.send(mac, "Keys", note(1, 3_000, false));
             quiet(&mut w)?;
