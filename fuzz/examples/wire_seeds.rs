@@ -14,8 +14,8 @@ use midip2p_proto::wire::hello::{JSON_ONLY, UNPAIRED};
 use midip2p_proto::wire::{
     Ack, BulkAck, BulkQuery, BulkState, Bye, ByeReason, Carried, DATAGRAM_MAX, DatagramBuilder,
     DevicePort, Devices, Digest, Echo, Fragment, FragmentFlags, Header, Heartbeat, Hello, JsonMidi,
-    Message, Pairing, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times, WireEvent,
-    Writer,
+    Living, Message, Pairing, Panic, PeerHint, Probe, Report, SnapshotEntry, Subscribe, Times,
+    WireEvent, Writer,
 };
 
 fn main() -> std::io::Result<()> {
@@ -244,6 +244,7 @@ fn hello() -> Hello {
         name: "studio".into(),
         domains: vec!["alsa".into()],
         peers: vec![hint(0xBB, "192.168.1.7:5005"), hint(0xCC, "[2001:db8::1]:5005")],
+        living: Some(Living { inbound: LinkId(7), outbound: LinkId(6) }),
     }
 }
 

@@ -39,6 +39,8 @@ const WAITING: usize = 64;
 pub enum BulkInput {
     /// A connection is a link now, to this start of this node.
     Linked(ConnId, LinkNo, (NodeId, BootId), Tunnel),
+    /// A link that has lost its connection has another, and has not changed else.
+    Resumed(ConnId, LinkNo, Tunnel),
     /// A link has no connection any more; it may get another.
     Unlinked(LinkNo),
     /// A link will not come back; what is under way on it ends so.
@@ -236,12 +238,11 @@ impl Bulk {
                 // What the plane gave under that number before is another peer's.
                 self.turn();
                 self.lanes.linked(clock::now(), link, peer);
-                self.left(link);
-                self.links.insert(link, (conn, tunnel));
-                self.numbers.insert(conn, link);
-                for came in self.early.linked(conn) {
-                    self.take_from(link, came);
-                }
+                self.attach(conn, link, tunnel);
+            }
+            BulkInput::Resumed(conn, link, tunnel) => {
+                self.lanes.resumed(clock::now(), link);
+                self.attach(conn, link, tunnel);
             }
             BulkInput::Unlinked(link) => {
                 self.lanes.unlinked(link);
@@ -287,6 +288,16 @@ impl Bulk {
                     self.handle.wake.set();
                 }
             }
+        }
+    }
+
+    /// A link has this connection from now on.
+    fn attach(&mut self, conn: ConnId, link: LinkNo, tunnel: Tunnel) {
+        self.left(link);
+        self.links.insert(link, (conn, tunnel));
+        self.numbers.insert(conn, link);
+        for came in self.early.linked(conn) {
+            self.take_from(link, came);
         }
     }
 

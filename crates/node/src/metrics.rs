@@ -35,6 +35,8 @@ pub struct TunnelCounters {
     pub http_broken: Counter,
     /// Connections closed because the peer did not read.
     pub stuck: Counter,
+    /// Links that lost their connection and went on with another.
+    pub resumed: Counter,
 }
 
 /// Of the bulk lane, for all links together.

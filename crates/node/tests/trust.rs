@@ -137,6 +137,7 @@ async fn a_node_that_proves_nothing_is_told_so_and_gets_no_link() {
         name: "plain".into(),
         domains: vec![],
         peers: vec![],
+        living: None,
     };
     let mut bytes = Vec::new();
     frame::encode_message(&Message::Hello(hello), 0, 1, &mut bytes).unwrap();

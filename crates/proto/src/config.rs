@@ -286,6 +286,10 @@ pub const BULK_UNPROVEN: Span = Span::from_s(30);
 /// How long bulk messages for a peer whose link broke are kept for its return.
 pub const BULK_KEPT_FOR: Span = Span::from_s(60);
 
+/// How long a link goes on by datagrams alone, after its stream was lost: as long as what waits for a stream
+/// is kept.
+pub const ADRIFT_FOR: Span = BULK_KEPT_FOR;
+
 /// Peers that are gone of which it is remembered which of their bulk messages came: so that none is
 /// played twice. Of one more, the oldest is forgotten.
 pub const BULK_MEMORIES: usize = 256;

@@ -282,7 +282,12 @@ impl Node {
                 self.lanes.linked(now, link, peer);
                 None
             }
-            Action::Unlinked(link) => {
+            Action::Resumed(conn, link) => {
+                self.streams.linked(conn, link);
+                self.lanes.resumed(now, link);
+                None
+            }
+            Action::Adrift(link) | Action::Unlinked(link) => {
                 self.streams.unlinked(link);
                 self.lanes.unlinked(link);
                 None

@@ -49,6 +49,8 @@ pub struct Host {
     pub stuck: BTreeSet<String>,
     /// Whether what it sends is damaged: everything it sends, in so many of a million bytes.
     pub damages_ppm: u64,
+    /// Whether connections to it are taken.
+    pub takes_streams: bool,
     /// Counts up with every appointment, so that an older one is void.
     pub appointment: u64,
 }

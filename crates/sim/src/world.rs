@@ -9,6 +9,7 @@ use std::collections::BinaryHeap;
 
 use midip2p_proto::config::{Config, LINKS_MAX};
 use midip2p_proto::control::bus::BusRules;
+use midip2p_proto::control::trust::TrustPolicy;
 use midip2p_proto::control::{Action, Identity, Input};
 use midip2p_proto::data::outputs::Due;
 use midip2p_proto::id::{BootId, LinkNo, NodeId};
@@ -115,7 +116,9 @@ impl World {
     }
 
     /// A new host whose backend is `backend`: hosts with the same one see each other's ports.
-    pub fn host_on(&mut self, name: &str, backend: &str, config: Config) -> usize {
+    pub fn host_on(&mut self, name: &str, backend: &str, mut config: Config) -> usize {
+        // Each has a key, and nobody sits before it to confirm others.
+        config.trust = TrustPolicy::Open;
         let index = self.hosts.len();
         let mut id = [0; 32];
         id[..8].copy_from_slice(&self.random.next_u64().to_be_bytes());
@@ -140,6 +143,7 @@ impl World {
             notes: Vec::new(),
             stuck: Default::default(),
             damages_ppm: 0,
+            takes_streams: true,
             appointment: 0,
         });
         self.start(index);

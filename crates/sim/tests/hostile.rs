@@ -30,6 +30,7 @@ fn hello(node: u8, link: u32) -> Message<'static> {
         name: "evil \u{1b}[2J".into(),
         domains: vec![],
         peers: vec![],
+        living: None,
     })
 }
 

@@ -247,6 +247,7 @@ fn connections(tunnels: &TunnelCounters) -> Value {
         "http_crowded_out": tunnels.http_crowded_out.read(),
         "http_broken": tunnels.http_broken.read(),
         "connections_stuck": tunnels.stuck.read(),
+        "connections_resumed": tunnels.resumed.read(),
     })
 }
 

@@ -422,23 +422,12 @@ impl ControlStage {
             Action::Revoked(conn) => {
                 self.clients.remove(&conn).map(|revoke| revoke.send(()));
             }
-            Action::Mute(conn, muted) => {
-                let _ = self.hands.bulk.send(BulkInput::Mute(conn, muted)).await;
-            }
-            Action::Linked(conn, link, peer) => {
-                self.texts.remove(&conn);
-                if let Some(tunnel) = self.tunnels.get(&conn).cloned() {
-                    let _ = self.hands.bulk.send(BulkInput::Linked(conn, link, peer, tunnel)).await;
-                }
-            }
-            Action::Unlinked(link) => {
-                self.counters.remove(&link);
-                let _ = self.hands.bulk.send(BulkInput::Unlinked(link)).await;
-            }
-            Action::Forgotten(link, end) => {
-                self.counters.remove(&link);
-                let _ = self.hands.bulk.send(BulkInput::Forgotten(link, end)).await;
-            }
+            action @ (Action::Mute(..)
+            | Action::Linked(..)
+            | Action::Resumed(..)
+            | Action::Adrift(_)
+            | Action::Unlinked(_)
+            | Action::Forgotten(..)) => self.tell_bulk(action).await,
             Action::Proven(conn, at) => {
                 if let Some(tunnel) = self.tunnels.get(&conn) {
                     tunnel.prove(at);
@@ -476,6 +465,37 @@ impl ControlStage {
             Action::Changed => self.changed = true,
             _ => {}
         }
+    }
+
+    /// Carries out what becomes of a link's stream, which the bulk task has.
+    async fn tell_bulk(&mut self, action: Action) {
+        let input = match action {
+            Action::Mute(conn, muted) => BulkInput::Mute(conn, muted),
+            Action::Linked(conn, link, peer) => {
+                self.texts.remove(&conn);
+                let Some(tunnel) = self.tunnels.get(&conn).cloned() else { return };
+                BulkInput::Linked(conn, link, peer, tunnel)
+            }
+            Action::Resumed(conn, link) => {
+                self.texts.remove(&conn);
+                // The link keeps its keys: those of this stream protect nothing.
+                self.seals.remove(&conn);
+                self.hands.inboxes.counters.resumed.add_one();
+                let Some(tunnel) = self.tunnels.get(&conn).cloned() else { return };
+                BulkInput::Resumed(conn, link, tunnel)
+            }
+            Action::Adrift(link) => BulkInput::Unlinked(link),
+            Action::Unlinked(link) => {
+                self.counters.remove(&link);
+                BulkInput::Unlinked(link)
+            }
+            Action::Forgotten(link, end) => {
+                self.counters.remove(&link);
+                BulkInput::Forgotten(link, end)
+            }
+            _ => return,
+        };
+        let _ = self.hands.bulk.send(input).await;
     }
 
     /// Answers whoever decided about trust, once it is on disk.
@@ -638,6 +658,12 @@ fn log(note: &Note) {
     match note {
         Note::Up(_, name, address) => tracing::info!("linked with {name} at {address}"),
         Note::Down(_, name, why) => tracing::info!("link with {name} ended: {why}"),
+        Note::StreamLost(_, name, why) => tracing::warn!(
+            "the connection with {name} is lost ({why}); notes go on by datagrams, and it is made anew"
+        ),
+        Note::StreamBack(_, name) => {
+            tracing::info!("connected with {name} again, and the link has gone on")
+        }
         Note::Degraded(_, name, true) => tracing::warn!(
             "datagrams to {name} do not pass; its notes go by the stream and may be late. Is UDP blocked?"
         ),

@@ -64,6 +64,7 @@ impl Client {
                 name: "test".into(),
                 domains: vec![],
                 peers: vec![],
+                living: None,
             }))
             .await;
         client

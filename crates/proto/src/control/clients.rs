@@ -197,6 +197,7 @@ mod tests {
             name: "robot".into(),
             domains: vec![],
             peers: vec![],
+            living: None,
         }
     }
 

@@ -8,6 +8,9 @@
 //! is there when the other's hello has come and fits. When both dialled, there are two connections
 //! between the same nodes: the one begun by the lower id survives, and both sides know that without
 //! asking. A peer that restarted has another boot id: its new connection replaces the old one.
+//!
+//! A link whose stream is lost goes on by datagrams for a while, and on another stream with the same start of
+//! its peer (`adrift`).
 
 use std::net::SocketAddr;
 
@@ -16,6 +19,7 @@ use super::trust::{Rights, Tie};
 use crate::id::{BootId, LinkId, LinkNo, NodeId};
 use crate::pairing::PairingKeys;
 use crate::time::LocalTime;
+use crate::wire::Living;
 
 /// A connection, numbered by whoever made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +89,10 @@ pub struct Handshake {
     pub local_link: LinkId,
     /// When the hello must have come.
     pub deadline: LocalTime,
+    /// A link with that node that our hello said we still have.
+    pub living: Option<Living>,
+    /// Why the other end is trusted because of that link.
+    pub tie: Option<Tie>,
     /// What its stream gives two people to compare.
     pub pairing: Option<Box<dyn PairingKeys>>,
     /// Which other nodes our hello told of.
@@ -121,10 +129,20 @@ pub struct Linked {
     pub link: LinkNo,
     /// What we asked the peer to write on its datagrams.
     pub local_link: LinkId,
+    /// What the peer asked us to write on ours.
+    pub remote_link: LinkId,
+    /// What its stream proved of the peer.
+    pub proof: Proof,
     /// The version both speak.
     pub version: u16,
     /// Whether datagrams go by UDP; if not, the stream carries them.
     pub datagrams: bool,
+    /// Whether one has come.
+    pub datagram_came: bool,
+    /// Whether they do not pass, so that the stream carries them.
+    pub degraded: bool,
+    /// When something last came by its stream.
+    pub stream_heard: LocalTime,
     /// Since when.
     pub since: LocalTime,
     /// Whether it lives.
@@ -135,6 +153,30 @@ pub struct Linked {
     pub rights: Rights,
     /// Why it may, where nobody confirmed it.
     pub tie: Option<Tie>,
+}
+
+impl Linked {
+    /// Something came by its stream.
+    pub fn heard_by_stream(&mut self, now: LocalTime) {
+        self.heartbeat.heard(now);
+        self.stream_heard = now;
+    }
+
+    /// Whether it can go on when its stream is lost: its datagrams pass, and on a new stream each end can prove
+    /// that it is the one that it was.
+    #[must_use]
+    pub const fn can_drift(&self) -> bool {
+        self.datagrams
+            && self.datagram_came
+            && !self.degraded
+            && matches!(self.proof, Proof::Key(_))
+    }
+
+    /// The link as a hello names it.
+    #[must_use]
+    pub const fn named(&self) -> Living {
+        Living { inbound: self.local_link, outbound: self.remote_link }
+    }
 }
 
 /// Which of two connections between the same nodes stays.

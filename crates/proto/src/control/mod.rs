@@ -3,11 +3,13 @@
 //! [`Control`] is told what happens ([`Input`]) and says what is to be done ([`Action`]); it keeps the
 //! contract of [`stage`]. It sees no socket: a connection is a number, a frame a message.
 
+mod adrift;
 pub mod bus;
 mod clients;
 pub mod discovery;
 pub mod heartbeat;
 pub mod lifecycle;
+mod parked;
 mod passphrase;
 mod peers;
 pub mod port;
@@ -23,6 +25,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
+use self::adrift::Adrift;
 use self::bus::{Bus, BusAction, BusRules, Wish};
 use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
@@ -179,6 +182,12 @@ pub enum Action {
     Mute(ConnId, bool),
     /// The connection is a link now, to this start of this node: its bulk lane is open, or goes on.
     Linked(ConnId, LinkNo, (NodeId, BootId)),
+    /// The stream of the link is lost, and the link goes on by datagrams: what is under way on its bulk lane waits
+    /// for the next stream.
+    Adrift(LinkNo),
+    /// The connection is the new stream of that link, of which nothing else has changed: what it proved is not
+    /// needed, and its bulk lane goes on.
+    Resumed(ConnId, LinkNo),
     /// It is a link no more; what is under way on its bulk lane waits for the next connection.
     Unlinked(LinkNo),
     /// The link will not come back: what is under way on its bulk lane ends so.
@@ -223,6 +232,10 @@ pub enum Note {
     Up(NodeId, String, SocketAddr),
     /// A link is down: node, display name, why.
     Down(NodeId, String, &'static str),
+    /// The stream of a link is lost, and its notes go on by datagrams: node, display name, why.
+    StreamLost(NodeId, String, &'static str),
+    /// It has a stream again: node, display name.
+    StreamBack(NodeId, String),
     /// Datagrams of a link do not pass, or pass again: node, display name, whether they do not.
     Degraded(NodeId, String, bool),
     /// A peer speaks no version of ours: address, its lowest and highest.
@@ -325,6 +338,8 @@ pub struct Control {
     aliases: BTreeMap<NodeId, NodeId>,
     /// The connections of links by their nodes.
     conns: BTreeMap<NodeId, ConnId>,
+    /// Links whose streams are lost and that go on by datagrams, by their nodes.
+    adrift: BTreeMap<NodeId, Adrift>,
     /// Peers whose links broke, and that may come back to them.
     parked: BTreeMap<NodeId, lifecycle::Parked>,
     clients: BTreeMap<ConnId, clients::Client>,
@@ -360,6 +375,7 @@ impl Control {
             guesses: Guesses::default(),
             aliases: BTreeMap::new(),
             conns: BTreeMap::new(),
+            adrift: BTreeMap::new(),
             parked: BTreeMap::new(),
             clients: BTreeMap::new(),
             absent: BTreeMap::new(),
@@ -457,6 +473,7 @@ impl Control {
             self.farewell(conn, ByeReason::Stopping, "the node stops");
             self.unlink(now, conn, true, "this node stops");
         }
+        self.adrift_stop(now);
         self.clients_stop();
         self.waiting_stop();
         for conn in std::mem::take(&mut self.handshakes).into_keys() {
@@ -544,7 +561,9 @@ impl stage::Stage for Control {
             // A sign of life changes nothing else; a hundred peers give some hundred a second.
             Input::Heard(conn) => return self.heard(now, conn),
             Input::Data(ToControl::Alive { link }) => return self.alive(now, link),
-            Input::Data(ToControl::Degraded { link, degraded }) => self.degraded(link, degraded),
+            Input::Data(ToControl::Degraded { link, degraded }) => {
+                self.degraded(now, link, degraded)
+            }
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
             // Others than this machine wait for these words.
             Input::Data(
@@ -590,6 +609,7 @@ impl stage::Stage for Control {
             .chain(beats)
             .chain(self.clients_wake_at())
             .chain(self.waiting_wake_at())
+            .chain(self.adrift_wake_at())
             .chain(settling)
             .chain(parked)
             .chain([self.bus.wake_at(), self.strangers.wake_at()])

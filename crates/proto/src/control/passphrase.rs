@@ -250,7 +250,7 @@ impl Waiting {
         } else if self.proving.is_right {
             Some(Tie::Passphrase)
         } else {
-            None
+            self.handshake.tie
         }
     }
 }

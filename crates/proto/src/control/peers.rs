@@ -22,8 +22,8 @@ use crate::id::{BootId, LinkId, LinkNo, NodeId};
 use crate::pairing::PairingKeys;
 use crate::time::LocalTime;
 use crate::wire::{
-    Bye, ByeReason, Hello, MIN_VERSION, Message, PROTOCOL_VERSION, PeerHint, VersionMismatch,
-    hello, negotiate,
+    Bye, ByeReason, Hello, Living, MIN_VERSION, Message, PROTOCOL_VERSION, PeerHint,
+    VersionMismatch, hello, negotiate,
 };
 
 /// A peer that is not linked.
@@ -44,7 +44,7 @@ impl Control {
     /// Something came by a connection.
     pub(super) fn heard(&mut self, now: LocalTime, conn: ConnId) {
         if let Some(linked) = self.links.get_mut(&conn) {
-            linked.heartbeat.heard(now);
+            linked.heard_by_stream(now);
         }
         self.client_heard(now, conn);
         self.waiting_heard(now, conn);
@@ -52,14 +52,20 @@ impl Control {
 
     /// A genuine datagram came by a link.
     pub(super) fn alive(&mut self, now: LocalTime, link: LinkNo) {
-        if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
+        let adrift = self.adrift.values_mut().map(|a| &mut a.linked);
+        if let Some(linked) = self.links.values_mut().chain(adrift).find(|l| l.link == link) {
             linked.heartbeat.heard(now);
+            linked.datagram_came = true;
         }
     }
 
     /// Datagrams of a link do not pass, or pass again.
-    pub(super) fn degraded(&mut self, link: LinkNo, degraded: bool) {
-        if let Some(linked) = self.links.values().find(|l| l.link == link) {
+    pub(super) fn degraded(&mut self, now: LocalTime, link: LinkNo, degraded: bool) {
+        if degraded {
+            self.adrift_in_vain(now, link);
+        }
+        if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
+            linked.degraded = degraded;
             let note = Note::Degraded(linked.node, linked.name.clone(), degraded);
             self.actions.push_back(Action::Note(note));
         }
@@ -73,7 +79,7 @@ impl Control {
         beat: &crate::wire::Heartbeat,
     ) {
         let Some(linked) = self.links.get_mut(&conn) else { return };
-        linked.heartbeat.heard(now);
+        linked.heard_by_stream(now);
         linked.beat = Some(beat.sent);
         let follows = linked.heartbeat.follow(now);
         self.actions.extend(beat.echo.map(|echo| Action::Proven(conn, echo)));
@@ -122,7 +128,10 @@ impl Control {
         let local_link = self.new_link_id();
         let deadline = now + self.config.hello_within;
         // Whoever is not trusted, and a program, which needs neither, hears of no other node.
-        let is_trusted = self.rights_of(proof, address).is_some();
+        let living = self.living_to_name(proof);
+        let is_listed = self.rights_of(proof, address).is_some();
+        let tie = self.living_tie(proof).filter(|_| !is_listed);
+        let is_trusted = is_listed || tie.is_some();
         let peers = match proof {
             Proof::Owner | Proof::None => Vec::new(),
             _ => self.hints_for_hello(address),
@@ -136,11 +145,14 @@ impl Control {
             trusted: is_trusted,
             local_link,
             deadline,
+            living: living.filter(|_| is_trusted),
+            tie,
             pairing,
             told,
         };
+        let living = handshake.living;
         self.handshakes.insert(conn, handshake);
-        self.say_hello(conn, local_link, peers);
+        self.say_first_hello(conn, local_link, peers, living);
     }
 
     /// A connection was not made; `answered`: there is somebody, but no node.
@@ -212,6 +224,17 @@ impl Control {
         local_link: LinkId,
         peers: Option<Vec<PeerHint>>,
     ) {
+        self.say_first_hello(conn, local_link, peers, None);
+    }
+
+    /// The same, which may name a link that would go on.
+    fn say_first_hello(
+        &mut self,
+        conn: ConnId,
+        local_link: LinkId,
+        peers: Option<Vec<PeerHint>>,
+        living: Option<Living>,
+    ) {
         let (identity, dual) = (&self.identity, self.config.dual_transport);
         let is_trusted = peers.is_some();
         let domains = identity.domains.iter().filter(|_| is_trusted);
@@ -229,6 +252,7 @@ impl Control {
             name: identity.name.clone(),
             domains: domains.take(hello::DOMAINS_MAX).cloned().collect(),
             peers: peers.unwrap_or_default(),
+            living,
         };
         self.actions.push_back(Action::Send(conn, Message::Hello(hello)));
     }
@@ -238,7 +262,7 @@ impl Control {
             self.dialed_ended(now, handshake.dialed, handshake.address);
         }
         self.waits_no_more(now, conn);
-        self.unlink(now, conn, false, "the connection ended");
+        self.stream_lost(now, conn, "the connection ended");
         self.client_gone(conn, "the connection ended");
     }
 
@@ -261,7 +285,7 @@ impl Control {
             }
             return;
         };
-        linked.heartbeat.heard(now);
+        linked.heard_by_stream(now);
         let (node, rights) = (linked.node, linked.rights);
         match message {
             Message::Devices(mut devices) => {
@@ -285,6 +309,10 @@ impl Control {
                 };
                 let dialed = linked.dialed.then_some(linked.address);
                 self.actions.push_back(Action::Close(conn));
+                if bye.reason == ByeReason::DuplicateLink {
+                    // Of the other connection nothing may have come here yet.
+                    return self.stream_lost(now, conn, "it has another connection");
+                }
                 self.unlink(now, conn, farewell, why);
                 if let Some(address) = dialed.filter(|_| bye.reason == ByeReason::Refused) {
                     let trouble = Trouble::Dismissed(bye.reason);
@@ -318,6 +346,7 @@ impl Control {
     fn dismissed(&mut self, now: LocalTime, conn: ConnId, bye: Bye) {
         let Some(handshake) = self.handshakes.remove(&conn) else { return };
         self.actions.push_back(Action::Close(conn));
+        self.adrift_dismissed(now, &handshake, bye.reason);
         let refusal = Refusal { trouble: Trouble::Dismissed(bye.reason), said: bye.text };
         self.refuse(now, &handshake, refusal);
     }
@@ -330,6 +359,7 @@ impl Control {
 
     pub(super) fn timeout(&mut self, now: LocalTime) {
         self.bus.timeout(now);
+        self.adrift_pulse(now);
         self.give_up_old(now);
         if self.strangers.forget(now) {
             self.actions.push_back(Action::Changed);
@@ -383,22 +413,44 @@ impl Control {
         farewell: bool,
         why: &'static str,
     ) {
-        let Some(linked) = self.links.remove(&conn) else { return };
+        if let Some(linked) = self.links.remove(&conn) {
+            self.conns.remove(&linked.node);
+            self.stream_ended(now, &linked, farewell);
+            self.down(now, linked, now, farewell, why);
+        }
+    }
+
+    /// The stream of a link has ended: the peer is looked for, unless it has said farewell.
+    pub(super) fn stream_ended(&mut self, now: LocalTime, linked: &Linked, farewell: bool) {
+        self.dialed_ended(now, linked.dialed, linked.address);
+        self.discovery.lost(now, linked.node, &self.config, &mut self.random);
+        if !farewell && !linked.dialed && linked.listens.port() != 0 {
+            // It dialled us; now we look for it too.
+            self.discovery.found(now, linked.listens, Some(linked.node), Via::Gossip);
+        }
+    }
+
+    /// A link ends that had its stream until `kept_from`.
+    pub(super) fn down(
+        &mut self,
+        now: LocalTime,
+        linked: Linked,
+        kept_from: LocalTime,
+        farewell: bool,
+        why: &'static str,
+    ) {
         let name = self.bus.display(linked.node).unwrap_or(&linked.name).to_owned();
         let Linked { node, boot, link, .. } = linked;
-        self.conns.remove(&node);
         self.bus.peer_down(now, node, farewell);
         self.actions.push_back(Action::Data(ToData::LinkDown { link, kept: !farewell }));
         if farewell {
             self.actions.push_back(Action::Forgotten(link, End::Stopped));
         } else {
             self.actions.push_back(Action::Unlinked(link));
-            let parked = Parked { link, boot, until: now + BULK_KEPT_FOR };
+            let parked = Parked { link, boot, until: kept_from + BULK_KEPT_FOR };
             self.parked.insert(node, parked);
         }
         self.actions.push_back(Action::Note(Note::Down(linked.node, name.clone(), why)));
-        self.dialed_ended(now, linked.dialed, linked.address);
-        self.discovery.lost(now, linked.node, &self.config, &mut self.random);
         let address = linked.listens;
         if farewell {
             self.absent.remove(&linked.node);
@@ -407,10 +459,6 @@ impl Control {
                 self.absent.pop_first();
             }
             self.absent.insert(linked.node, Absent { name, address, why });
-            if !linked.dialed && address.port() != 0 {
-                // It dialled us; now we look for it too.
-                self.discovery.found(now, address, Some(linked.node), Via::Gossip);
-            }
         }
     }
 
@@ -440,10 +488,17 @@ impl Control {
             self.mismatch(now, conn, &handshake, theirs);
             return;
         };
-        if !is_client && !self.make_way(now, conn, &handshake, &hello) {
+        if !is_client
+            && (self.is_too_late(now, conn, &handshake, &hello)
+                || !self.make_way(now, conn, &handshake, &hello))
+        {
             return;
         }
         let rights = self.rights_of(handshake.proof, handshake.address);
+        let rights = rights.or_else(|| handshake.tie.map(|_| Rights::ALL));
+        if !is_client {
+            self.adrift_disowned(now, &hello);
+        }
         match rights {
             // What it may is everything or nothing.
             Some(rights) if is_client && rights != Rights::ALL => {
@@ -458,7 +513,8 @@ impl Control {
             Some(rights)
                 if !is_client && handshake.trusted && hello.features & hello::UNPAIRED == 0 =>
             {
-                self.link(now, conn, &handshake, hello, version, (rights, None));
+                let tie = handshake.tie;
+                self.link(now, conn, &handshake, hello, version, (rights, tie));
             }
             // It was told that it is trusted, and is no longer.
             None if handshake.trusted => {
@@ -492,6 +548,13 @@ impl Control {
         version: u16,
         trust: (Rights, Option<Tie>),
     ) {
+        if self.is_too_late(now, conn, handshake, &hello) {
+            return;
+        }
+        if self.goes_on(handshake, &hello) {
+            return self.go_on(now, conn, handshake, hello, version);
+        }
+        self.end_adrift(now, hello.node, false, "it has begun anew");
         let Some(link) = self.kept_link(&hello).or_else(|| self.free_link()) else {
             self.farewell(conn, ByeReason::Other, "this node has as many links as it takes");
             self.refuse(now, handshake, Trouble::LinksFull.into());
@@ -551,9 +614,11 @@ impl Control {
         };
         let Some((old, before)) = linked.or_else(waits) else { return true };
         let new = (hello.boot, handshake.dialed);
+        let goes_on = self.goes_on(handshake, hello);
+        let is_stale = goes_on && self.has_stale_stream(now, old);
         let loser = match survivor(self.identity.node, hello.node, before, new) {
-            Survivor::Old => conn,
-            Survivor::New => old,
+            Survivor::Old if !is_stale => conn,
+            Survivor::Old | Survivor::New => old,
         };
         self.farewell(loser, ByeReason::DuplicateLink, "there is another connection");
         if loser == conn {
@@ -561,6 +626,9 @@ impl Control {
             return false;
         }
         self.waits_no_more(now, old);
+        if goes_on {
+            self.set_adrift(now, old);
+        }
         self.unlink(now, old, false, "another connection took its place");
         true
     }
@@ -601,8 +669,13 @@ impl Control {
             dialed: handshake.dialed,
             link,
             local_link: handshake.local_link,
+            remote_link: hello.link,
+            proof: handshake.proof,
             version,
             datagrams,
+            datagram_came: false,
+            degraded: false,
+            stream_heard: now,
             since: now,
             heartbeat: Heartbeat::new(now, &self.config),
             beat: None,
@@ -612,13 +685,7 @@ impl Control {
         self.links.insert(conn, linked);
         self.conns.insert(node, conn);
         self.absent.remove(&node);
-        self.discovery.linked(handshake.address);
-        self.strangers.became_peer(handshake.address);
-        for trouble in
-            [Trouble::LinksFull, Trouble::Unpaired, Trouble::Unwanted, Trouble::OtherPassphrase]
-        {
-            self.said.remove(&(neighbourhood(handshake.address), trouble));
-        }
+        self.forgive_trouble(handshake.address);
         self.note_name(node, &hello.name);
         self.bus.peer_up(node, &hello.name, hello.domains, link);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
@@ -627,7 +694,18 @@ impl Control {
         self.introduce(conn, &handshake.told);
     }
 
-    fn take_hints(&mut self, now: LocalTime, hints: Vec<PeerHint>) {
+    /// The node at an address is a peer now: what stood in the way before does not.
+    pub(super) fn forgive_trouble(&mut self, address: SocketAddr) {
+        self.discovery.linked(address);
+        self.strangers.became_peer(address);
+        for trouble in
+            [Trouble::LinksFull, Trouble::Unpaired, Trouble::Unwanted, Trouble::OtherPassphrase]
+        {
+            self.said.remove(&(neighbourhood(address), trouble));
+        }
+    }
+
+    pub(super) fn take_hints(&mut self, now: LocalTime, hints: Vec<PeerHint>) {
         for hint in hints.into_iter().filter(|hint| hint.node != self.identity.node) {
             self.discovery.found(now, hint.address, Some(hint.node), Via::Gossip);
         }
@@ -636,7 +714,7 @@ impl Control {
     /// Tells a new peer of those that the first hello had no room for, and of those that became peers while
     /// its own was on its way: of two nodes that came to a third at the same time, neither would hear of the
     /// other.
-    fn introduce(&mut self, conn: ConnId, told: &[NodeId]) {
+    pub(super) fn introduce(&mut self, conn: ConnId, told: &[NodeId]) {
         let Some(linked) = self.links.get(&conn) else { return };
         let (node, local_link) = (linked.node, linked.local_link);
         let mut peers = self.hints(linked.address);
@@ -669,7 +747,8 @@ impl Control {
             let id = LinkId(self.random.next_u32());
             // Zero is what a link has before it is open.
             let is_free = self.handshakes.values().all(|h| h.local_link != id)
-                && self.links.values().all(|l| l.local_link != id);
+                && self.links.values().all(|l| l.local_link != id)
+                && self.adrift.values().all(|a| a.linked.local_link != id);
             if id.0 != 0 && is_free {
                 return id;
             }
@@ -681,6 +760,7 @@ impl Control {
         let newest = self.newest_link.0;
         let free = (newest + 1..max).chain(1..=newest).map(LinkNo).find(|no| {
             let parked = self.parked.values().map(|p| p.link);
+            let parked = parked.chain(self.adrift.values().map(|a| a.linked.link));
             self.links.values().map(|l| l.link).chain(parked).all(|link| link != *no)
         });
         let free = match free {
@@ -689,50 +769,6 @@ impl Control {
         };
         self.newest_link = free;
         Some(free)
-    }
-
-    /// The link that a peer had before its connection broke, if it is the same start of it. If it is not,
-    /// what was under way on that link is over.
-    fn kept_link(&mut self, hello: &Hello) -> Option<LinkNo> {
-        let parked = self.parked.remove(&hello.node)?;
-        if parked.boot == hello.boot {
-            return Some(parked.link);
-        }
-        self.give_up(hello.node, parked.link, End::Unknown);
-        None
-    }
-
-    /// The link that broke longest ago makes room for another; its number.
-    fn give_up_oldest(&mut self) -> Option<LinkNo> {
-        let (node, link) =
-            self.parked.iter().min_by_key(|(_, p)| p.until).map(|(node, p)| (*node, p.link))?;
-        self.parked.remove(&node);
-        self.give_up(node, link, End::Away);
-        Some(link)
-    }
-
-    /// A link that broke, if there is one with that node, will not come back as it was.
-    pub(super) fn forget_parked(&mut self, node: NodeId) {
-        if let Some(parked) = self.parked.remove(&node) {
-            self.give_up(node, parked.link, End::Stopped);
-        }
-    }
-
-    /// A link that broke will not come back.
-    fn give_up(&mut self, node: NodeId, link: LinkNo, end: End) {
-        self.bus.peer_lost(node);
-        self.actions.push_back(Action::Data(ToData::LinkForget { link }));
-        self.actions.push_back(Action::Forgotten(link, end));
-    }
-
-    /// Gives up the links that broke too long ago.
-    fn give_up_old(&mut self, now: LocalTime) {
-        while let Some((node, link)) =
-            self.parked.iter().find(|(_, p)| p.until <= now).map(|(node, p)| (*node, p.link))
-        {
-            self.parked.remove(&node);
-            self.give_up(node, link, End::Away);
-        }
     }
 }
 

@@ -72,7 +72,8 @@ impl Strangers {
 impl Control {
     /// Machines of nodes that are linked, or were and are missed: that they come back is to be expected.
     pub fn friends(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        let linked = self.links.values().map(|linked| machine(linked.address));
+        let adrift = self.adrift.values().map(|adrift| &adrift.linked);
+        let linked = self.links.values().chain(adrift).map(|linked| machine(linked.address));
         linked.chain(self.absent.values().map(|absent| machine(absent.address)))
     }
 }

@@ -130,6 +130,7 @@ impl Bench {
             name: "there".into(),
             domains: vec![],
             peers: vec![],
+            living: None,
         };
         self.tell(Input::Message(conn, Message::Hello(hello)));
     }

@@ -320,7 +320,7 @@ impl Control {
         if !known && self.trust.peers.len() >= TRUSTED_MAX {
             return Err(TrustError::Full);
         }
-        let linked = self.conn_of(node).and_then(|conn| self.links.get_mut(&conn));
+        let linked = self.living(node);
         let name = match (waits, linked) {
             (Some(waits), _) => waits.name().to_owned(),
             (None, Some(linked)) => linked.name.clone(),
@@ -341,6 +341,9 @@ impl Control {
     /// A peer that may do something else from now on is linked anew: both ends begin with what holds now, and
     /// what it may no longer hold is let go.
     fn change_rights(&mut self, now: LocalTime, node: NodeId, rights: Rights) {
+        if self.adrift.get(&node).is_some_and(|a| a.linked.rights != rights) {
+            self.end_adrift(now, node, true, "what it may do has changed");
+        }
         let Some(conn) = self.conn_of(node) else { return self.forget_parked(node) };
         if self.links.get(&conn).is_some_and(|linked| linked.rights != rights) {
             self.farewell(conn, ByeReason::Other, "what this node may do there has changed");
@@ -351,7 +354,8 @@ impl Control {
 
     fn distrust(&mut self, now: LocalTime, node: NodeId) -> Result<(), TrustError> {
         let (linked, waits) = (self.conn_of(node), self.waiting_conn(node));
-        let of_link = linked.and_then(|conn| self.links.get(&conn)).and_then(|l| l.tie);
+        let is_living = self.living(node).is_some();
+        let of_link = self.living(node).and_then(|l| l.tie);
         let of_waiting = waits.and_then(|conn| self.waiting.get(&conn)).and_then(Waiting::tie);
         let tie = of_link.or(of_waiting);
         let is_open = self.config.trust == TrustPolicy::Open;
@@ -360,11 +364,12 @@ impl Control {
             self.actions.push_back(Action::TrustChanged);
         } else if let Some(tie) = tie {
             return Err(tie.into());
-        } else if is_open && linked.is_some() {
+        } else if is_open && is_living {
             return Err(TrustError::Open);
         } else {
             return Err(TrustError::Unknown);
         }
+        self.end_adrift(now, node, true, "it is trusted no longer");
         self.forget_parked(node);
         let clients = self.clients_of(node);
         self.actions.extend(clients.iter().map(|conn| Action::Revoked(*conn)));

@@ -12,6 +12,9 @@ use crate::pairing::Code;
 use crate::time::LocalTime;
 use crate::wire::{ByeReason, VersionMismatch, hello};
 
+/// What is said of a peer whose link has lost its stream and goes on.
+const ADRIFT: &str = "its connection is lost and made anew; notes go on by datagrams, SysEx waits";
+
 /// What a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerKind {
@@ -55,7 +58,7 @@ pub struct PeerView {
     pub since: Option<LocalTime>,
     /// When it was last heard.
     pub last_heard: Option<LocalTime>,
-    /// Why it is not connected.
+    /// Why it is not connected, or not wholly.
     pub why: Option<String>,
     /// Why it is trusted, where nobody confirmed it.
     pub tie: Option<Tie>,
@@ -78,7 +81,9 @@ impl Control {
     /// All peers: linked ones, clients, and others that are known.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerView> {
-        let linked = self.links.values().map(|l| PeerView {
+        let adrift = self.adrift.values().map(|a| (&a.linked, Some(ADRIFT.to_owned())));
+        let linked = self.links.values().map(|l| (l, None)).chain(adrift);
+        let linked = linked.map(|(l, why)| PeerView {
             node: Some(l.node),
             name: self.bus.display(l.node).unwrap_or(&l.name).to_owned(),
             address: l.address,
@@ -89,7 +94,7 @@ impl Control {
             version: Some(l.version),
             since: Some(l.since),
             last_heard: Some(l.heartbeat.last_heard()),
-            why: None,
+            why,
             tie: l.tie,
             pairing: None,
         });
@@ -158,7 +163,9 @@ impl Control {
 
     /// Addresses that lead to no node of whom more is known.
     fn unknown(&self) -> impl Iterator<Item = PeerView> + '_ {
-        let known = |node: NodeId| self.has_conn(node) || self.absent.contains_key(&node);
+        let known = |node: NodeId| {
+            self.living(node).is_some() || self.has_conn(node) || self.absent.contains_key(&node)
+        };
         self.discovery.iter().filter_map(move |(address, node, standing, failures)| {
             let elsewhere = |node: NodeId| self.address_of(node) != Some(address);
             if node.is_some_and(|node| known(node) || elsewhere(node))

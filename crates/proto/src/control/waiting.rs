@@ -22,7 +22,7 @@ use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::Handshake;
 use super::passphrase::Proving;
 use super::strangers::machine;
-use super::trust::Rights;
+use super::trust::{Rights, Tie};
 use super::{Action, ConnId, Control, Note, PeerKind};
 use crate::config::{WAITING_EACH, WAITING_MAX};
 use crate::id::NodeId;
@@ -143,7 +143,8 @@ impl Control {
         version: u16,
     ) {
         let (node, from) = (hello.node, handshake.address);
-        let is_trusted = self.rights_of(handshake.proof, from).is_some();
+        let is_kin = handshake.tie == Some(Tie::User);
+        let is_trusted = handshake.tie.is_some() || self.rights_of(handshake.proof, from).is_some();
         let is_too_much = !is_trusted && self.trust.must_wait(now, node, from);
         let has_user = handshake.pairing.as_ref().is_some_and(|keys| keys.kinship().is_some());
         if is_too_much && !has_user {
@@ -164,7 +165,7 @@ impl Control {
             hello,
             version,
             is_confirmed: is_trusted && has_said_so,
-            is_kin: false,
+            is_kin,
             kinship_came: false,
             proving: Proving::default(),
             heartbeat,

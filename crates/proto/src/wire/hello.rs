@@ -26,6 +26,7 @@
 //! field 1   name, UTF-8, 1 to 128 bytes; exactly once
 //! field 2   a domain, UTF-8, 1 to 128 bytes; at most 8 times
 //! field 3   a peer: node id 32 bytes | port u16 | address, 4 or 16 bytes; at most 64 times
+//! field 4   a living link: link id to the sender u32 | link id from the sender u32; at most once
 //! ```
 
 use core::fmt;
@@ -60,6 +61,7 @@ pub const PEERS_MAX: usize = 64;
 const FIELD_NAME: u8 = 1;
 const FIELD_DOMAIN: u8 = 2;
 const FIELD_PEER: u8 = 3;
+const FIELD_LIVING: u8 = 4;
 
 /// Who is there and what it speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +90,39 @@ pub struct Hello {
     pub domains: Vec<String>,
     /// Other nodes it knows, and where; at most [`PEERS_MAX`].
     pub peers: Vec<PeerHint>,
+    /// A link with the peer that it still has, and that would go on with this connection.
+    pub living: Option<Living>,
+}
+
+/// A link that its sender still has, as datagrams name it (`docs/protocol.md` § 6.14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Living {
+    /// What datagrams to the sender carry.
+    pub inbound: LinkId,
+    /// What datagrams from the sender carry.
+    pub outbound: LinkId,
+}
+
+impl Living {
+    const LEN: usize = 4 + 4;
+
+    /// The same link as the other end names it.
+    #[must_use]
+    pub const fn from_there(self) -> Self {
+        Self { inbound: self.outbound, outbound: self.inbound }
+    }
+
+    fn encode(self, out: &mut Writer<'_>) -> Result<(), WireError> {
+        out.put_u32(self.inbound.0)?;
+        out.put_u32(self.outbound.0)
+    }
+
+    fn decode(value: &[u8]) -> Result<Self, WireError> {
+        let mut r = Reader::new(value, "hello living link");
+        let living = Self { inbound: LinkId(r.u32()?), outbound: LinkId(r.u32()?) };
+        r.finish()?;
+        Ok(living)
+    }
 }
 
 /// Where another node is, as a peer knows it.
@@ -107,7 +142,8 @@ impl Hello {
     pub const LEN_MAX: usize = Self::FIXED_LEN
         + (3 + NAME_MAX)
         + DOMAINS_MAX * (3 + DOMAIN_MAX)
-        + PEERS_MAX * (3 + PeerHint::LEN_V6);
+        + PEERS_MAX * (3 + PeerHint::LEN_V6)
+        + (3 + Living::LEN);
 
     /// The lowest and the highest version in a hello of *any* version, now or to come.
     ///
@@ -125,7 +161,8 @@ impl Hello {
     pub fn encoded_len(&self) -> usize {
         let domains = self.domains.iter().map(|domain| 3 + domain.len()).sum::<usize>();
         let peers = self.peers.iter().map(|peer| 3 + peer.encoded_len()).sum::<usize>();
-        Self::FIXED_LEN + 3 + self.name.len() + domains + peers
+        let living = self.living.map_or(0, |_| 3 + Living::LEN);
+        Self::FIXED_LEN + 3 + self.name.len() + domains + peers + living
     }
 
     /// Appends the payload.
@@ -150,7 +187,8 @@ impl Hello {
             let domain = checked_text(domain.as_bytes(), DOMAIN_MAX, "hello domain")?;
             out.field(FIELD_DOMAIN, |out| out.put(domain.as_bytes()))?;
         }
-        self.peers.iter().try_for_each(|peer| out.field(FIELD_PEER, |out| peer.encode(out)))
+        self.peers.iter().try_for_each(|peer| out.field(FIELD_PEER, |out| peer.encode(out)))?;
+        self.living.iter().try_for_each(|link| out.field(FIELD_LIVING, |out| link.encode(out)))
     }
 
     /// Reads a whole payload of a version that this code speaks: [`Self::versions`] and [`negotiate`]
@@ -183,6 +221,7 @@ impl Hello {
             name: String::new(),
             domains: Vec::new(),
             peers: Vec::new(),
+            living: None,
         };
         let mut unknown = 0;
         for field in RawFields::new(r.remaining(), "hello field") {
@@ -214,6 +253,10 @@ impl Hello {
                 within(self.peers.len() + 1, PEERS_MAX, "hello peers")?;
                 self.peers.push(PeerHint::decode(value)?);
             }
+            FIELD_LIVING if self.living.is_some() => {
+                return Err(WireError::Repeated { reading: "hello living link" });
+            }
+            FIELD_LIVING => self.living = Some(Living::decode(value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -351,7 +394,8 @@ mod tests {
         03 0026  bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb bbbb
                  138d c0a8 0107                         # peer: TCP 5005 at 192.168.1.7
         03 0032  cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc cccc
-                 138d 2001 0db8 0000 0000 0000 0000 0000 0001  # peer: TCP 5005 at 2001:db8::1";
+                 138d 2001 0db8 0000 0000 0000 0000 0000 0001  # peer: TCP 5005 at 2001:db8::1
+        04 0008 0000 0007 0000 0006                     # a link that lives: 7 to it, 6 from it";
 
     fn hello() -> Hello {
         let hint = |byte, address: &str| PeerHint {
@@ -370,6 +414,7 @@ mod tests {
             name: "studio".into(),
             domains: vec!["alsa".into()],
             peers: vec![hint(0xBB, "192.168.1.7:5005"), hint(0xCC, "[2001:db8::1]:5005")],
+            living: Some(Living { inbound: LinkId(7), outbound: LinkId(6) }),
         }
     }
 
@@ -391,9 +436,9 @@ mod tests {
     #[test]
     fn unknown_fields_are_skipped_and_counted() {
         let mut bytes = hex(VECTOR);
-        bytes.extend(hex("00 0000  04 0002 ffff  ff 0001 00"));
+        bytes.extend(hex("00 0000  05 0002 ffff  ff 0001 00"));
         assert_eq!(Hello::decode_counted(&bytes), Ok((hello(), 3)));
-        bytes.extend(hex("04 0002 ff"));
+        bytes.extend(hex("05 0002 ff"));
         assert!(Hello::decode(&bytes).is_err(), "a field that is cut off");
     }
 
@@ -435,6 +480,9 @@ mod tests {
         }
         let full = written(|w| most.encode(w)).unwrap();
         let peer = [&[3, 0, 38][..], &[0; 38]].concat();
+        let again = [&full[..], &hex("04 0008 0000 0007 0000 0006")].concat();
+        let twice = WireError::Repeated { reading: "hello living link" };
+        assert_eq!(Hello::decode(&again), Err(twice));
         for more in [&hex("02 0001 64")[..], &peer] {
             let bytes = [&full[..], more].concat();
             assert!(matches!(Hello::decode(&bytes), Err(WireError::Length { .. })));
@@ -486,6 +534,7 @@ mod tests {
             name in "\\PC{1,30}",
             domains in proptest::collection::vec("\\PC{1,30}", 0..=DOMAINS_MAX),
             peers in proptest::collection::vec((any::<[u8; 32]>(), addresses()), 0..=PEERS_MAX),
+            living in any::<Option<(u32, u32)>>(),
         ) -> Hello {
             let peers = peers.into_iter();
             Hello {
@@ -500,6 +549,10 @@ mod tests {
                 name,
                 domains,
                 peers: peers.map(|(id, address)| PeerHint { node: NodeId(id), address }).collect(),
+                living: living.map(|(inbound, outbound)| Living {
+                    inbound: LinkId(inbound),
+                    outbound: LinkId(outbound),
+                }),
             }
         }
     }

@@ -92,7 +92,7 @@ pub use events::{Events, EventsBuilder, WireEvent, WireItem};
 pub use fragment::{FRAGMENT_DATA_MAX, Fragment, FragmentFlags};
 pub use frame::{Frame, FrameDecoder, FrameEvent, FrameKind, PAYLOAD_MAX, SkipReason};
 pub use heartbeat::Heartbeat;
-pub use hello::{Hello, PeerHint, VersionMismatch, negotiate};
+pub use hello::{Hello, Living, PeerHint, VersionMismatch, negotiate};
 pub use json_midi::JsonMidi;
 pub use message::Message;
 pub use pairing::Pairing;

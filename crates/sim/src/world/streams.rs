@@ -40,7 +40,8 @@ struct End {
 
 impl World {
     pub(super) fn dial(&mut self, from: usize, address: SocketAddr) {
-        let there = self.at(address).filter(|to| self.hosts[*to].node.is_some());
+        let takes = |to: &usize| self.hosts[*to].node.is_some() && self.hosts[*to].takes_streams;
+        let there = self.at(address).filter(takes);
         let arrived = self.network.arrival(self.now);
         let refused = self.network.arrival(arrived);
         match there {
@@ -105,6 +106,30 @@ impl World {
                 self.streams[stream].ends[end].open = false;
             }
         }
+    }
+
+    /// The streams between two hosts break, and both systems say so; `only` makes it one of them, while the other
+    /// believes that they are well.
+    pub fn break_streams(&mut self, a: usize, b: usize, only: Option<usize>) {
+        for stream in 0..self.streams.len() {
+            if !self.hosts_of(stream).is_some_and(|(x, y)| (x, y) == (a, b) || (y, x) == (a, b)) {
+                continue;
+            }
+            for end in 0..2 {
+                // What was on its way is lost with it.
+                let Some((host, conn)) = self.owner(stream, end) else { continue };
+                let told = only.is_none_or(|only| only == host);
+                if told && std::mem::replace(&mut self.streams[stream].ends[end].open, false) {
+                    self.hosts[host].conns.remove(&conn);
+                    self.tell(host, NodeInput::Control(Input::Closed(conn)));
+                }
+            }
+        }
+    }
+
+    /// Whether connections to a host are taken; if not, whoever dials is told so at once.
+    pub fn take_streams(&mut self, host: usize, taken: bool) {
+        self.hosts[host].takes_streams = taken;
     }
 
     /// Lets what was held up between two hosts go its way.
@@ -206,7 +231,9 @@ impl World {
         };
         self.hosts[host].conns.insert(conn, (stream, end));
         self.streams[stream].ends[end].open = true;
-        let (dialed, proof) = (end == 0, Proof::Unneeded);
+        // As if it had shaken hands; who is the scenario itself has no key.
+        let proof = other.map_or(Proof::Unneeded, |other| Proof::Key(self.hosts[other].id));
+        let dialed = end == 0;
         let input = Input::Opened { conn, address, dialed, proof, pairing: None };
         self.tell(host, NodeInput::Control(input));
     }

@@ -91,6 +91,8 @@ struct Remote {
     subscribed: BTreeSet<PortId>,
     /// The version of our list that it has answered.
     answered: u32,
+    /// Whether its link has no stream now: it does not answer.
+    adrift: bool,
     /// Since when its link is gone; its mirrors go after a while.
     gone_since: Option<LocalTime>,
     /// The link it had, while it may come back to it: SysEx for its ports is kept for it.
@@ -306,11 +308,30 @@ impl Bus {
                 devices_said: false,
                 subscribed,
                 answered: 0,
+                adrift: false,
                 gone_since: None,
                 kept: None,
                 hidden: false,
             },
         );
+        self.subscriptions.remove(&node);
+        self.actions.push_back(BusAction::Devices(node, self.devices.clone()));
+        self.update();
+    }
+
+    /// A peer's link has lost its stream and goes on: nothing is taken away, nothing can be said.
+    pub fn peer_adrift(&mut self, node: NodeId) {
+        if let Some(remote) = self.remotes.get_mut(&node) {
+            remote.adrift = true;
+            remote.devices_said = false;
+        }
+    }
+
+    /// It has a stream again: both ends say anew what they have and want, and what is the same changes nothing.
+    pub fn peer_back(&mut self, node: NodeId) {
+        let Some(remote) = self.remotes.get_mut(&node) else { return };
+        remote.adrift = false;
+        remote.answered = 0;
         self.subscriptions.remove(&node);
         self.actions.push_back(BusAction::Devices(node, self.devices.clone()));
         self.update();
@@ -323,6 +344,7 @@ impl Bus {
             remote.kept = Some(link);
         }
         remote.gone_since = Some(now);
+        remote.adrift = false;
         self.subscriptions.remove(&node);
         if farewell {
             self.remotes.remove(&node);
@@ -399,7 +421,10 @@ impl Bus {
     /// The version of our device list now, and whether all linked peers have answered it.
     #[must_use]
     pub fn settled(&self, version: u32) -> bool {
-        self.remotes.values().filter(|r| r.link.is_some()).all(|r| r.answered >= version)
+        self.remotes
+            .values()
+            .filter(|r| r.link.is_some() && !r.adrift)
+            .all(|r| r.answered >= version)
     }
 
     /// The version of our device list now.

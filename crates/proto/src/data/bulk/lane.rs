@@ -158,11 +158,24 @@ impl Lanes {
             let lane = Lane::new(peer, self.begun, self.remember(peer));
             self.links.insert(link, lane);
         }
+        self.attach(now, link, false);
+    }
+
+    /// The link goes on with another stream: so do its events' numbers, and what was said to come after one of them
+    /// still does.
+    pub fn resumed(&mut self, now: LocalTime, link: LinkNo) {
+        self.attach(now, link, true);
+    }
+
+    fn attach(&mut self, now: LocalTime, link: LinkNo, numbers_go_on: bool) {
         let Some(lane) = self.lane(link) else { return };
         lane.attached = true;
         lane.proven = None;
         lane.words.clear();
-        let queries = lane.queue.resume(now, lane.number);
+        let queries = match numbers_go_on {
+            true => lane.queue.ask_again(now, lane.number),
+            false => lane.queue.resume(now, lane.number),
+        };
         let resumed = queries.len() as u64;
         lane.words.extend(queries.into_iter().map(Message::BulkQuery));
         self.resumed += resumed;

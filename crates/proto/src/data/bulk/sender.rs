@@ -295,13 +295,18 @@ impl Queue {
         queue.filter(|m| m.message.number == number).any(|m| m.stage != Stage::Waiting)
     }
 
-    /// The connection is a new one: what was begun goes on when the peer has said where. The questions.
+    /// The link is a new one: what was begun goes on when the peer has said where. The questions.
     pub(super) fn resume(&mut self, now: LocalTime, lane: u16) -> Vec<BulkQuery> {
+        // The events they came after were numbered on the old one.
+        self.sources.values_mut().flatten().for_each(|outgoing| outgoing.message.after = 0);
+        self.ask_again(now, lane)
+    }
+
+    /// The stream is a new one, that of a link which goes on.
+    pub(super) fn ask_again(&mut self, now: LocalTime, lane: u16) -> Vec<BulkQuery> {
         let mut queries = Vec::new();
         for (from, queue) in &mut self.sources {
             for outgoing in queue.iter_mut() {
-                // The events it came after were numbered on the old one.
-                outgoing.message.after = 0;
                 (outgoing.heard, outgoing.asked) = (now, 0);
                 if outgoing.stage == Stage::VoidSent {
                     outgoing.stage = Stage::Void;

@@ -44,6 +44,7 @@ pub(super) fn crowd_says(control: &mut Control, conn: u64, node: u8, features: u
         name: "there".into(),
         domains: vec![],
         peers: vec![],
+        living: None,
     };
     control.handle(now, Input::Message(conn, Message::Hello(hello)));
 }
@@ -109,6 +110,7 @@ fn there_is_room_to_wait_for_each_machine() {
             name: "there".into(),
             domains: vec![],
             peers: vec![],
+            living: None,
         };
         let conn = ConnId(1_000 + u64::from(machine));
         control.handle(LocalTime::ZERO, Input::Message(conn, Message::Hello(hello)));

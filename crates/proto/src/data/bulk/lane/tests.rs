@@ -493,3 +493,20 @@ fn what_is_half_there_is_bounded_for_all_links_together() {
     lanes.forgotten(PEER, End::Away);
     assert_eq!((lanes.open, held(&lanes)), (others, 0));
 }
+
+/// What comes after an event does so on the next stream of the same link; on a new link that number is another's.
+#[test]
+fn the_event_a_message_comes_after_is_the_links() {
+    for (goes_on, after) in [(true, 5), (false, 0)] {
+        let mut lanes = lanes();
+        lanes.unlinked(PEER);
+        send(&mut lanes, 1);
+        match goes_on {
+            true => lanes.resumed(at(1), PEER),
+            false => lanes.linked(at(1), PEER, WHO),
+        }
+        let mut said = vec![];
+        while lanes.next_fragment(at(1), PEER, |f| said.push(f.after)) {}
+        assert_eq!(said, [after]);
+    }
+}
