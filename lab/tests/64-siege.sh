@@ -13,7 +13,7 @@ listen far b "Keys @ a"
 memory() { awk '/^VmRSS/ {print $2}' "/proc/$(field "$1" pid)/status"; }
 descriptors() { find "/proc/$(field "$1" pid)/fd" -mindepth 1 2>/dev/null | wc -l; }
 cpu() { awk -v tick="$(getconf CLK_TCK)" '{print int(($14 + $15) * 1000 / tick)}' "/proc/$(field "$1" pid)/stat"; }
-counters="connections_turned_away connections_without_handshake http_crowded_out http_broken datagrams_bad datagrams_unknown_link"
+counters="connections_turned_away connections_without_handshake http_crowded_out datagrams_bad datagrams_unknown_link"
 for key in $counters; do declare "before_$key=$(metric b $key)"; done
 
 traffic notes a Keys notes 100 20 4

@@ -590,7 +590,7 @@ async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
     for entry in registry::list() {
         if entry.id != own && entry.network == network {
             let address = SocketAddr::new(entry.address, entry.tcp);
-            let node = crate::stages::discovery::parse_id(&entry.id);
+            let node = entry.id.parse().ok();
             if let Some(node) = node {
                 let _ = control.send(ControlInput::Alias(alias_of(node), node)).await;
             }

@@ -1,6 +1,7 @@
 //! Identities: of nodes, links and ports.
 
 use core::fmt;
+use core::str::FromStr;
 
 /// A node's identity: 32 bytes, the same on every network it joins and after every restart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -54,9 +55,55 @@ impl fmt::Debug for NodeId {
     }
 }
 
+/// The text is not 64 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoId;
+
+impl fmt::Display for NoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a node's id is 64 hex digits")
+    }
+}
+
+impl core::error::Error for NoId {}
+
+/// 64 hex digits, in capital letters or small ones.
+impl FromStr for NodeId {
+    type Err = NoId;
+
+    fn from_str(text: &str) -> Result<Self, NoId> {
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(NoId) };
+        let mut id = Self::default();
+        if pairs.len() != id.0.len() {
+            return Err(NoId);
+        }
+        for (byte, pair) in id.0.iter_mut().zip(pairs) {
+            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+            let value = high.zip(low).map(|(high, low)| high * 16 + low);
+            *byte = value.and_then(|value| u8::try_from(value).ok()).ok_or(NoId)?;
+        }
+        Ok(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_64_digits_both_ways() {
+        let mut id = NodeId::default();
+        for (number, byte) in (0xE8..).zip(&mut id.0) {
+            *byte = number;
+        }
+        let text = id.to_string();
+        assert_eq!((text.parse(), text.to_uppercase().parse()), (Ok(id), Ok(id)));
+        let signed = format!("+{}", &text[1..]);
+        for bad in ["", &text[1..], &text[2..], &"zz".repeat(32), &"ä".repeat(32), &signed] {
+            assert_eq!(bad.parse::<NodeId>(), Err(NoId), "{bad}");
+        }
+        assert_eq!(format!("{text}00").parse::<NodeId>(), Err(NoId));
+    }
 
     #[test]
     fn ids_print_as_hex() {

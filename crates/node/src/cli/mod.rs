@@ -1,7 +1,7 @@
 //! The command line: one file a verb.
 //!
 //! `up` is the node. All other verbs are clients of a running one, over its HTTP interface and its
-//! WebSocket, by the socket of its user ([`way`]); `demo` and `bench` run two nodes of their own.
+//! WebSocket, by the socket of its user (`way.rs`); `demo` and `bench` run two nodes of their own.
 //!
 //! People get tables and sentences, scripts `--json` and exit codes: 0 fine, 1 failed, 2 bad input or
 //! wrong usage, 130 and 143 when Ctrl-C or SIGTERM ended what was under way.

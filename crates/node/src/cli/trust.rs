@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use midip2p_proto::id::NodeId;
 use midip2p_proto::pairing::Code;
 use serde_json::{Value, json};
 
@@ -15,7 +16,6 @@ use super::output;
 use super::text::{Paint, Table, escape};
 use crate::os::trusted::Right;
 use crate::session::names::closest;
-use crate::stages::discovery::parse_id;
 
 /// How long the other node may take to answer a confirmation.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -244,7 +244,7 @@ fn add(args: &AddArgs) -> anyhow::Result<Exit> {
     let may = may.unwrap_or_default();
     let peer = match find(&known, &args.peer) {
         Ok(peer) => peer.clone(),
-        Err(error) => match parse_id(args.peer.trim()) {
+        Err(error) => match args.peer.trim().parse::<NodeId>().ok() {
             // Its owner has read it to somebody here.
             Some(id) => json!({ "id": id.to_string(), "name": id.short().to_string() }),
             None => return Err(error),

@@ -28,7 +28,7 @@ fn the_id_is_the_public_key() {
     // RFC 8032 § 7.1, test 2.
     let seed = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
     let id = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
-    let seed = crate::stages::discovery::parse_id(seed).unwrap().0;
+    let seed = seed.parse::<NodeId>().unwrap().0;
     assert_eq!(NodeKey::of(seed).unwrap().id().to_string(), id);
 }
 

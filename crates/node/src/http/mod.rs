@@ -11,7 +11,7 @@
 //! | `POST /panic` | everything silent, everywhere |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
 //! | `POST /browser`, `GET /enter` | a link that lets a browser in, once (`browser.rs`) |
-//! | `GET /` | the page for it ([`dashboard`]) |
+//! | `GET /` | the page for it (`dashboard`) |
 //!
 //! The node's user has a socket in the file system. Whoever comes by the network, were it this machine's loopback,
 //! shows the node's token or was let in by a link; a request's `Host` must name the node, and its `Origin`, if any,

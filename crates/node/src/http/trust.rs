@@ -27,7 +27,6 @@ use super::Context;
 use super::rest::error;
 use crate::os::trusted::Right;
 use crate::stages::control::{ControlInput, Decided, since};
-use crate::stages::discovery::parse_id;
 use crate::view::View;
 
 type App = State<Arc<Context>>;
@@ -162,7 +161,7 @@ async fn decide(
     id: &str,
     command: impl FnOnce(NodeId) -> TrustCommand,
 ) -> Response {
-    let Some(node) = parse_id(id) else {
+    let Ok(node) = id.parse::<NodeId>() else {
         let why = "a node is named here by its whole id, 64 hex digits; GET /trust has it";
         return error(StatusCode::BAD_REQUEST, why).into_response();
     };

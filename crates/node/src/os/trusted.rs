@@ -15,7 +15,6 @@ use midip2p_proto::wire::hello::NAME_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::{private, state};
-use crate::stages::discovery::parse_id;
 
 /// Longer than any list that is written: a name in JSON is at most six times its length.
 const FILE_MAX: u64 = (TRUSTED_MAX * (6 * NAME_MAX + 256)) as u64;
@@ -97,7 +96,8 @@ pub fn load(path: &Path) -> io::Result<Vec<(NodeId, Trusted)>> {
         return Err(bad(format!("it has more than {TRUSTED_MAX} nodes")));
     }
     let one = |entry: Entry| {
-        let node = parse_id(&entry.id).ok_or_else(|| bad(format!("{:?} is no id", entry.id)))?;
+        let node =
+            entry.id.parse::<NodeId>().map_err(|_| bad(format!("{:?} is no id", entry.id)))?;
         Ok((node, Trusted { name: entry.name, rights: Right::all_of(&entry.may) }))
     };
     entries.into_iter().map(one).collect()

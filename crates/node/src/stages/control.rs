@@ -16,7 +16,7 @@ use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::stage::Stage;
 use midip2p_proto::control::trust::{TrustCommand, TrustError};
-use midip2p_proto::control::{Action, Control, Input, Note};
+use midip2p_proto::control::{Action, Control, Input};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
@@ -25,10 +25,11 @@ use midip2p_proto::data::realtime::ping::Probed;
 use midip2p_proto::id::{LinkNo, NodeId, PortId};
 use midip2p_proto::seal::{Seal, Unsealed};
 use midip2p_proto::time::LocalTime;
-use midip2p_proto::wire::{Message, VersionMismatch};
+use midip2p_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::host_wake::HostWake;
+use super::notes;
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
@@ -461,7 +462,7 @@ impl ControlStage {
             }
             Action::TrustChanged => self.unsaved = true,
             Action::TrustDone(request, done) => self.decided(request, done),
-            Action::Note(note) => log(&note),
+            Action::Note(note) => notes::log(&note),
             Action::Changed => self.changed = true,
             _ => {}
         }
@@ -652,79 +653,6 @@ impl ControlStage {
 
 fn driver_of(backend: BackendNo) -> u8 {
     backend.0.saturating_add(APP_DRIVER + 1)
-}
-
-fn log(note: &Note) {
-    match note {
-        Note::Up(_, name, address) => tracing::info!("linked with {name} at {address}"),
-        Note::Down(_, name, why) => tracing::info!("link with {name} ended: {why}"),
-        Note::StreamLost(_, name, why) => tracing::warn!(
-            "the connection with {name} is lost ({why}); notes go on by datagrams, and it is made anew"
-        ),
-        Note::StreamBack(_, name) => {
-            tracing::info!("connected with {name} again, and the link has gone on")
-        }
-        Note::Degraded(_, name, true) => tracing::warn!(
-            "datagrams to {name} do not pass; its notes go by the stream and may be late. Is UDP blocked?"
-        ),
-        Note::Degraded(_, name, false) => tracing::info!("datagrams to {name} pass again"),
-        Note::Incompatible(address, theirs) => {
-            let ours = (midip2p_proto::wire::MIN_VERSION, midip2p_proto::wire::PROTOCOL_VERSION);
-            let mismatch = VersionMismatch { ours, theirs: *theirs };
-            tracing::warn!("no link with the node at {address}: {mismatch}");
-        }
-        Note::Dismissed(address, why) => {
-            tracing::warn!("no link with the node at {address}: {}", why.escape_debug());
-        }
-        Note::SameId(address) => tracing::warn!(
-            "the node at {address} has this node's id: one state directory is a copy of the other; remove it on one of the two and start that node again"
-        ),
-        Note::OtherKey(address) => tracing::warn!(
-            "no link with the node at {address}: it calls itself another node than its key says; somebody may stand in between"
-        ),
-        Note::NoKey(address) => tracing::warn!(
-            "no link with the node at {address}: it did not prove who it is; update midip2p there, or give the program a key"
-        ),
-        Note::Another { address, expected, found } => tracing::warn!(
-            "the node at {address} is {}, not {} as before: another machine has this address now, or somebody stands in between; it is trusted only if it is confirmed",
-            found.short(),
-            expected.short()
-        ),
-        Note::Waits { node, name, address, here: true } => tracing::info!(
-            "{name:?} at {address} wants to connect; if you know it: midip2p trust add {}",
-            node.short()
-        ),
-        Note::Waits { name, address, here: false, .. } => {
-            tracing::info!("{name:?} at {address} waits until somebody there confirms this node");
-        }
-        Note::OtherPassphrase(address) => tracing::warn!(
-            "wrong passphrase: the node at {address} has another than this one. If it is of your session start it with the same, letter by letter; this one tries it again in a quarter of an hour, but takes it at once"
-        ),
-        Note::Unwanted(address, why) => tracing::info!("no link with the node at {address}: {why}"),
-        Note::ClientUp(name, address) => tracing::info!("client {name} is there, from {address}"),
-        Note::ClientDown(name, why) => tracing::info!("client {name} is gone: {why}"),
-        Note::ClientsFull(address) => {
-            tracing::warn!("no room for a client from {address}: this node has all it takes");
-        }
-        Note::LinksFull(address) => {
-            tracing::warn!("no room for a link with {address}: this node has all it takes");
-        }
-        Note::MirrorsFull(name) => tracing::warn!(
-            "no room for {name:?} and perhaps others: raise --mirrors, or leave ports out with --no-import"
-        ),
-        Note::OutputsFull(name) => tracing::warn!(
-            "no room for one more output: nothing is played on {name:?} and perhaps others; leave ports out with --no-import"
-        ),
-        Note::RoutesFull => tracing::warn!(
-            "no room for one more connection between ports: some are left out; leave ports out with --no-import"
-        ),
-        Note::PortsFull(name) => tracing::warn!("no room for the port {name:?}"),
-        Note::Panicked(Some(node)) => {
-            tracing::info!("everything silenced, as {} asked", node.short());
-        }
-        Note::Panicked(None) => tracing::info!("everything silenced"),
-        _ => {}
-    }
 }
 
 /// The time since a moment of the local clock, for views.

@@ -10,6 +10,7 @@
 pub mod control;
 pub mod discovery;
 pub mod host_wake;
+mod notes;
 pub mod persistence;
 pub mod places;
 pub mod ports;

@@ -18,7 +18,8 @@ use super::heartbeat::{Heartbeat, Pulse};
 use super::lifecycle::{Handshake, Linked, Proof};
 use super::trust::Tie;
 use super::{Action, ConnId, Control, Note};
-use crate::config::ADRIFT_FOR;
+use crate::bridge::ToData;
+use crate::config::{ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN};
 use crate::id::{LinkNo, NodeId};
 use crate::time::LocalTime;
 use crate::wire::{ByeReason, Hello, Living, Message, Panic, hello};
@@ -29,6 +30,34 @@ pub(super) struct Adrift {
     pub(super) linked: Linked,
     /// Since when.
     since: LocalTime,
+    /// When its peer is asked for a sign of life, if none has come since then.
+    ask_at: LocalTime,
+}
+
+impl Adrift {
+    /// Whether a datagram has come since the stream was lost.
+    fn has_sign(&self) -> bool {
+        self.linked.heartbeat.last_heard() > self.since
+    }
+
+    fn wake_at(&self) -> LocalTime {
+        let sign = self.ask_at.min(self.since + ADRIFT_SIGN_WITHIN);
+        let sign = if self.has_sign() { LocalTime::MAX } else { sign };
+        sign.min(self.linked.heartbeat.wake_at()).min(self.since + ADRIFT_FOR)
+    }
+
+    /// Why it has ended, if it has.
+    fn ends(&mut self, now: LocalTime) -> Option<&'static str> {
+        if self.linked.heartbeat.pulse(now) == Pulse::Dead {
+            Some("nothing was heard of it")
+        } else if now - self.since >= ADRIFT_FOR {
+            Some("it was not connected again in time")
+        } else if now - self.since >= ADRIFT_SIGN_WITHIN && !self.has_sign() {
+            Some("its connection was lost, and no datagram came either")
+        } else {
+            None
+        }
+    }
 }
 
 impl Control {
@@ -71,7 +100,8 @@ impl Control {
         self.stream_ended(now, &linked, false);
         self.actions.push_back(Action::Adrift(linked.link));
         self.bus.peer_adrift(node);
-        self.adrift.insert(node, Adrift { linked, since: now });
+        self.adrift.insert(node, Adrift { linked, since: now, ask_at: now });
+        self.ask_for_signs(now);
         Some(node)
     }
 
@@ -125,7 +155,7 @@ impl Control {
         version: u16,
     ) {
         let node = hello.node;
-        let Some(Adrift { mut linked, since }) = self.adrift.remove(&node) else { return };
+        let Some(Adrift { mut linked, since, .. }) = self.adrift.remove(&node) else { return };
         linked.address = handshake.address;
         linked.listens = handshake.address;
         linked.listens.set_port(hello.tcp_port);
@@ -188,19 +218,25 @@ impl Control {
     /// Ends the links without a stream of which nothing is heard, or which have had none for too long.
     pub(super) fn adrift_pulse(&mut self, now: LocalTime) {
         let adrift = self.adrift.iter_mut();
-        let ended = adrift.filter_map(|(node, a)| match a.linked.heartbeat.pulse(now) {
-            Pulse::Dead => Some((*node, "nothing was heard of it")),
-            _ if now - a.since >= ADRIFT_FOR => Some((*node, "it was not connected again in time")),
-            Pulse::Quiet | Pulse::Beat => None,
-        });
+        let ended = adrift.filter_map(|(node, a)| a.ends(now).map(|why| (*node, why)));
         for (node, why) in ended.collect::<Vec<_>>() {
             self.end_adrift(now, node, false, why);
+        }
+        self.ask_for_signs(now);
+    }
+
+    /// Has the peers say something of which nothing came since their streams were lost.
+    fn ask_for_signs(&mut self, now: LocalTime) {
+        for adrift in self.adrift.values_mut().filter(|a| !a.has_sign() && a.ask_at <= now) {
+            adrift.ask_at = now + ADRIFT_ASK_EVERY;
+            // Nobody waits for this answer: that it comes is all.
+            let ask = ToData::Probe { link: adrift.linked.link, token: 0 };
+            self.actions.push_back(Action::Data(ask));
         }
     }
 
     pub(super) fn adrift_wake_at(&self) -> impl Iterator<Item = LocalTime> {
-        let wake_at = |a: &Adrift| a.linked.heartbeat.wake_at().min(a.since + ADRIFT_FOR);
-        self.adrift.values().map(wake_at)
+        self.adrift.values().map(Adrift::wake_at)
     }
 
     pub(super) fn adrift_stop(&mut self, now: LocalTime) {
@@ -217,7 +253,7 @@ impl Control {
         farewell: bool,
         why: &'static str,
     ) {
-        if let Some(Adrift { linked, since }) = self.adrift.remove(&node) {
+        if let Some(Adrift { linked, since, .. }) = self.adrift.remove(&node) {
             self.down(now, linked, since, farewell, why);
             self.actions.push_back(Action::Changed);
         }

@@ -129,7 +129,7 @@ impl Control {
         let deadline = now + self.config.hello_within;
         // Whoever is not trusted, and a program, which needs neither, hears of no other node.
         let living = self.living_to_name(proof);
-        let is_listed = self.rights_of(proof, address).is_some();
+        let is_listed = self.rights_of(proof).is_some();
         let tie = self.living_tie(proof).filter(|_| !is_listed);
         let is_trusted = is_listed || tie.is_some();
         let peers = match proof {
@@ -494,7 +494,7 @@ impl Control {
         {
             return;
         }
-        let rights = self.rights_of(handshake.proof, handshake.address);
+        let rights = self.rights_of(handshake.proof);
         let rights = rights.or_else(|| handshake.tie.map(|_| Rights::ALL));
         if !is_client {
             self.adrift_disowned(now, &hello);

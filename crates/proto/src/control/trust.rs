@@ -238,7 +238,7 @@ impl Control {
 
     /// What the other end of a stream may do for what the stream proves; `None`: nothing, until it is
     /// confirmed.
-    pub(super) fn rights_of(&self, proof: Proof, _from: SocketAddr) -> Option<Rights> {
+    pub(super) fn rights_of(&self, proof: Proof) -> Option<Rights> {
         let is_open = self.config.trust == TrustPolicy::Open;
         match proof {
             Proof::Unneeded | Proof::Owner => Some(Rights::ALL),
@@ -268,7 +268,7 @@ impl Control {
             }
             Proof::Owner if !is_client => (Trouble::NoKey, "nodes come by the network, not here"),
             Proof::Owner => return true,
-            Proof::None if self.rights_of(Proof::None, handshake.address).is_some() => return true,
+            Proof::None if self.rights_of(Proof::None).is_some() => return true,
             Proof::None => (
                 Trouble::NoKey,
                 "a program comes by the socket of the node's user, or proves who it is: TLS 1.3 with a key of its own",

@@ -144,7 +144,7 @@ impl Control {
     ) {
         let (node, from) = (hello.node, handshake.address);
         let is_kin = handshake.tie == Some(Tie::User);
-        let is_trusted = handshake.tie.is_some() || self.rights_of(handshake.proof, from).is_some();
+        let is_trusted = handshake.tie.is_some() || self.rights_of(handshake.proof).is_some();
         let is_too_much = !is_trusted && self.trust.must_wait(now, node, from);
         let has_user = handshake.pairing.as_ref().is_some_and(|keys| keys.kinship().is_some());
         if is_too_much && !has_user {
@@ -423,8 +423,8 @@ impl Control {
 
     /// What a node that waits may do; `None`: it is not trusted.
     fn rights_of_waiting(&self, waiting: &Waiting) -> Option<Rights> {
-        let Handshake { proof, address, .. } = waiting.handshake;
-        self.rights_of(proof, address).or_else(|| waiting.tie().map(|_| Rights::ALL))
+        let proof = waiting.handshake.proof;
+        self.rights_of(proof).or_else(|| waiting.tie().map(|_| Rights::ALL))
     }
 
     /// Both ends trust each other: the connection is a link, or a client.

@@ -91,6 +91,8 @@ struct Bench {
     /// Which connections the bulk lanes have.
     lanes: [Option<ConnId>; 2],
     unanswered: [u32; 2],
+    /// How often the peer was asked for a sign of life.
+    asked: [u32; 2],
     udp: bool,
     dials: [bool; 2],
     /// Why both trust each other that are on no list.
@@ -138,6 +140,7 @@ impl Bench {
             planes: [None; 2],
             lanes: [None; 2],
             unanswered: [0; 2],
+            asked: [0; 2],
             udp: true,
             dials: [true; 2],
             tie: None,
@@ -215,6 +218,10 @@ impl Bench {
             }
             ToData::LinkDown { link, .. } => {
                 assert_eq!(self.planes[end].take().map(|p| p.link), Some(link));
+            }
+            ToData::Probe { .. } => {
+                self.asked[end] += 1;
+                return;
             }
             _ => {}
         }
@@ -439,16 +446,27 @@ fn without_a_stream_it_lives_a_minute_and_not_longer() {
 
 #[test]
 fn silence_or_datagrams_that_do_not_pass_end_it_at_once() {
-    // Those of both ends are not answered; then, that is not noticed.
+    // Nothing comes from the first: the peer may have been killed.
+    let mut bench = Bench::linked(2);
+    (bench.dials, bench.udp, bench.unanswered) = ([false; 2], false, [UNANSWERED; 2]);
+    bench.cut(&[0, 1]);
+    bench.pass(Span::from_ms(500));
+    assert!(bench.passes() && bench.asked.iter().all(|asked| *asked >= 2), "{:?}", bench.asked);
+    bench.pass(Span::from_ms(500));
+    assert_eq!(bench.planes, [None; 2]);
+    // After a sign of life those of both ends are not answered; then, that is not noticed.
     for noticed in [true, false] {
         let mut bench = Bench::linked(2);
-        (bench.dials, bench.udp) = ([false; 2], false);
+        bench.dials = [false; 2];
         bench.cut(&[0, 1]);
+        bench.pass(PULSE);
+        bench.udp = false;
+        let asked = bench.asked;
         bench.unanswered = if noticed { [0; 2] } else { [UNANSWERED; 2] };
         bench.pass(Span::from_ms(if noticed { 1_000 } else { 2_750 }));
         assert!(bench.passes(), "{noticed}");
         bench.pass(Span::from_ms(500));
-        assert_eq!(bench.planes, [None; 2], "{noticed}");
+        assert_eq!((bench.planes, bench.asked), ([None; 2], asked), "{noticed}");
         assert!(matches!(bench.data[0][..], [ToData::LinkDown { kept: true, .. }]));
         // Until it has ended it does not become degraded: that is not what people are told.
         let told = |n: &Note| matches!(n, Note::Down(..));
