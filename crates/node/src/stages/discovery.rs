@@ -186,10 +186,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_back_and_nothing_else_is() {
-    }
-
-    #[test]
     fn a_name_is_what_stands_before_the_service() {
         assert_eq!(name_in("studio mac._midip2p._tcp.local."), Some("studio mac"));
         assert_eq!(name_in("a.b (2)._midip2p._tcp.local."), Some("a.b (2)"));
