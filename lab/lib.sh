@@ -252,6 +252,33 @@ link_of() { at "$1" peers --json | grep "\"name\":\"$2\"" | head -n 1 | json "$3
 # clock_us: CLOCK_MONOTONIC in µs, as in the times of `monitor`. In every namespace it is the same.
 clock_us() { "$NETLAB" clock; }
 
+# keys_heard [--here]: nodes a and b, linked over `network 2`, or on this machine; a has a port Keys, which `near` (at
+# a) and `far` (at b) hear.
+keys_heard() {
+  local options=(--no-discovery --no-alsa --no-jack)
+  if [ "${1:-}" = --here ]; then
+    node b "${options[@]}"
+    node a "${options[@]}" --app-port Keys --peer "127.0.0.1:$(field b tcp)"
+  else
+    network 2
+    node b "$NETLAB" exec b -- -- "${options[@]}"
+    node a "$NETLAB" exec a -- -- "${options[@]}" --app-port Keys --peer "10.77.0.2:$(field b tcp)"
+  fi
+  linked a b
+  listen near a Keys
+  eventually 5 "b sees a's port" has_port b "Keys @ a" source
+  listen far b "Keys @ a"
+}
+
+# agree: whether `near` and `far` heard the same.
+agree() { python3 "$LAB/tools/device.py" same "$OUT/near.out" "$OUT/far.out"; }
+
+# What the program of node NAME has: memory in kB, threads, descriptors, ms of CPU so far.
+memory() { awk '/^VmRSS/ {print $2}' "/proc/$(field "$1" pid)/status"; }
+threads() { awk '/^Threads/ {print $2}' "/proc/$(field "$1" pid)/status"; }
+descriptors() { find "/proc/$(field "$1" pid)/fd" -mindepth 1 2>/dev/null | wc -l; }
+cpu() { awk -v tick="$(getconf CLK_TCK)" '{print int(($14 + $15) * 1000 / tick)}' "/proc/$(field "$1" pid)/stat"; }
+
 # metric NAME KEY: a counter of /metrics/midi.
 # get NAME PATH [OPTIONS...]: an answer of its HTTP interface; the options are curl's.
 metric() { get "$1" /metrics/midi | json "$2"; }

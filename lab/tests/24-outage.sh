@@ -5,20 +5,13 @@
 . "$LAB/lib.sh"
 
 delay_ms=10
-network 2
-node b "$NETLAB" exec b -- -- --no-discovery --no-alsa --no-jack
-node a "$NETLAB" exec a -- -- --no-discovery --no-alsa --no-jack --app-port Keys --peer "10.77.0.2:$(field b tcp)"
-linked a b
-listen near a Keys
-eventually 5 "b sees a's port" has_port b "Keys @ a" source
-listen far b "Keys @ a"
+keys_heard
 "$NETLAB" impair a b --delay ${delay_ms}ms
 keyboard a Keys
 
 # nrpn CHANNEL HIGH LOW VALUE: an edit as a programmer's panel sends it.
 nrpn() { control "$1" 99 "$2"; echo; control "$1" 98 "$3"; echo; control "$1" 6 "$4"; echo; control "$1" 38 $((127 - $4)); }
 # agree: whether both have heard the same; late notes are not there to be excused yet.
-agree() { python3 "$LAB/tools/device.py" same "$OUT/near.out" "$OUT/far.out"; }
 
 for round in 1 2 3; do
   say "--- outage $round"

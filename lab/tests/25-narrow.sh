@@ -4,14 +4,7 @@
 # limit: 90
 . "$LAB/lib.sh"
 
-network 2
-node b "$NETLAB" exec b -- -- --no-discovery --no-alsa --no-jack
-node a "$NETLAB" exec a -- -- --no-discovery --no-alsa --no-jack --app-port Keys --peer "10.77.0.2:$(field b tcp)"
-linked a b
-listen near a Keys
-eventually 5 "b sees a's port" has_port b "Keys @ a" source
-listen far b "Keys @ a"
-agree() { python3 "$LAB/tools/device.py" same "$OUT/near.out" "$OUT/far.out"; }
+keys_heard
 # report KIND FROM TO: of `notes` or all messages, of those that were played between two moments.
 report() {
   for end in near far; do

@@ -19,7 +19,6 @@ print(round((max(late) - start) / 1000) if late else 0, len(late))
 P
 }
 by() { at "$1" peers --json | grep "\"name\":\"$2\"" | grep -q "\"path\":\"$3\""; }
-agree() { python3 "$LAB/tools/device.py" same "$OUT/near.out" "$OUT/far.out"; }
 # ways: what both sides say; only the one whose datagrams are stopped must know.
 ways() { echo "a says $(link_of a b path), b says $(link_of b a path)"; }
 

@@ -14,10 +14,8 @@ openmsx
 "$LAB/tools/smf.py" cut 4 "${openmsx[0]}" "$OUT/cut.mid"
 file=$OUT/cut.mid
 wanted=$("$LAB/tools/smf.py" count "$file" | cut -d' ' -f1)
-memory() { awk '/^VmRSS/ {print $2}' "/proc/$(field "$1" pid)/status"; }
-threads() { awk '/^Threads/ {print $2}' "/proc/$(field "$1" pid)/status"; }
-# descriptors NAME MAX: whether the node has no more open than that.
-descriptors() { [ "$(find "/proc/$(field "$1" pid)/fd" -mindepth 1 2>/dev/null | wc -l)" -le "$2" ]; }
+# has_descriptors NAME MAX: whether the node has no more open than that.
+has_descriptors() { [ "$(descriptors "$1")" -le "$2" ]; }
 counters="datagrams_bad datagrams_unknown_link frames_skipped frames_broken"
 # One run without anybody else, so that what is measured afterwards is the flood.
 at a play --json --to "Far @ b" --speed 4 "$file" >"$OUT/play-warm.json" 2>"$OUT/play.err" || fail "play gave $?"
@@ -49,7 +47,7 @@ for name in a b; do
   grown="memory_$name"
   within "kB by which $name grew" -20000 $(($(memory $name) - ${!grown})) 20000
   # The flood is over: what it left open is closed, at the latest when a hello is overdue.
-  eventually 8 "$name has closed its connections" descriptors $name 60
+  eventually 8 "$name has closed its connections" has_descriptors $name 60
   grown="threads_$name"
   within "threads that $name has more" -20 $(($(threads $name) - ${!grown})) 4
 done

@@ -4,16 +4,7 @@
 # limit: 60
 . "$LAB/lib.sh"
 
-node b --no-discovery --no-alsa --no-jack
-node a --no-discovery --no-alsa --no-jack --app-port Keys --peer "127.0.0.1:$(field b tcp)"
-linked a b
-listen near a Keys
-eventually 5 "b sees a's port" has_port b "Keys @ a" source
-listen far b "Keys @ a"
-memory() { awk '/^VmRSS/ {print $2}' "/proc/$(field "$1" pid)/status"; }
-agree() { python3 "$LAB/tools/device.py" same "$OUT/near.out" "$OUT/far.out"; }
-# CPU of a node in ms.
-cpu() { awk -v tick="$(getconf CLK_TCK)" '{print int(($14 + $15) * 1000 / tick)}' "/proc/$(field "$1" pid)/stat"; }
+keys_heard --here
 counters="datagrams_bad datagrams_unknown_link"
 counted() { local n=0 key; for key in $counters; do n=$((n + $(metric b "$key"))); done; echo $n; }
 

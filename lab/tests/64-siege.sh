@@ -4,15 +4,7 @@
 # limit: 60
 . "$LAB/lib.sh"
 
-node b --no-discovery --no-alsa --no-jack
-node a --no-discovery --no-alsa --no-jack --app-port Keys --peer "127.0.0.1:$(field b tcp)"
-linked a b
-listen near a Keys
-eventually 5 "b sees a's port" has_port b "Keys @ a" source
-listen far b "Keys @ a"
-memory() { awk '/^VmRSS/ {print $2}' "/proc/$(field "$1" pid)/status"; }
-descriptors() { find "/proc/$(field "$1" pid)/fd" -mindepth 1 2>/dev/null | wc -l; }
-cpu() { awk -v tick="$(getconf CLK_TCK)" '{print int(($14 + $15) * 1000 / tick)}' "/proc/$(field "$1" pid)/stat"; }
+keys_heard --here
 counters="connections_turned_away connections_without_handshake http_crowded_out datagrams_bad datagrams_unknown_link"
 for key in $counters; do declare "before_$key=$(metric b $key)"; done
 

@@ -5,13 +5,7 @@
 # limit: 120
 . "$LAB/lib.sh"
 
-network 2
-node b "$NETLAB" exec b -- -- --no-discovery --no-alsa --no-jack
-node a "$NETLAB" exec a -- -- --no-discovery --no-alsa --no-jack --app-port Keys --peer "10.77.0.2:$(field b tcp)"
-linked a b
-listen near a Keys
-eventually 5 "b sees a's port" has_port b "Keys @ a" source
-listen far b "Keys @ a"
+keys_heard
 keyboard a Keys
 sounding() { python3 "$LAB/tools/device.py" sounding "$OUT/far.out"; }
 sounds() { [ "$(sounding)" = "$1" ]; }
