@@ -46,8 +46,8 @@ pub const PAIRING_PAUSE: Span = Span::from_s(600);
 
 /// Guesses at the passphrase of a session, wrong or not answered for yet, that a node lets all others have within
 /// [`GUESSES_WITHIN`]. Keys cost nothing and some have many addresses: of a passphrase of 60 bits they find in a
-/// year one in a hundred thousand million. Honest nodes are through in milliseconds each.
-pub const GUESSES_MAX: usize = 20;
+/// year one in forty thousand million. Honest nodes are through in milliseconds each.
+pub const GUESSES_MAX: usize = 50;
 
 /// How long a guess counts.
 pub const GUESSES_WITHIN: Span = Span::from_s(60);
@@ -294,6 +294,13 @@ pub const ADRIFT_FOR: Span = BULK_KEPT_FOR;
 /// streams at once, and what it held is not to sound for as long as a silent network is waited for. An idle peer sends
 /// one in half a second, and one that has lost the stream too, or is asked, at once.
 pub const ADRIFT_SIGN_WITHIN: Span = Span::from_ms(700);
+
+/// A stream by which nothing came for so long is made anew, though datagrams come. On a bad network one may stand still
+/// for some seconds and go on by itself.
+pub const STREAM_SILENT_FOR: Span = Span::from_s(15);
+
+/// How often a link says that its peer lives.
+pub const ALIVE_EVERY: Span = Span::from_ms(100);
 
 /// How often it is asked for one meanwhile.
 pub const ADRIFT_ASK_EVERY: Span = Span::from_ms(100);

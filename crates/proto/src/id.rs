@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn an_id_is_64_digits_both_ways() {
         let mut id = NodeId::default();
-        for (number, byte) in (0xE8..).zip(&mut id.0) {
+        for (byte, number) in id.0.iter_mut().zip(0xC8..) {
             *byte = number;
         }
         let text = id.to_string();

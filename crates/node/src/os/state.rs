@@ -279,12 +279,22 @@ pub fn passphrase(path: &Path) -> Result<Zeroizing<String>, StateError> {
     let limit = passphrase::BYTES_MAX + 1;
     // Larger than it gets: where it grew, it would be left behind.
     let mut text = Zeroizing::new(Vec::with_capacity(2 * limit));
-    file.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut text).map_err(unusable)?;
-    keep_secret(path)?;
+    let found = file.metadata().map_err(unusable)?;
+    if found.mode() & 0o077 != 0 {
+        // Of the file that was opened, whatever has its name by now.
+        match file.set_permissions(fs::Permissions::from_mode(0o600)) {
+            Ok(()) => tracing::warn!("{} could be read by others: now it cannot", path.display()),
+            Err(error) => tracing::warn!("{} can be read by others: {error}", path.display()),
+        }
+    }
+    let most = u64::try_from(limit).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut text).map_err(unusable)?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = str::from_utf8(line).map_err(|_| {
         unusable(io::Error::new(io::ErrorKind::InvalidData, "its first line is no text (UTF-8)"))
     })?;
+    // What some editors begin a text with.
+    let line = line.strip_prefix('\u{feff}').unwrap_or(line);
     Ok(Zeroizing::new(line.to_owned()))
 }
 
@@ -505,6 +515,8 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(passphrase(&path).unwrap().trim(), "correct horse battery");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "\u{feff}correct horse battery").unwrap();
+        assert_eq!(*passphrase(&path).unwrap(), "correct horse battery");
         fs::write(&path, "").unwrap();
         assert_eq!(*passphrase(&path).unwrap(), "");
         fs::write(&path, [0xFF; 20]).unwrap();

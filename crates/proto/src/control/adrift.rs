@@ -19,10 +19,12 @@ use super::lifecycle::{Handshake, Linked, Proof};
 use super::trust::Tie;
 use super::{Action, ConnId, Control, Note};
 use crate::bridge::ToData;
-use crate::config::{ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN};
+use crate::config::{
+    ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN, ALIVE_EVERY, STREAM_SILENT_FOR,
+};
 use crate::id::{LinkNo, NodeId};
 use crate::time::LocalTime;
-use crate::wire::{ByeReason, Hello, Living, Message, Panic, hello};
+use crate::wire::{ByeReason, Hello, Living, hello};
 
 /// A link without a stream.
 #[derive(Clone, Debug)]
@@ -35,9 +37,9 @@ pub(super) struct Adrift {
 }
 
 impl Adrift {
-    /// Whether a datagram has come since the stream was lost.
+    /// Whether a datagram has come since the stream was lost: not one that came before and is told of now.
     fn has_sign(&self) -> bool {
-        self.linked.heartbeat.last_heard() > self.since
+        self.linked.heartbeat.last_heard() > self.since + ALIVE_EVERY * 2
     }
 
     fn wake_at(&self) -> LocalTime {
@@ -105,6 +107,21 @@ impl Control {
         Some(node)
     }
 
+    /// Streams stand still by which nothing comes for long, though datagrams do: their other ends may have lost them, and
+    /// be behind a network by which only this end can dial.
+    pub(super) fn streams_pulse(&mut self, now: LocalTime) {
+        let still = self.links.iter().filter(|(_, l)| l.can_drift());
+        let still = still.filter(|(_, l)| now - l.stream_heard >= STREAM_SILENT_FOR);
+        for conn in still.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            self.actions.push_back(Action::Close(conn));
+            self.stream_lost(now, conn, "nothing came by it");
+        }
+    }
+
+    pub(super) fn streams_wake_at(&self) -> impl Iterator<Item = LocalTime> {
+        self.links.values().filter(|l| l.can_drift()).map(|l| l.stream_heard + STREAM_SILENT_FOR)
+    }
+
     /// Whether nothing came by the stream of a link for longer than a heartbeat explains: who has lost it does not
     /// wait until this end notices.
     pub(super) fn has_stale_stream(&self, now: LocalTime, conn: ConnId) -> bool {
@@ -155,7 +172,7 @@ impl Control {
         version: u16,
     ) {
         let node = hello.node;
-        let Some(Adrift { mut linked, since, .. }) = self.adrift.remove(&node) else { return };
+        let Some(Adrift { mut linked, .. }) = self.adrift.remove(&node) else { return };
         linked.address = handshake.address;
         linked.listens = handshake.address;
         linked.listens.set_port(hello.tcp_port);
@@ -171,10 +188,7 @@ impl Control {
         self.bus.peer_back(node);
         let note = Note::StreamBack(node, self.shown(node));
         self.actions.extend([Action::Note(note), Action::Changed]);
-        // What it could not be told.
-        let panics = self.panics.iter().filter(|(at, _)| *at >= since);
-        let panics = panics.map(|(_, id)| Action::Send(conn, Message::Panic(Panic { id: *id })));
-        self.actions.extend(panics);
+        self.tell_panics(now, conn);
         self.take_hints(now, hello.peers);
         self.introduce(conn, &handshake.told);
     }

@@ -459,11 +459,28 @@ impl Control {
         }
         self.panics.push_back((now, id));
         self.actions.push_back(Action::Data(ToData::Silence));
+        // Nobody could tell their peers: these let go once they hear nothing.
+        while let Some(node) = self.adrift.keys().next().copied() {
+            self.end_adrift(
+                now,
+                node,
+                false,
+                "everything is to be silent, and it could not be told",
+            );
+        }
         self.actions.push_back(Action::Note(Note::Panicked(from.map(|(_, node)| node))));
         let conns = self.links.keys().chain(self.clients.keys());
         for conn in conns.filter(|conn| from.is_none_or(|(f, _)| f != **conn)) {
             self.actions.push_back(Action::Send(*conn, Message::Panic(Panic { id })));
         }
+    }
+
+    /// Tells a peer that is linked now of panics that it may not have heard of: what was on the way to it may be lost.
+    /// Who knows them does nothing, and in half the time that they are known nobody has forgotten them.
+    pub(super) fn tell_panics(&mut self, now: LocalTime, conn: ConnId) {
+        let recent = self.panics.iter().filter(|(at, _)| now - *at < PANIC_KEPT_FOR / 2);
+        let told = recent.map(|(_, id)| Action::Send(conn, Message::Panic(Panic { id: *id })));
+        self.actions.extend(told);
     }
 
     fn stop(&mut self, now: LocalTime) {
@@ -610,6 +627,7 @@ impl stage::Stage for Control {
             .chain(self.clients_wake_at())
             .chain(self.waiting_wake_at())
             .chain(self.adrift_wake_at())
+            .chain(self.streams_wake_at())
             .chain(settling)
             .chain(parked)
             .chain([self.bus.wake_at(), self.strangers.wake_at()])

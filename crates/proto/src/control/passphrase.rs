@@ -15,12 +15,15 @@
 //! counted against the node and its machine as refusals are, and all of them together.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use super::discovery::{Refusal, Trouble};
+use super::strangers::machine;
 use super::trust::Tie;
 use super::waiting::Waiting;
 use super::{Action, ConnId, Control};
-use crate::config::{GUESSES_MAX, GUESSES_WITHIN};
+use crate::config::{GUESSES_MAX, GUESSES_WITHIN, REFUSALS_MAX};
+use crate::id::NodeId;
 use crate::time::{LocalTime, Span};
 use crate::wire::{ByeReason, Message, Pairing};
 
@@ -52,27 +55,27 @@ impl Proving {
 /// Guesses that others had lately.
 #[derive(Debug, Default)]
 pub(super) struct Guesses {
-    had: VecDeque<LocalTime>,
+    had: VecDeque<(LocalTime, NodeId)>,
     wrong: u64,
 }
 
 impl Guesses {
     /// Whether one more may be had.
     fn has_room(&self, now: LocalTime) -> bool {
-        let counts = |at: &&LocalTime| now - **at < GUESSES_WITHIN;
+        let counts = |(at, _): &&(LocalTime, NodeId)| now - *at < GUESSES_WITHIN;
         self.had.iter().filter(counts).count() < GUESSES_MAX
     }
 
-    fn spend(&mut self, now: LocalTime) {
+    fn spend(&mut self, now: LocalTime, node: NodeId) {
         if self.had.len() >= GUESSES_MAX {
             self.had.pop_front();
         }
-        self.had.push_back(now);
+        self.had.push_back((now, node));
     }
 
-    /// It was no guess: they knew it.
-    fn take_back(&mut self) {
-        self.had.pop_back();
+    /// What that node had were no guesses, by whichever of its connections: it knows it.
+    fn take_back(&mut self, node: NodeId) {
+        self.had.retain(|(_, had)| *had != node);
     }
 }
 
@@ -105,6 +108,9 @@ impl Control {
     /// The other end's element came.
     pub(super) fn element(&mut self, now: LocalTime, conn: ConnId, element: &[u8; 32]) {
         let Some(waiting) = self.waiting.get_mut(&conn) else { return };
+        if !waiting.handshake.pairing.as_ref().is_some_and(|keys| keys.has_passphrase()) {
+            return;
+        }
         if std::mem::replace(&mut waiting.proving.element_came, true) {
             self.cheated(now, conn, "it says its element twice");
             return;
@@ -112,7 +118,7 @@ impl Control {
         // Of the same user, it needs no other proof; refused too often, it has none.
         let is_heard = !waiting.is_kin() && waiting.is_shown();
         let keys = waiting.handshake.pairing.as_mut().filter(|_| is_heard);
-        let Some(keys) = keys.filter(|keys| keys.has_passphrase()) else { return };
+        let Some(keys) = keys else { return };
         if !keys.agree(element) {
             self.cheated(now, conn, "its element is none");
             return;
@@ -131,15 +137,27 @@ impl Control {
         if !waiting.handshake.dialed {
             return;
         }
-        if !self.guesses.has_room(now) {
+        let (node, from) = (waiting.node(), waiting.handshake.address);
+        if self.trust.must_wait(now, node, from) {
+            self.turn_away(now, conn);
+            return;
+        }
+        if !self.guesses.has_room(now) || self.open_guesses_at(from) >= REFUSALS_MAX {
             self.no_more_guesses(now, conn);
             return;
         }
-        self.guesses.spend(now);
+        self.guesses.spend(now, node);
         if let Some(waiting) = self.waiting.get_mut(&conn) {
             waiting.proving.is_spent = true;
         }
         self.say_accord(conn);
+    }
+
+    /// Guesses that a machine may be having now.
+    fn open_guesses_at(&self, from: SocketAddr) -> u32 {
+        let is_one =
+            |w: &&Waiting| w.proving.is_spent && machine(w.handshake.address) == machine(from);
+        u32::try_from(self.waiting.values().filter(is_one).count()).unwrap_or(u32::MAX)
     }
 
     fn say_accord(&mut self, conn: ConnId) {
@@ -153,37 +171,44 @@ impl Control {
     /// The other end's accord came.
     pub(super) fn accord(&mut self, now: LocalTime, conn: ConnId, accord: &[u8; 32]) {
         let Some(waiting) = self.waiting.get_mut(&conn) else { return };
+        if !waiting.handshake.pairing.as_ref().is_some_and(|keys| keys.has_passphrase()) {
+            return;
+        }
         if std::mem::replace(&mut waiting.proving.accord_came, true) {
             self.cheated(now, conn, "it says its accord twice");
             return;
         }
         let (proving, dialed) = (waiting.proving, waiting.handshake.dialed);
-        let has = waiting.handshake.pairing.as_ref().is_some_and(|keys| keys.has_passphrase());
-        if waiting.is_kin() || !waiting.is_shown() || !has {
+        if waiting.is_kin() || !waiting.is_shown() {
             return;
         }
         if !proving.is_open() {
             self.cheated(now, conn, "its accord comes before both elements");
             return;
         }
+        let (node, from) = (waiting.node(), waiting.handshake.address);
+        if !dialed && self.trust.must_wait(now, node, from) {
+            self.turn_away(now, conn);
+            return;
+        }
         if !dialed && !self.guesses.has_room(now) {
             self.no_more_guesses(now, conn);
             return;
         }
+        let Some(waiting) = self.waiting.get_mut(&conn) else { return };
         let keys = waiting.handshake.pairing.as_ref();
         if !keys.is_some_and(|keys| keys.is_accord(accord)) {
             if !dialed {
-                self.guesses.spend(now);
+                self.guesses.spend(now, node);
                 waiting.proving.is_spent = true;
             }
             self.guessed_wrong(now, conn);
             return;
         }
         waiting.proving.is_right = true;
-        if std::mem::take(&mut waiting.proving.is_spent) {
-            self.guesses.take_back();
-        }
+        waiting.proving.is_spent = false;
         let (node, from) = (waiting.node(), waiting.handshake.address);
+        self.guesses.take_back(node);
         self.trust.pardon(node, from);
         self.discovery.pardon(now, node);
         if !dialed {

@@ -374,6 +374,7 @@ impl Control {
             self.farewell(conn, ByeReason::ProtocolError, "no hello came in time");
             self.closed(now, conn);
         }
+        self.streams_pulse(now);
         self.clients_pulse(now);
         self.waiting_pulse(now);
         for (conn, pulse) in self.pulses(now) {
@@ -488,6 +489,9 @@ impl Control {
             self.mismatch(now, conn, &handshake, theirs);
             return;
         };
+        if !is_client {
+            self.adrift_disowned(now, &hello);
+        }
         if !is_client
             && (self.is_too_late(now, conn, &handshake, &hello)
                 || !self.make_way(now, conn, &handshake, &hello))
@@ -496,9 +500,6 @@ impl Control {
         }
         let rights = self.rights_of(handshake.proof);
         let rights = rights.or_else(|| handshake.tie.map(|_| Rights::ALL));
-        if !is_client {
-            self.adrift_disowned(now, &hello);
-        }
         match rights {
             // What it may is everything or nothing.
             Some(rights) if is_client && rights != Rights::ALL => {
@@ -690,6 +691,7 @@ impl Control {
         self.bus.peer_up(node, &hello.name, hello.domains, link);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
         self.actions.push_back(Action::Note(Note::Up(node, name, handshake.address)));
+        self.tell_panics(now, conn);
         self.take_hints(now, hello.peers);
         self.introduce(conn, &handshake.told);
     }
@@ -747,6 +749,7 @@ impl Control {
             let id = LinkId(self.random.next_u32());
             // Zero is what a link has before it is open.
             let is_free = self.handshakes.values().all(|h| h.local_link != id)
+                && self.waiting.values().all(|w| w.handshake.local_link != id)
                 && self.links.values().all(|l| l.local_link != id)
                 && self.adrift.values().all(|a| a.linked.local_link != id);
             if id.0 != 0 && is_free {

@@ -10,7 +10,7 @@ use super::lifecycle::{Handshake, Proof};
 use super::strangers::machine;
 use super::waiting::Waiting;
 use super::{Action, ConnId, Control, PeerKind};
-use crate::config::{PAIRING_PAUSE, REFUSALS_MAX, STRANGERS_MAX, TRUSTED_MAX};
+use crate::config::{GUESSES_MAX, PAIRING_PAUSE, REFUSALS_MAX, STRANGERS_MAX, TRUSTED_MAX};
 use crate::id::NodeId;
 use crate::pairing::Code;
 use crate::time::LocalTime;
@@ -119,6 +119,8 @@ pub enum TrustError {
     Kin,
     /// It has the passphrase of the session, and so is trusted all the same.
     Passphrase,
+    /// What was said of it is forgotten, its limits too; and it comes back all the same.
+    Back(Tie),
     /// Everybody is trusted.
     Open,
     /// A client may do everything or nothing.
@@ -146,6 +148,17 @@ impl fmt::Display for TrustError {
                  back as one; start your nodes with another passphrase, or say what it may do by \
                  adding it",
             ),
+            Self::Back(tie) => {
+                let what = match tie {
+                    Tie::User => "your user key",
+                    Tie::Passphrase => "the passphrase of your session",
+                };
+                write!(
+                    f,
+                    "it is on the list no longer, but has {what}: it comes back, and may do everything then; to \
+                     limit it, add it with what it may do"
+                )
+            }
             Self::Open => f.write_str(
                 "this node lets in everybody (--trust lan): that one comes back; say what it may \
                  do by adding it, or start the node without",
@@ -168,6 +181,10 @@ impl From<Tie> for TrustError {
     }
 }
 
+/// Nodes and machines of which it is remembered that they were refused: as many as can be within the time for which that
+/// holds, each guess at a passphrase among them.
+const REFUSED_MAX: usize = 2 * (10 * GUESSES_MAX + STRANGERS_MAX);
+
 /// Whom this node trusts, and whom it refused.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
@@ -187,7 +204,7 @@ impl Trust {
     pub(super) fn refused(&mut self, now: LocalTime, node: NodeId, from: SocketAddr) {
         self.refused.retain(|_, (_, until)| *until > now);
         for who in [Refused::Node(node), Refused::Machine(machine(from))] {
-            if self.refused.len() >= 2 * STRANGERS_MAX && !self.refused.contains_key(&who) {
+            if self.refused.len() >= REFUSED_MAX && !self.refused.contains_key(&who) {
                 let oldest =
                     self.refused.iter().min_by_key(|(_, (_, at))| *at).map(|(who, _)| *who);
                 oldest.and_then(|oldest| self.refused.remove(&oldest));
@@ -313,7 +330,8 @@ impl Control {
         }
         let is_client = waits.is_some_and(|w| w.kind() == PeerKind::Client)
             || !self.clients_of(node).is_empty();
-        if rights != Rights::ALL && is_client {
+        let is_limited = rights != Rights::ALL && is_client;
+        if is_limited && self.living(node).is_none() {
             return Err(TrustError::Client);
         }
         let known = self.trust.peers.contains_key(&node);
@@ -331,11 +349,29 @@ impl Control {
         self.discovery.pardon(now, node);
         self.trust.peers.insert(node, Trusted { name, rights });
         self.actions.push_back(Action::TrustChanged);
-        if let Some(conn) = conn {
+        if is_limited {
+            self.send_clients_away(now, node);
+        }
+        if let Some(conn) = conn.filter(|conn| self.waiting.contains_key(conn)) {
             self.confirm(now, conn);
         }
         self.change_rights(now, node, rights);
         Ok(())
+    }
+
+    /// A node may not do all any more, so its programs may do nothing.
+    fn send_clients_away(&mut self, now: LocalTime, node: NodeId) {
+        let is_client = |w: &Waiting| w.kind() == PeerKind::Client;
+        let waits = self.waiting_conn(node);
+        let waits = waits.filter(|conn| self.waiting.get(conn).is_some_and(is_client));
+        let clients = self.clients_of(node);
+        self.actions.extend(clients.iter().map(|conn| Action::Revoked(*conn)));
+        let text = "a program may do everything here or nothing, and this node may not do all";
+        for conn in clients.into_iter().chain(waits) {
+            self.farewell(conn, ByeReason::Refused, text);
+            self.waits_no_more(now, conn);
+            self.client_gone(conn, "its node may not do all any more");
+        }
     }
 
     /// A peer that may do something else from now on is linked anew: both ends begin with what holds now, and
@@ -380,7 +416,7 @@ impl Control {
             self.client_gone(conn, "it is trusted no longer");
         }
         match (tie, is_open) {
-            (Some(tie), _) => Err(tie.into()),
+            (Some(tie), _) => Err(TrustError::Back(tie)),
             (_, true) => Err(TrustError::Open),
             _ => Ok(()),
         }

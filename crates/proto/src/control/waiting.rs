@@ -15,7 +15,8 @@
 //! waits.
 
 use std::cmp::Reverse;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use super::discovery::{Refusal, Trouble};
 use super::heartbeat::{Heartbeat, Pulse};
@@ -199,7 +200,7 @@ impl Control {
     }
 
     /// One that waits was refused too often.
-    fn turn_away(&mut self, now: LocalTime, conn: ConnId) {
+    pub(super) fn turn_away(&mut self, now: LocalTime, conn: ConnId) {
         if let Some(waiting) = self.take_waiting(now, conn) {
             self.actions.push_back(Action::Mute(conn, false));
             self.not_asked_about(now, conn, &waiting.handshake);
@@ -218,8 +219,16 @@ impl Control {
         if self.waiting.len() < FRESH_MAX {
             return;
         }
-        let mut others = self.waiting.iter().filter(|(_, w)| !w.is_confirmed && !w.is_asked);
-        if let Some(oldest) = others.next().map(|(conn, _)| *conn) {
+        let others = || self.waiting.iter().filter(|(_, w)| !w.is_confirmed && !w.is_asked);
+        let mut each: BTreeMap<IpAddr, (usize, Reverse<ConnId>)> = BTreeMap::new();
+        for (conn, waiting) in others() {
+            let at = machine(waiting.handshake.address);
+            each.entry(at).or_insert((0, Reverse(*conn))).0 += 1;
+        }
+        // Of the machine that has most: who floods takes no place of those who wait for somebody's word.
+        let most = each.iter().max_by_key(|(_, count)| **count).map(|(at, _)| *at);
+        let oldest = others().find(|(_, w)| Some(machine(w.handshake.address)) == most);
+        if let Some(oldest) = oldest.map(|(conn, _)| *conn) {
             self.crowd_out(now, oldest);
         }
     }

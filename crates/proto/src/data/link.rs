@@ -20,8 +20,9 @@ use super::realtime::snapshot::{self, Snapshots};
 use super::realtime::transit::Transit;
 use super::state::LettingGo;
 use crate::config::{
-    ACK_EVENTS, ACK_WITHIN, CARRIED_AGAIN, Config, HISTORY_EVENTS, PORTS_MAX, PROBE_EVERY,
-    PROBE_FAST, PROBE_FIRST, PROBE_LEADS_BY, PROBE_WITH_OTHERS, PROBES_MOST, QUIET_AFTER,
+    ACK_EVENTS, ACK_WITHIN, ALIVE_EVERY, CARRIED_AGAIN, Config, HISTORY_EVENTS, PORTS_MAX,
+    PROBE_EVERY, PROBE_FAST, PROBE_FIRST, PROBE_LEADS_BY, PROBE_WITH_OTHERS, PROBES_MOST,
+    QUIET_AFTER,
 };
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
@@ -116,9 +117,6 @@ const ACK_WITHIN_TIGHT: Span = Span::from_ms(10);
 /// What is held is compared at least this often while datagrams leave, whatever they leave for. A little
 /// less than an idle link's pause, so that each of its probes has a digest.
 const DIGEST_EVERY: Span = Span::from_ms(480);
-
-/// How often a link says that its peer lives.
-const ALIVE_EVERY: Span = Span::from_ms(100);
 
 impl Link {
     /// A link that is not in use yet, with all the memory it will ever need.

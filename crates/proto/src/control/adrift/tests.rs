@@ -489,6 +489,32 @@ fn silence_or_datagrams_that_do_not_pass_end_it_at_once() {
     assert_eq!(bench.planes[0], None);
 }
 
+/// The data plane may tell of a datagram when the peer that sent it is dead.
+#[test]
+fn what_came_before_the_stream_was_lost_is_no_sign_of_life() {
+    let mut bench = Bench::linked(15);
+    (bench.dials, bench.udp, bench.unanswered) = ([false; 2], false, [UNANSWERED; 2]);
+    bench.cut(&[0, 1]);
+    bench.now += Span::from_ms(100);
+    let link = bench.planes[0].unwrap().link;
+    bench.tell(0, Input::Data(ToControl::Alive { link }));
+    bench.pass(Span::from_ms(750));
+    assert_eq!(bench.planes[0], None);
+}
+
+/// The other end has lost it, and cannot dial.
+#[test]
+fn a_stream_that_stands_still_is_made_anew() {
+    let mut bench = Bench::linked(16);
+    bench.dials = [true, false];
+    let before = bench.keys();
+    bench.cut(&[1]);
+    bench.pass(Span::from_s(14));
+    assert!(bench.passes() && !bench.is_whole());
+    bench.pass(Span::from_s(4));
+    assert!(bench.is_whole() && bench.keys() == before, "{:?}", bench.notes);
+}
+
 #[test]
 fn another_start_of_the_peer_ends_it_and_is_linked_anew() {
     let mut bench = Bench::linked(5);
@@ -645,7 +671,15 @@ fn a_panic_meanwhile_is_told_with_the_next_stream() {
         .data
         .each_ref()
         .map(|data| data.iter().filter(|d| matches!(d, ToData::Silence)).count());
-    assert_eq!((told, silenced), (1, [1, 1]));
+    // The first, which may have been lost with its stream, is told once more, and known.
+    assert_eq!((told, silenced), (2, [1, 1]));
+    // What is told too late would be taken for another.
+    bench.pass(Span::from_s(20));
+    bench.cut(&[0, 1]);
+    bench.forget();
+    bench.pass(Span::from_s(4));
+    assert!(bench.is_whole());
+    assert!(!bench.said.iter().flatten().any(|m| matches!(m, Message::Panic(_))));
 }
 
 /// Who has the same user key proves so anew on each connection; but while there is a link, its key is known.

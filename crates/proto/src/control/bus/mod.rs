@@ -151,6 +151,8 @@ pub struct Bus {
     mirrors_max: usize,
     mirror_grace: crate::time::Span,
     locals: BTreeMap<PortId, Local>,
+    /// The last id that was given to a port.
+    newest_id: PortId,
     remotes: BTreeMap<NodeId, Remote>,
     mirrors: BTreeMap<MirrorKey, Mirror>,
     displays: names::Displays,
@@ -172,6 +174,7 @@ impl Bus {
             mirrors_max: config.mirrors_max.min(MIRRORS_MAX),
             mirror_grace: config.mirror_grace,
             locals: BTreeMap::new(),
+            newest_id: PortId::NONE,
             remotes: BTreeMap::new(),
             mirrors: BTreeMap::new(),
             displays: names::Displays::default(),
@@ -456,13 +459,16 @@ impl Bus {
             .unwrap_or_else(|| PortIdentity(format!("app:{name}")))
     }
 
-    /// An id that no port has; ids of ports that are gone are used again when all others are taken.
+    /// An id that no port has; ids of ports that are gone are used again when all others are taken: a peer may not know
+    /// for a while that they are.
     fn new_id(&mut self) -> Option<PortId> {
         let taken = |bus: &Self, id| {
             bus.locals.contains_key(&id) || bus.mirrors.values().any(|m| m.id == id)
         };
-        let ids = || (1..u16::try_from(PORTS_MAX).unwrap_or(u16::MAX)).map(PortId);
-        if let Some(id) = ids().find(|id| !taken(self, *id)) {
+        let (max, newest) = (u16::try_from(PORTS_MAX).unwrap_or(u16::MAX), self.newest_id.0);
+        let mut ids = (newest + 1..max).chain(1..=newest).map(PortId);
+        if let Some(id) = ids.find(|id| !taken(self, *id)) {
+            self.newest_id = id;
             return Some(id);
         }
         let away = self.locals.iter().find(|(_, l)| !l.present).map(|(id, _)| *id);

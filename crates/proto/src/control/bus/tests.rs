@@ -310,3 +310,18 @@ fn no_setting_lets_mirrors_take_all_ids() {
     assert_eq!(bus.applied.mirrors.len(), crate::config::MIRRORS_MAX);
     assert!(bus.app_opened("app".into(), Direction::Source, true, vec![]).is_some());
 }
+
+/// A peer that cannot be told for a while would take the one for the other.
+#[test]
+fn the_id_of_a_port_that_is_gone_is_not_given_to_the_next() {
+    let mut bus = Bus::new(BusRules::default(), &Config::default());
+    let mut open = || {
+        let id = bus.app_opened("app".into(), Direction::Destination, true, vec![]).unwrap();
+        bus.app_closed(id);
+        id
+    };
+    let ids: BTreeSet<PortId> = (0..PORTS_MAX - 1).map(|_| open()).collect();
+    assert_eq!(ids.len(), PORTS_MAX - 1);
+    // Then they begin anew.
+    assert!(ids.contains(&open()));
+}

@@ -69,11 +69,14 @@ impl Default for Pinger {
 }
 
 impl Pinger {
-    /// A question is to leave with the next datagram, which should be now.
+    /// A question is to leave with the next datagram, which should be now. One with token 0, whose answer nobody waits
+    /// for, takes no other's place.
     ///
     /// Realtime-safe: yes
     pub const fn ask(&mut self, token: u32) {
-        self.ask = Some(token);
+        if token != 0 || self.ask.is_none() {
+            self.ask = Some(token);
+        }
     }
 
     /// Writes what is due into a datagram that leaves now. What finds no room leaves with the next.

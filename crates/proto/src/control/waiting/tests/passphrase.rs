@@ -130,7 +130,8 @@ fn each_is_said_once_and_nothing_before_its_time() {
             assert_eq!(two.state(1) == Some(LinkState::Pairing), !early, "{step:?}");
             if !early {
                 say(&mut two, step);
-                assert_eq!(two.state(1), Some(LinkState::Backoff), "twice: {step:?}");
+                let end = passphrase.map_or(LinkState::Pairing, |_| LinkState::Backoff);
+                assert_eq!(two.state(1), Some(end), "twice: {step:?}");
             }
             assert_eq!(two.ends[1].wrong_passphrases(), 0, "that was no guess");
         }
@@ -325,6 +326,33 @@ fn all_others_have_so_many_guesses_in_a_minute_and_who_comes_then_has_to_wait() 
     two.connect(0);
     two.carry();
     assert_eq!((two.linked(), tie(&two, 1)), ([true; 2], Some(Tie::User)));
+}
+
+/// However many connections it opens before the first guess is known to be wrong.
+#[test]
+fn a_machine_has_three_guesses_and_not_as_many_as_it_has_connections() {
+    for dialed in [false, true] {
+        let mut two = session([Some(1), Some(1)]);
+        let conn = |number: u8| ConnId(1_000 + u64::from(number));
+        for number in 0..20u8 {
+            let peer = NodeId([100 + number; 32]);
+            let keys = Keys { own: NODES[1], peer, passphrase: Some(1), ..Keys::default() };
+            let address = SocketAddr::from(([10, 1, 1, 1], 5_005 + u16::from(number)));
+            let pairing: Option<Box<dyn PairingKeys>> = Some(Box::new(keys));
+            let (conn, proof) = (conn(number), Proof::Key(peer));
+            two.tell(1, Input::Opened { conn, address, dialed, proof, pairing });
+            crowd::crowd_says(&mut two.ends[1], conn.0, 100 + number, hello::UNPAIRED);
+            let element = Pairing::Element(hash(peer, 0, &[200; 32]));
+            two.tell(1, Input::Message(conn, Message::Pairing(element)));
+        }
+        let accords = said(&two, is_accord)[1];
+        assert_eq!(accords, if dialed { 3 } else { 0 });
+        for number in 0..20 {
+            let accord = Message::Pairing(Pairing::Accord([0; 32]));
+            two.tell(1, Input::Message(conn(number), accord));
+        }
+        assert_eq!(two.ends[1].wrong_passphrases(), 3, "{dialed}");
+    }
 }
 
 #[test]
