@@ -293,17 +293,13 @@ pub const ADRIFT_FOR: Span = BULK_KEPT_FOR;
 /// In this time after its stream was lost a datagram of the peer must have come: a program that was killed loses its
 /// streams at once, and what it held is not to sound for as long as a silent network is waited for. An idle peer sends
 /// one in half a second, and one that has lost the stream too, or is asked, at once.
-pub const ADRIFT_SIGN_WITHIN: Span = Span::from_ms(700);
-
-/// A stream by which nothing came for so long is made anew, though datagrams come. On a bad network one may stand still
-/// for some seconds and go on by itself.
-pub const STREAM_SILENT_FOR: Span = Span::from_s(15);
+pub const ADRIFT_SIGN_WITHIN: Span = Span::from_ms(1_000);
 
 /// How often a link says that its peer lives.
 pub const ALIVE_EVERY: Span = Span::from_ms(100);
 
 /// How often it is asked for one meanwhile.
-pub const ADRIFT_ASK_EVERY: Span = Span::from_ms(100);
+pub const ADRIFT_ASK_EVERY: Span = Span::from_ms(50);
 
 /// Peers that are gone of which it is remembered which of their bulk messages came: so that none is
 /// played twice. Of one more, the oldest is forgotten.

@@ -19,9 +19,7 @@ use super::lifecycle::{Handshake, Linked, Proof};
 use super::trust::Tie;
 use super::{Action, ConnId, Control, Note};
 use crate::bridge::ToData;
-use crate::config::{
-    ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN, ALIVE_EVERY, STREAM_SILENT_FOR,
-};
+use crate::config::{ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN, ALIVE_EVERY};
 use crate::id::{LinkNo, NodeId};
 use crate::time::LocalTime;
 use crate::wire::{ByeReason, Hello, Living, hello};
@@ -105,21 +103,6 @@ impl Control {
         self.adrift.insert(node, Adrift { linked, since: now, ask_at: now });
         self.ask_for_signs(now);
         Some(node)
-    }
-
-    /// Streams stand still by which nothing comes for long, though datagrams do: their other ends may have lost them, and
-    /// be behind a network by which only this end can dial.
-    pub(super) fn streams_pulse(&mut self, now: LocalTime) {
-        let still = self.links.iter().filter(|(_, l)| l.can_drift());
-        let still = still.filter(|(_, l)| now - l.stream_heard >= STREAM_SILENT_FOR);
-        for conn in still.map(|(conn, _)| *conn).collect::<Vec<_>>() {
-            self.actions.push_back(Action::Close(conn));
-            self.stream_lost(now, conn, "nothing came by it");
-        }
-    }
-
-    pub(super) fn streams_wake_at(&self) -> impl Iterator<Item = LocalTime> {
-        self.links.values().filter(|l| l.can_drift()).map(|l| l.stream_heard + STREAM_SILENT_FOR)
     }
 
     /// Whether nothing came by the stream of a link for longer than a heartbeat explains: who has lost it does not

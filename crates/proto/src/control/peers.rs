@@ -374,7 +374,6 @@ impl Control {
             self.farewell(conn, ByeReason::ProtocolError, "no hello came in time");
             self.closed(now, conn);
         }
-        self.streams_pulse(now);
         self.clients_pulse(now);
         self.waiting_pulse(now);
         for (conn, pulse) in self.pulses(now) {

@@ -29,15 +29,17 @@ pub fn conflicts(newer: &Ump, older: &Ump) -> bool {
 }
 
 /// Whether the older message may be left out because the newer one, of the same continuous value,
-/// follows: controllers other than switches, banks and parameters; bend; pressures; per-note values.
+/// follows: controllers other than switches, banks, parameters and the fine halves of what a reset sets; bend;
+/// pressures; per-note values.
 ///
 /// Realtime-safe: yes
 #[must_use]
 pub fn coalesces(newer: &Ump, older: &Ump) -> bool {
     match (meaning(newer), meaning(older)) {
         (Meaning::Control { controller: a, .. }, Meaning::Control { controller: b, .. }) => {
-            // 80 to 83 are general purpose switches (M1-v4.2.1, table III).
-            a == b && !SWITCHES.contains(&a) && !(80..=83).contains(&a)
+            // 80 to 83 are general purpose switches (M1-v4.2.1, table III). Where 33 or 43 was, a reset in between sets
+            // the coarse half too.
+            a == b && !SWITCHES.contains(&a) && !matches!(a, 33 | 43 | 80..=83)
         }
         (Meaning::Bend { .. }, Meaning::Bend { .. })
         | (Meaning::ChannelPressure { .. }, Meaning::ChannelPressure { .. }) => true,

@@ -97,6 +97,9 @@ fn known_pairs_conflict_or_coalesce_or_do_not() {
     for (newer, older, want) in [
         (m(0xB0, 7, 2), m(0xB0, 7, 1), true),
         (m(0xB0, 64, 2), m(0xB0, 64, 1), false),
+        (m(0xB0, 33, 2), m(0xB0, 33, 1), false),
+        (m(0xB0, 43, 2), m(0xB0, 43, 1), false),
+        (m(0xB0, 39, 2), m(0xB0, 39, 1), true),
         (m(0xB0, 0, 2), m(0xB0, 0, 1), false),
         (m(0xB0, 6, 2), m(0xB0, 6, 1), false),
         (m(0xB0, 121, 0), m(0xB0, 121, 0), false),
