@@ -118,7 +118,7 @@ async fn notes_go_on_none_is_let_go_and_a_dump_arrives_with_the_next_connection(
     play(Ump::midi1(0, 0x9F, 1, 100), &mut sent);
     let dump: Vec<u8> = (0..3_000).map(|n| u8::try_from(n % 127).unwrap()).collect();
     let mut dumps = vec![];
-    // Datagrams have come both ways.
+    // Real time, for real datagrams: idle ends say something every half second, and each must have heard the other.
     tokio::time::sleep(Duration::from_millis(800)).await;
     let link = peer(&a).unwrap().link;
     for round in 1..=3 {
@@ -127,7 +127,7 @@ async fn notes_go_on_none_is_let_go_and_a_dump_arrives_with_the_next_connection(
         if round == 2 {
             sysex7::packets(0, &dump).for_each(|packet| play(packet, &mut dumps));
         }
-        // Longer than the silence after which a link is none.
+        // In the last round notes go for longer than the silence after which a link is none: time that has to pass.
         let rounds = if round == 3 { 1_700 } else { 300 };
         for n in 0..rounds {
             let note = u8::try_from(n % 128).unwrap();

@@ -295,11 +295,11 @@ pub const ADRIFT_FOR: Span = BULK_KEPT_FOR;
 /// one in half a second, and one that has lost the stream too, or is asked, at once.
 pub const ADRIFT_SIGN_WITHIN: Span = Span::from_ms(1_000);
 
-/// How often a link says that its peer lives.
-pub const ALIVE_EVERY: Span = Span::from_ms(100);
-
 /// How often it is asked for one meanwhile.
 pub const ADRIFT_ASK_EVERY: Span = Span::from_ms(50);
+
+/// How often a link says that its peer lives.
+pub const ALIVE_EVERY: Span = Span::from_ms(100);
 
 /// Peers that are gone of which it is remembered which of their bulk messages came: so that none is
 /// played twice. Of one more, the oldest is forgotten.
