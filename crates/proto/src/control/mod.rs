@@ -13,6 +13,7 @@ mod parked;
 mod passphrase;
 mod peers;
 pub mod port;
+pub mod routing;
 pub mod stage;
 mod strangers;
 pub mod trust;
@@ -31,6 +32,7 @@ use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
 use self::passphrase::Guesses;
 use self::port::{BackendNo, Direction, PortIdentity};
+use self::routing::{RouteCommand, RouteError, RouteId, RouteSpec};
 use self::strangers::Strangers;
 use self::trust::{Trust, TrustCommand, TrustError, Whose};
 use self::waiting::Waiting;
@@ -144,6 +146,8 @@ pub enum Input<'a> {
     PanicOn(Option<Ump>),
     /// Somebody here decides about the trust in a node; answered by [`Action::TrustDone`].
     Trust(u64, TrustCommand),
+    /// Somebody here wants something done with the routes; answered by [`Action::RouteDone`].
+    Route(u64, RouteCommand),
     /// Somebody here pressed the panic button: everything silent, everywhere.
     Panic,
     /// The node stops: say farewell.
@@ -218,6 +222,10 @@ pub enum Action {
     TrustDone(u64, Result<(), TrustError>),
     /// Whom this node trusts has changed ([`Control::trusted`]): it is to be kept.
     TrustChanged,
+    /// The answer to [`Input::Route`]: which one it was.
+    RouteDone(u64, Result<RouteId, RouteError>),
+    /// The routes that people made have changed ([`bus::Bus::kept_routes`]): they are to be kept.
+    RoutesChanged,
     /// Something for the log.
     Note(Note),
     /// Peers or ports have changed for those who look.
@@ -387,6 +395,26 @@ impl Control {
             stopping: false,
             actions: VecDeque::new(),
         }
+    }
+
+    /// Takes in routes that were kept, and the newest number that was ever given to one.
+    pub fn remember_routes(
+        &mut self,
+        newest: u32,
+        routes: impl IntoIterator<Item = (RouteId, RouteSpec)>,
+    ) {
+        self.bus.remember_routes(newest, routes);
+        self.drain_bus();
+    }
+
+    fn route(&mut self, request: u64, command: RouteCommand) {
+        let done = self.bus.route(command);
+        if done.is_ok() {
+            self.actions.push_back(Action::RoutesChanged);
+            // It is in force when that is answered.
+            self.drain_bus();
+        }
+        self.actions.push_back(Action::RouteDone(request, done));
     }
 
     /// The ports and routes, to look at.
@@ -604,6 +632,7 @@ impl stage::Stage for Control {
                 self.actions.push_back(Action::Data(ToData::PanicOn(message)));
             }
             Input::Trust(request, command) => self.trust_command(now, request, command),
+            Input::Route(request, command) => self.route(request, command),
             Input::Stop => self.stop(now),
             Input::Timeout => self.timeout(now),
         }

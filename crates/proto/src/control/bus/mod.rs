@@ -13,6 +13,7 @@
 mod desired;
 mod names;
 mod playout;
+mod taps;
 mod view;
 
 #[cfg(test)]
@@ -22,7 +23,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Note;
 use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};
-use crate::bridge::{Endpoint, Route, ToData};
+use super::routing::Routing;
+use crate::bridge::{Endpoint, Route, Tap, ToData};
 use crate::config::{Config, LINKS_MAX, MIRRORS_MAX, PORTS_MAX};
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::time::LocalTime;
@@ -106,6 +108,15 @@ impl Remote {
     const fn reach(&self) -> Option<LinkNo> {
         if self.link.is_some() { self.link } else { self.kept }
     }
+
+    /// Its port of that identity and direction, if it has one.
+    fn port(&self, identity: &PortIdentity, direction: Direction) -> Option<&DevicePort> {
+        let flows = |port: &DevicePort| match direction {
+            Direction::Source => port.source,
+            Direction::Destination => port.destination,
+        };
+        self.devices.iter().find(|port| port.identity == identity.0 && flows(port))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,6 +168,8 @@ pub struct Bus {
     mirrors: BTreeMap<MirrorKey, Mirror>,
     displays: names::Displays,
     devices: Devices,
+    /// The routes that people made.
+    routing: Routing,
     applied: Wanted,
     subscriptions: BTreeMap<NodeId, Subscribe>,
     said: desired::Said,
@@ -179,6 +192,7 @@ impl Bus {
             mirrors: BTreeMap::new(),
             displays: names::Displays::default(),
             devices: Devices { version: 1, ports: Vec::new() },
+            routing: Routing::new(),
             applied: Wanted::default(),
             subscriptions: BTreeMap::new(),
             said: desired::Said::default(),
@@ -463,7 +477,9 @@ impl Bus {
     /// for a while that they are.
     fn new_id(&mut self) -> Option<PortId> {
         let taken = |bus: &Self, id| {
-            bus.locals.contains_key(&id) || bus.mirrors.values().any(|m| m.id == id)
+            bus.locals.contains_key(&id)
+                || bus.mirrors.values().any(|m| m.id == id)
+                || bus.routing.has(id)
         };
         let (max, newest) = (u16::try_from(PORTS_MAX).unwrap_or(u16::MAX), self.newest_id.0);
         let mut ids = (newest + 1..max).chain(1..=newest).map(PortId);
@@ -505,6 +521,9 @@ impl Bus {
         // Routes and outputs that go make room for those that come. Of these, first what new routes
         // need, then the routes; away in the other order.
         self.actions.extend(applied.routes.difference(&wanted.routes).map(|r| data(r, false)));
+        let gone = |(id, tap): &(&PortId, &Tap)| wanted.taps.get(id) != Some(tap);
+        let gone = applied.taps.iter().filter(gone).map(|(id, _)| ToData::TapRemove { id: *id });
+        self.actions.extend(gone.map(BusAction::Data));
         for port in applied.outputs.keys().filter(|p| !wanted.outputs.contains_key(p)) {
             self.actions.push_back(BusAction::Data(ToData::OutputClose { port: *port }));
         }
@@ -536,6 +555,9 @@ impl Bus {
             }
         }
         self.actions.extend(wanted.routes.difference(&applied.routes).map(|r| data(r, true)));
+        let new = |(id, tap): &(&PortId, &Tap)| applied.taps.get(id) != Some(tap);
+        let new = wanted.taps.iter().filter(new).map(|(_, tap)| ToData::TapAdd(*tap));
+        self.actions.extend(new.map(BusAction::Data));
         for (id, (backend, ..)) in &applied.attached {
             if !wanted.attached.contains_key(id) {
                 self.actions.push_back(BusAction::Detach(*backend, *id));
@@ -588,8 +610,10 @@ impl Bus {
                 .applied
                 .routes
                 .iter()
-                .filter(|r| r.source.link == link)
-                .map(|r| r.source.port)
+                .map(|route| route.source)
+                .chain(self.applied.taps.values().map(|tap| tap.source))
+                .filter(|source| source.link == link)
+                .map(|source| source.port)
                 .collect();
             let subscribe = Subscribe {
                 devices_version: remote.devices_version,
