@@ -21,6 +21,7 @@ pub mod tunnels;
 
 pub mod http;
 pub mod metrics;
+pub mod routing;
 pub mod session;
 pub mod view;
 

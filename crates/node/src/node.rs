@@ -38,6 +38,7 @@ use crate::os::local::{self, Socket};
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
+use crate::os::routes;
 use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
 use crate::os::{host, interfaces};
@@ -48,7 +49,7 @@ use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
 use crate::stages::discovery::{Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
-use crate::stages::persistence;
+use crate::stages::persistence::{self, Files};
 use crate::stages::ports::PortsStage;
 use crate::stages::taking;
 use crate::transport::{Acceptor, Transport, lan};
@@ -422,6 +423,8 @@ fn start_planes(
     let seed = u64::from_be_bytes(entropy()?);
     let mut core = Control::new(identity, rules(options, domains), config.clone(), seed);
     core.remember_trusted(state.trusted.iter().cloned());
+    let (newest, kept) = routes::load_or_put_aside(&state.routes_path());
+    core.remember_routes(newest, kept);
     let tunnels = Arc::<TunnelCounters>::default();
     let shared = Arc::new(Shared {
         view: Arc::clone(&view),
@@ -447,7 +450,10 @@ fn start_planes(
         view,
         config,
         shared: Arc::clone(&shared),
-        persistence: persistence::start(state.trusted_path()),
+        persistence: persistence::start(Files {
+            trusted: state.trusted_path(),
+            routes: state.routes_path(),
+        }),
     };
     tokio::spawn(ControlStage::new(core, hands).run(inbox, host));
     let granted = (priority, memory);

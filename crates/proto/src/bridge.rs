@@ -68,10 +68,16 @@ impl Tap {
     /// bit sets it apart from the peer's own ports.
     #[must_use]
     pub const fn holder(&self) -> Endpoint {
-        if self.source.link.0 == LinkNo::LOCAL.0 {
-            Endpoint::local(self.id)
+        Self::holder_of(self.source.link, self.id)
+    }
+
+    /// The same of a route of that number whose source is behind that link.
+    #[must_use]
+    pub const fn holder_of(link: LinkNo, id: PortId) -> Endpoint {
+        if link.0 == LinkNo::LOCAL.0 {
+            Endpoint::local(id)
         } else {
-            Endpoint::remote(self.source.link, PortId(self.id.0 | 1 << 15))
+            Endpoint::remote(link, PortId(id.0 | 1 << 15))
         }
     }
 }
