@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::data::echo::Looped;
 use crate::data::filter::Filter;
 use crate::data::realtime::ping::Probed;
 use crate::id::{LinkId, LinkNo, PortId};
@@ -208,6 +209,8 @@ pub enum ToControl {
         /// What the answer tells.
         probed: Probed,
     },
+    /// What an output plays comes back by a source, or does no more.
+    Looped(Looped),
     /// A local source sent the message that stands for the panic button; outputs here are silent
     /// already.
     PanicPressed,

@@ -36,6 +36,15 @@ pub(super) fn log(note: &Note) {
             "no room for one more connection between ports: some are left out; leave ports out with --no-import"
         ),
         Note::PortsFull(name) => tracing::warn!("no room for the port {name:?}"),
+        Note::Looped { source, output, cut: true } => tracing::warn!(
+            "a loop: what is played on {output:?} comes back by {source:?}; its echoes are dropped, and what else is \
+             played there passes. Look for a cable, or a program that sends on what it hears"
+        ),
+        Note::Looped { source, output, cut: false } => {
+            tracing::info!(
+                "no loop any more: what is played on {output:?} does not come back by {source:?}"
+            );
+        }
         Note::Panicked(Some(node)) => {
             tracing::info!("everything silenced, as {} asked", node.short());
         }

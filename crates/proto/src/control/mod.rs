@@ -299,6 +299,16 @@ pub enum Note {
     OutputsFull(String),
     /// There are as many routes as a node takes: some ports that should be are not connected.
     RoutesFull,
+    /// What an output here plays comes back by a source here, whose echoes are dropped; or does no more: names of both,
+    /// whether it does.
+    Looped {
+        /// The source.
+        source: String,
+        /// The output.
+        output: String,
+        /// Whether it comes back.
+        cut: bool,
+    },
     /// Everything was silenced: by whom (`None`: here).
     Panicked(Option<NodeId>),
 }
@@ -558,7 +568,7 @@ impl Control {
                     Action::Mirror(backend, id, direction, name)
                 }
                 BusAction::Unmirror(backend, id) => Action::Unmirror(backend, id),
-                BusAction::Full(note) => Action::Note(note),
+                BusAction::Note(note) => Action::Note(note),
                 BusAction::Changed => Action::Changed,
             };
             self.actions.push_back(action);
@@ -609,6 +619,7 @@ impl stage::Stage for Control {
             Input::Data(ToControl::Degraded { link, degraded }) => {
                 self.degraded(now, link, degraded)
             }
+            Input::Data(ToControl::Looped(looped)) => self.bus.looped(looped),
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
             // Others than this machine wait for these words.
             Input::Data(

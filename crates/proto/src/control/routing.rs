@@ -118,6 +118,8 @@ pub enum RouteState {
     SourceAway,
     /// Its destination is not there.
     DestinationAway,
+    /// As active; but what an output of this node plays comes back by its source, and that does not pass.
+    Looped,
     /// There is no more room in the data plane, and others have a higher priority.
     NoRoom,
 }
@@ -131,6 +133,7 @@ impl RouteState {
             Self::Disabled => "disabled",
             Self::SourceAway => "source away",
             Self::DestinationAway => "destination away",
+            Self::Looped => "loop cut",
             Self::NoRoom => "no room",
         }
     }

@@ -13,6 +13,7 @@ pub mod bulk;
 pub mod classify;
 pub mod clock_map;
 pub mod counters;
+pub mod echo;
 pub mod filter;
 pub mod link;
 pub mod link_set;

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use super::classify::{Lane, lane, may_interrupt_bulk};
 use super::counters::{PlaneCounters, PortCounters};
+use super::echo::{EchoGuard, Heard};
 use super::link::{Incoming, Link};
 use super::link_set::LinkSet;
 use super::output::{self, Play};
@@ -126,6 +127,7 @@ pub struct Plane {
     /// For each local source the groups in which it is in the middle of a bulk message.
     open_bulk: Vec<u32>,
     panic_on: Option<Ump>,
+    echo: EchoGuard,
     pieces: VecDeque<BulkPiece>,
     control: VecDeque<ToControl>,
     /// Links whose peers live, which was not said yet, and when it may be.
@@ -156,6 +158,7 @@ impl Plane {
             local_bulk: vec![0; PORTS_MAX],
             open_bulk: vec![0; PORTS_MAX],
             panic_on: None,
+            echo: EchoGuard::default(),
             pieces: VecDeque::with_capacity(BULK_PIECES),
             control: VecDeque::with_capacity(CONTROL_WAITING),
             alive: LinkSet::EMPTY,
@@ -183,6 +186,7 @@ impl Plane {
             .chain(self.links.capacities())
             .chain(self.routes.capacities())
             .chain(self.taps.capacities())
+            .chain(self.echo.capacities())
             .chain(self.outputs.capacities())
             .chain(self.local.capacities())
             .collect()
@@ -309,7 +313,10 @@ impl Plane {
                 if !may_interrupt_bulk(&message) {
                     self.cut_bulk(port, 1 << BulkPiece::group_of(&message));
                 }
-                self.send_event(now, port, at, message);
+                match self.echo.read(now, port, &message) {
+                    Heard::Pass => self.send_event(now, port, at, message),
+                    Heard::Echo => self.counters.echoes_dropped.add_one(),
+                }
             }
             Lane::Bulk => self.take_bulk_packet(port, message),
         }
@@ -415,6 +422,9 @@ impl Plane {
             self.discards.extend(output.map(Discard::Output));
             return Output::Control(ToControl::OutputClosed { port });
         }
+        if let Some(looped) = self.echo.poll(now) {
+            return Output::Control(ToControl::Looped(looped));
+        }
         if let Some(word) = self.control.pop_front() {
             return Output::Control(word);
         }
@@ -432,6 +442,9 @@ impl Plane {
     /// Realtime-safe: yes
     pub fn written(&mut self, now: LocalTime, due: &Due) {
         self.outputs.written(now, due);
+        if !due.bulk {
+            self.echo.wrote(now, due.port, &due.play.message);
+        }
         if let Some(born) = due.play.born
             && let Some(link) = self.links.get(due.play.source.link)
         {
@@ -449,7 +462,8 @@ impl Plane {
     /// When there is nothing to be done before, all links having been looked after.
     fn wake_at(&self) -> LocalTime {
         let alive = if self.alive.is_empty() { LocalTime::MAX } else { self.alive_at };
-        self.links.wake_at().min(self.local.wake_at()).min(self.outputs.wake_at()).min(alive)
+        let here = self.local.wake_at().min(self.outputs.wake_at()).min(self.echo.wake_at());
+        self.links.wake_at().min(here).min(alive)
     }
 
     /// Writes the datagram of a link that is due, if there is one.
@@ -497,6 +511,7 @@ impl Plane {
         self.outputs.release(source, None);
         if source.link == LinkNo::LOCAL {
             self.cut_bulk(source.port, u32::MAX);
+            self.echo.forget(source.port);
             self.release_at_peers(now, source.port, None);
         }
         self.taps_release(now, source);

@@ -155,7 +155,7 @@ impl Bus {
         ];
         for (said, note) in notes {
             let before = core::mem::replace(said, note.is_some());
-            self.actions.extend(note.filter(|_| !before).map(BusAction::Full));
+            self.actions.extend(note.filter(|_| !before).map(BusAction::Note));
         }
         wanted
     }

@@ -26,6 +26,7 @@ use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentit
 use super::routing::Routing;
 use crate::bridge::{Endpoint, Route, Tap, ToData};
 use crate::config::{Config, LINKS_MAX, MIRRORS_MAX, PORTS_MAX};
+use crate::data::echo::Looped;
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::time::LocalTime;
 use crate::wire::{DevicePort, Devices, Subscribe};
@@ -69,8 +70,8 @@ pub enum BusAction {
     Mirror(BackendNo, PortId, Direction, String),
     /// Remove it.
     Unmirror(BackendNo, PortId),
-    /// Tell people that there is no more room for something; said once, until there was room again.
-    Full(Note),
+    /// Tell people: of what there is no more room for, once until there was room again; of loops.
+    Note(Note),
     /// The ports or peers that people see have changed.
     Changed,
 }
@@ -170,6 +171,8 @@ pub struct Bus {
     devices: Devices,
     /// The routes that people made.
     routing: Routing,
+    /// Sources by which what an output plays comes back.
+    loops: BTreeMap<PortId, PortId>,
     applied: Wanted,
     subscriptions: BTreeMap<NodeId, Subscribe>,
     said: desired::Said,
@@ -193,6 +196,7 @@ impl Bus {
             displays: names::Displays::default(),
             devices: Devices { version: 1, ports: Vec::new() },
             routing: Routing::new(),
+            loops: BTreeMap::new(),
             applied: Wanted::default(),
             subscriptions: BTreeMap::new(),
             said: desired::Said::default(),
@@ -429,6 +433,25 @@ impl Bus {
         }
     }
 
+    /// What an output plays comes back by a source, or does no more.
+    pub fn looped(&mut self, looped: Looped) {
+        let Looped { source, output, cut } = looped;
+        let name = |bus: &Self, port| bus.own_name(port).unwrap_or_default();
+        let note = Note::Looped { source: name(self, source), output: name(self, output), cut };
+        if cut {
+            self.loops.insert(source, output);
+        } else {
+            self.loops.remove(&source);
+        }
+        self.actions.extend([BusAction::Note(note), BusAction::Changed]);
+    }
+
+    /// How a port of this node, or a mirror, is called.
+    fn own_name(&self, port: PortId) -> Option<String> {
+        let mirror = self.applied.mirrors.get(&port).map(|(_, _, name)| name.clone());
+        mirror.or_else(|| self.locals.get(&port).map(|local| local.port.name.clone()))
+    }
+
     /// Whether this is a port in this node, for a program that talks to it.
     #[must_use]
     pub fn is_app(&self, id: PortId) -> bool {
@@ -501,6 +524,7 @@ impl Bus {
     fn close_source(&mut self, id: PortId, direction: Direction) {
         if direction == Direction::Source {
             let source = Endpoint::local(id);
+            self.loops.remove(&id);
             self.actions.push_back(BusAction::Data(ToData::SourceClose { source }));
         }
     }

@@ -85,8 +85,9 @@ impl Bus {
         let is_there = |end, direction| self.endpoint_of(end, direction).is_some();
         if !kept.spec.enabled {
             RouteState::Disabled
-        } else if self.applied.taps.contains_key(&kept.tap) {
-            RouteState::Active
+        } else if let Some(tap) = self.applied.taps.get(&kept.tap) {
+            let looped = self.loops.keys().any(|port| Endpoint::local(*port) == tap.source);
+            if looped { RouteState::Looped } else { RouteState::Active }
         } else if !is_there(&kept.spec.source, Direction::Source) {
             RouteState::SourceAway
         } else if !is_there(&kept.spec.sink, Direction::Destination) {

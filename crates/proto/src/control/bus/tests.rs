@@ -143,7 +143,7 @@ impl Model {
                 // What is held is released by the removal of the routes: that is behind us, and
                 // whoever plays it is still there.
             }
-            BusAction::Data(_) | BusAction::Full(_) | BusAction::Changed => {}
+            BusAction::Data(_) | BusAction::Note(_) | BusAction::Changed => {}
             BusAction::Devices(node, devices) => {
                 self.told.insert(node, devices);
             }
@@ -298,7 +298,7 @@ fn a_mirror_that_is_there_is_not_displaced_and_one_that_comes_back_is_the_same()
 fn notes(bus: &mut Bus, model: &mut Model) -> Vec<Note> {
     let mut notes = vec![];
     while let Some(action) = bus.poll() {
-        if let BusAction::Full(note) = &action {
+        if let BusAction::Note(note) = &action {
             notes.push(note.clone());
         }
         model.carry_out(action);

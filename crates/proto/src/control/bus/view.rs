@@ -39,6 +39,8 @@ pub struct PortView {
     pub exported: bool,
     /// How many routes begin or end at it here.
     pub routes: usize,
+    /// Whether what an output of this node plays comes back by it: then that is dropped.
+    pub looped: bool,
     /// The output here that plays it (its own, or its mirror's), and when; `None` when there is none.
     pub playout: Option<(PortId, PlayoutMode)>,
 }
@@ -61,6 +63,7 @@ impl Bus {
                     link: remote.link,
                 },
                 exported: true,
+                looped: self.is_looped(*node, port),
                 playout: self.mirror_playout(*node, port),
                 routes: remote.link.map_or(0, |link| {
                     self.routes_at(|end| end.link == link && end.port == port.id)
@@ -84,7 +87,19 @@ impl Bus {
         let reach = Reach::Local(home);
         let playout = Some(id).filter(|_| direction == Direction::Destination);
         let playout = playout.and_then(|id| Some((id, self.playout(id, None)?.0)));
-        PortView { id, name, direction, identity, reach, exported, routes, playout }
+        let looped = self.loops.contains_key(&id);
+        PortView { id, name, direction, identity, reach, exported, routes, looped, playout }
+    }
+
+    /// Whether what programs here give to the mirror of a remote destination is an echo.
+    fn is_looped(&self, node: NodeId, port: &DevicePort) -> bool {
+        self.mirrors.iter().any(|(key, mirror)| {
+            key.node == node
+                && key.identity.0 == port.identity
+                && key.direction == Direction::Destination
+                && port.destination
+                && self.loops.contains_key(&mirror.id)
+        })
     }
 
     /// The first mirror of a remote source.
