@@ -199,7 +199,10 @@ async fn nodes_of_two_users_are_linked_once_both_have_confirmed_and_remember_it(
     until(|| pairing(&a).0 == Some(LinkState::Pairing) && pairing(&b).0 == pairing(&a).0).await;
     for (node, other) in [(&a, &b), (&b, &a)] {
         assert_eq!(pairing(&a).1.or(pairing(&b).1), None, "both have to be asked");
-        assert!(matches!(decide(node, TrustCommand::Ask(other.info().id)).await, Decided::Done(())));
+        assert!(matches!(
+            decide(node, TrustCommand::Ask(other.info().id)).await,
+            Decided::Done(())
+        ));
     }
     until(|| pairing(&a).1.is_some() && pairing(&b).1.is_some()).await;
     assert_eq!(pairing(&a), pairing(&b));
