@@ -524,7 +524,10 @@ impl Bus {
     fn close_source(&mut self, id: PortId, direction: Direction) {
         if direction == Direction::Source {
             let source = Endpoint::local(id);
-            self.loops.remove(&id);
+            // Whoever gave it the echoes is gone.
+            if let Some(output) = self.loops.get(&id).copied() {
+                self.looped(Looped { source: id, output, cut: false });
+            }
             self.actions.push_back(BusAction::Data(ToData::SourceClose { source }));
         }
     }

@@ -434,3 +434,35 @@ fn what_no_route_can_be_is_refused_and_changes_nothing() {
     let gone = bus.route(RouteCommand::Remove(unknown));
     assert_eq!(gone, Err(RouteError::Unknown(unknown)));
 }
+
+#[test]
+fn a_loop_is_said_and_so_is_its_end_whatever_ended_it() {
+    let mut bus = Bus::new(BusRules::default(), &Config::default());
+    let said = |bus: &mut Bus| {
+        let mut said = vec![];
+        while let Some(action) = bus.poll() {
+            if let BusAction::Note(Note::Looped { source, output, cut }) = action {
+                said.push((source, output, cut));
+            }
+        }
+        said
+    };
+    let spec = RouteSpec { source: RouteEnd { node: None, ..end(0) }, ..route(0, 1, 0, true) };
+    let id = bus.route(RouteCommand::Add(spec)).unwrap();
+    let source = bus.appeared(BackendNo(0), identity(0), Direction::Source, "In".into()).unwrap();
+    let output =
+        bus.appeared(BackendNo(0), identity(1), Direction::Destination, "Out".into()).unwrap();
+    let names = |cut| ("In".to_owned(), "Out".to_owned(), cut);
+    let looped = |cut| Looped { source, output, cut };
+    let state = |bus: &Bus| bus.route_views().iter().find(|view| view.id == id).unwrap().state;
+    assert_eq!(said(&mut bus), []);
+    bus.looped(looped(true));
+    assert_eq!((said(&mut bus), state(&bus)), (vec![names(true)], RouteState::Looped));
+    bus.looped(looped(false));
+    assert_eq!((said(&mut bus), state(&bus)), (vec![names(false)], RouteState::Active));
+    bus.looped(looped(true));
+    said(&mut bus);
+    bus.vanished(BackendNo(0), &identity(0), Direction::Source);
+    assert_eq!((said(&mut bus), state(&bus)), (vec![names(false)], RouteState::SourceAway));
+    assert!(bus.view().iter().all(|port| !port.looped));
+}
