@@ -38,10 +38,10 @@ use crate::os::local::{self, Socket};
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
-use crate::os::routes;
 use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
 use crate::os::{host, interfaces};
+use crate::os::{kept, routes, sessions};
 use crate::ports::app::{self, AppPorts};
 use crate::ports::{self, BackendContext, BackendEvent, Opened, PortError};
 use crate::realtime;
@@ -423,8 +423,9 @@ fn start_planes(
     let seed = u64::from_be_bytes(entropy()?);
     let mut core = Control::new(identity, rules(options, domains), config.clone(), seed);
     core.remember_trusted(state.trusted.iter().cloned());
-    let (newest, kept) = routes::load_or_put_aside(&state.routes_path());
-    core.remember_routes(newest, kept);
+    core.remember_sessions(kept::load(&state.sessions_path(), sessions::parse));
+    let (newest, routes) = kept::load(&state.routes_path(), routes::parse);
+    core.remember_routes(newest, routes);
     let tunnels = Arc::<TunnelCounters>::default();
     let shared = Arc::new(Shared {
         view: Arc::clone(&view),
@@ -453,6 +454,7 @@ fn start_planes(
         persistence: persistence::start(Files {
             trusted: state.trusted_path(),
             routes: state.routes_path(),
+            sessions: state.sessions_path(),
         }),
     };
     tokio::spawn(ControlStage::new(core, hands).run(inbox, host));

@@ -145,6 +145,12 @@ impl State {
         self.path.join("routes.json")
     }
 
+    /// The file that lists the sessions that the node is in.
+    #[must_use]
+    pub fn sessions_path(&self) -> PathBuf {
+        self.path.join("sessions.json")
+    }
+
     /// What stands in a file of the directory that nobody else may read; `None`: there is none.
     ///
     /// # Errors

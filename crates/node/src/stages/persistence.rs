@@ -3,11 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use midip2p_proto::control::session::Membership;
 use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::id::NodeId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::os::routes::{self, Routes};
+use crate::os::sessions;
 use crate::os::trusted;
 
 /// Things that may wait to be written; one more is refused.
@@ -20,6 +22,8 @@ pub struct Files {
     pub trusted: PathBuf,
     /// The routes that people made.
     pub routes: PathBuf,
+    /// The sessions that the node is in.
+    pub sessions: PathBuf,
 }
 
 /// What is to be kept, as it is now.
@@ -28,6 +32,8 @@ pub enum What {
     Trusted(Vec<(NodeId, Trusted)>),
     /// The routes that people made.
     Routes(Routes),
+    /// The sessions that the node is in.
+    Sessions(Vec<Membership>),
 }
 
 /// Something that is to be kept.
@@ -47,6 +53,7 @@ pub fn start(files: Files) -> mpsc::Sender<Save> {
             let (path, written) = match &save.what {
                 What::Trusted(peers) => (&files.trusted, trusted::save(&files.trusted, peers)),
                 What::Routes(all) => (&files.routes, routes::save(&files.routes, all)),
+                What::Sessions(all) => (&files.sessions, sessions::save(&files.sessions, all)),
             };
             if let Err(error) = &written {
                 tracing::warn!("cannot write {}: {error}", path.display());
