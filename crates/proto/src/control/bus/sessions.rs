@@ -38,7 +38,7 @@ impl PeerSessions {
 
     /// Whether it is in the default session only.
     fn is_plain(&self) -> bool {
-        self.named.is_empty()
+        self.named.is_empty() && self.has(DEFAULT)
     }
 
     /// Whether something of it is in that session.
