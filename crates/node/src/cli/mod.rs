@@ -8,6 +8,8 @@
 
 mod up;
 
+mod config;
+
 mod browser;
 mod panic;
 mod peers;
@@ -33,6 +35,7 @@ mod fake;
 mod inbox;
 mod lines;
 mod listing;
+mod log;
 mod output;
 mod passphrase;
 mod performance;
@@ -40,6 +43,7 @@ mod socket;
 mod text;
 mod way;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -71,6 +75,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(Box<up::UpArgs>),
+    Config(Box<config::ConfigArgs>),
     Ports(ports::PortsArgs),
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
@@ -89,7 +94,8 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::Up(args) => up::run(*args),
+        Verb::Up(_) => up::run(),
+        Verb::Config(args) => config::run(&args),
         Verb::Ports(args) => ports::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),
@@ -104,7 +110,8 @@ pub fn main() -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {
-        eprintln!("error: {}", exit::words(&error));
+        // With nobody there to read it, the number still says it.
+        let _ = writeln!(std::io::stderr(), "error: {}", exit::words(&error));
         exit::of_error(&error)
     });
     exit.into()

@@ -1,6 +1,7 @@
 //! The only platform calls: clock, priorities, descriptors, state directories.
 
 pub mod clock;
+pub mod config;
 pub mod descriptors;
 pub mod host;
 pub mod interfaces;
