@@ -9,6 +9,7 @@
 mod up;
 
 mod config;
+mod doctor;
 
 mod browser;
 mod panic;
@@ -61,6 +62,7 @@ use clap::{Parser, Subcommand};
     max_term_width = 100,
     after_help = "Examples:
   midip2p up                          make this machine part of the studio
+  midip2p doctor                      see what would hurt here, before it does
   midip2p trust                       see who wants to connect, and let it
   midip2p ports                       see everybody's keyboards and synthesizers
   midip2p play song.mid --to Synth    play a file on one of them
@@ -76,6 +78,7 @@ struct Cli {
 enum Verb {
     Up(Box<up::UpArgs>),
     Config(Box<config::ConfigArgs>),
+    Doctor(doctor::DoctorArgs),
     Ports(ports::PortsArgs),
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Up(_) => up::run(),
         Verb::Config(args) => config::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Ports(args) => ports::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),

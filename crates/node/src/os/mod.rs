@@ -9,6 +9,7 @@ pub mod local;
 pub mod memory;
 pub mod priority;
 mod private;
+pub mod probe;
 pub mod registry;
 pub mod slice;
 pub mod state;
