@@ -1,6 +1,6 @@
 //! The example file: the table, with what the flags say of themselves. Nothing in it holds until its `#` is gone.
 
-use super::table::SETTINGS;
+use super::table::{Kind, SETTINGS};
 
 /// Columns of a comment.
 const WIDTH: usize = 96;
@@ -20,7 +20,11 @@ pub(super) fn text() -> String {
             text.push_str(&format!("\n[{section}]\n"));
         }
         text.push('\n');
-        let help = setting.help();
+        let help = match setting.kind {
+            // The text is the flag's, which says the opposite.
+            Kind::Opposite => format!("false: {}", setting.help()),
+            _ => setting.help(),
+        };
         text.extend(wrapped(&help).into_iter().map(|line| format!("# {line}\n")));
         text.push_str(&format!("#{} = {}\n", setting.key, setting.example));
     }

@@ -1,13 +1,11 @@
 //! What decides how late a note is on this machine: priorities, memory, processors and clocks.
 
 use super::Finding;
+use crate::os::memory::{self, Memory};
 use crate::os::probe::kernel::{self, Limit};
 
 const LIMITS: &str = "add \"@audio - rtprio 95\" and \"@audio - memlock unlimited\" to /etc/security/limits.conf, \
      join the group audio, and log in anew";
-
-/// Less than a node touches: one of 12 MB with its stacks.
-const LOCKABLE: u64 = 64 << 20;
 
 pub(super) fn priority() -> Vec<Finding> {
     let mut findings = vec![
@@ -17,7 +15,7 @@ pub(super) fn priority() -> Vec<Finding> {
             let seen = "refused: under load notes may come late";
             Finding::warning("real-time priority", seen, LIMITS)
         },
-        of_memory(kernel::lockable()),
+        of_memory(memory::lock(), kernel::lockable()),
     ];
     findings.push(of_governors(&kernel::governors()));
     findings.push(of_kernel(&kernel::line("/proc/version").unwrap_or_default()));
@@ -33,15 +31,15 @@ pub(super) fn clock() -> Vec<Finding> {
     ]
 }
 
-fn of_memory(limit: Limit) -> Finding {
-    match limit {
-        Some(bytes) if bytes < LOCKABLE => Finding::warning(
-            "locked memory",
-            format!("at most {} KiB: what was swapped out comes back late", bytes >> 10),
-            LIMITS,
-        ),
-        Some(bytes) => Finding::ok("locked memory", format!("up to {} MiB", bytes >> 20)),
-        None => Finding::ok("locked memory", "without limit"),
+fn of_memory(got: Memory, limit: Limit) -> Finding {
+    let check = "locked memory";
+    match (got, limit) {
+        (Memory::Locked, _) => Finding::ok(check, "it stays where it is"),
+        (Memory::Swappable, limit) => {
+            let most = limit.map_or_else(String::new, |b| format!(" (at most {} KiB)", b >> 10));
+            let seen = format!("refused{most}: what was swapped out comes back late");
+            Finding::warning(check, seen, LIMITS)
+        }
     }
 }
 
@@ -133,8 +131,8 @@ mod tests {
             (of_step(Some(4_000_000)), Problem),
             (of_slack(Some(50_000)), Ok),
             (of_slack(Some(10_000_000)), Warning),
-            (of_memory(None), Ok),
-            (of_memory(Some(8 << 20)), Warning),
+            (of_memory(Memory::Locked, Some(8 << 20)), Ok),
+            (of_memory(Memory::Swappable, Some(8 << 20)), Warning),
             (governors(&[]), Ok),
             (governors(&["performance"]), Ok),
             (governors(&["performance", "powersave"]), Warning),

@@ -119,17 +119,16 @@ impl Check {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
-    let mut checks = vec![
-        Check::new("ports", ports::findings),
-        Check::new("network", network::findings),
-        Check::new("multicast", network::multicast),
+    let mut checks = vec![Check::new("ports", ports::findings)];
+    checks.extend(network::checks());
+    checks.extend([
         Check::new("firewall", firewall::findings),
         Check::new("priority", machine::priority),
         Check::new("clock", machine::clock),
         Check::new("ALSA", backends::alsa),
         Check::new("JACK", backends::jack),
         Check::new("state", state::findings),
-    ];
+    ]);
     checks.extend(nodes::checks());
     let findings = all(checks, WITHIN);
     let said = if args.json { format!("{}\n", report(&findings)) } else { text(&findings) };
