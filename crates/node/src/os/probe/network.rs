@@ -124,6 +124,8 @@ fn until(came: impl Fn(Duration) -> io::Result<bool>) -> io::Result<()> {
         match came(left) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
+            // A wait with a limit is not taken up again by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -152,7 +154,26 @@ fn question(token: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn what_interrupts_or_is_anothers_is_waited_past_and_nothing_is_said_to_be_nothing() {
+        let answers = Cell::new(0);
+        let came = |_| {
+            answers.set(answers.get() + 1);
+            match answers.get() {
+                1 => Err(ErrorKind::Interrupted.into()),
+                2 => Ok(false),
+                _ => Ok(true),
+            }
+        };
+        until(came).unwrap();
+        assert_eq!(answers.get(), 3);
+        let silent = |_| Err(ErrorKind::WouldBlock.into());
+        assert_eq!(until(silent).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
 
     #[test]
     fn a_datagram_comes_back_on_loopback_and_a_taken_port_is_seen() {
