@@ -368,6 +368,8 @@ fn config(options: &Options) -> Config {
         mirrors_max: options.mirrors,
         accept_reset: options.accept_reset,
         dual_transport: options.dual_transport,
+        heartbeat_every: options.heartbeat,
+        heartbeats_missed: options.heartbeats_missed,
         trust: options.trust,
         ..Config::default()
     }

@@ -1,6 +1,7 @@
 //! The only platform calls: clock, priorities, descriptors, state directories.
 
 pub mod clock;
+pub mod config;
 pub mod descriptors;
 pub mod host;
 pub mod interfaces;
@@ -9,6 +10,7 @@ pub mod local;
 pub mod memory;
 pub mod priority;
 mod private;
+pub mod probe;
 pub mod registry;
 pub mod routes;
 pub mod sessions;

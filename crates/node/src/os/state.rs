@@ -422,7 +422,9 @@ fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError +
     move |source| StateError::Io { what, path, source }
 }
 
-fn base() -> PathBuf {
+/// The directory of all of this user's nodes.
+#[must_use]
+pub fn base() -> PathBuf {
     let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
     std::env::var_os("XDG_STATE_HOME")
         .filter(|d| !d.is_empty())
