@@ -13,12 +13,13 @@ use midip2p_proto::data::counters::PortCounters;
 use midip2p_proto::id::{BootId, LinkNo, NodeId, PortId};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::{BulkAck, BulkQuery};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::metrics::BulkCounters;
 use crate::os::clock;
 use crate::realtime::{BulkHandle, Carried};
 use crate::stages::host_wake::HostWake;
+use crate::stages::inbox::Inbox;
 use crate::tunnels::{OwnedFragment, Tunnel};
 use crate::view::View;
 
@@ -110,12 +111,7 @@ impl Bulk {
     }
 
     /// Runs until the inbox is closed.
-    pub async fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<BulkInput>,
-        host: HostWake,
-        drained: Arc<Notify>,
-    ) {
+    pub async fn run(mut self, mut inbox: Inbox<BulkInput>, host: HostWake, drained: Arc<Notify>) {
         loop {
             let (woken, left) = (host.next(), drained.notified());
             tokio::pin!(woken, left);
@@ -134,7 +130,7 @@ impl Bulk {
                             if self.waiting.len() >= WAITING {
                                 break;
                             }
-                            let Ok(input) = inbox.try_recv() else { break };
+                            let Some(input) = inbox.try_recv() else { break };
                             self.take(input);
                         }
                     }

@@ -26,7 +26,7 @@ use midip2p_proto::data::bulk::news::News;
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::bulk::{self, Bulk, Told};
@@ -49,6 +49,7 @@ use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
 use crate::stages::discovery::{Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
+use crate::stages::inbox::{self, Policy, Sender};
 use crate::stages::persistence;
 use crate::stages::ports::PortsStage;
 use crate::stages::taking;
@@ -132,7 +133,7 @@ pub struct Shared {
     /// What connections count.
     pub tunnels: Arc<TunnelCounters>,
     /// The control stage.
-    pub control: mpsc::Sender<ControlInput>,
+    pub control: Sender<ControlInput>,
     /// App ports.
     pub apps: AppPorts,
     /// Those that the node keeps, whoever comes and goes.
@@ -140,7 +141,7 @@ pub struct Shared {
     /// Wakes from the real-time thread.
     pub host: HostWake,
     /// The bulk task.
-    pub bulk: mpsc::Sender<bulk::BulkInput>,
+    pub bulk: Sender<bulk::BulkInput>,
     /// What it counts.
     pub sysex: Arc<BulkCounters>,
     /// What it says of the messages of local sources.
@@ -401,7 +402,7 @@ fn start_planes(
     backends: Vec<(&'static str, OpenBackend)>,
 ) -> Result<Started, StartError> {
     let config = config(options);
-    let (control, inbox) = mpsc::channel(control::INBOX);
+    let (control, inbox) = inbox::inbox("control", Policy::Wait, control::INBOX);
     let wake = Signal::new()?;
     let (host_bell, hearing) = bell()?;
     let claim = Arc::new(LaneClaim::new(&wake));
@@ -426,7 +427,7 @@ fn start_planes(
     let (news, _) = broadcast::channel(bulk::NEWS);
     let sysex = Arc::<BulkCounters>::default();
     let told = Told { news: news.clone(), counters: Arc::clone(&sysex), view: Arc::clone(&view) };
-    let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);
+    let (bulk, bulk_inbox) = inbox::inbox("bulk", Policy::Wait, bulk::INBOX);
     let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
     tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
     let seed = u64::from_be_bytes(entropy()?);
@@ -527,7 +528,7 @@ fn backends_of(options: &Options) -> Vec<(&'static str, OpenBackend)> {
 fn open_backends(
     kinds: Vec<(&'static str, OpenBackend)>,
     name: &str,
-    control: &mpsc::Sender<ControlInput>,
+    control: &Sender<ControlInput>,
     wake: &Signal,
 ) -> (Vec<BackendInfo>, Vec<Opened>) {
     let (mut infos, mut opened) = (Vec::new(), Vec::new());
@@ -555,10 +556,10 @@ fn open_backends(
 }
 
 /// Hands a backend's event to the control stage. A backend's thread may wait; the runtime's may not.
-fn forward(inbox: &mpsc::Sender<ControlInput>, backend: BackendNo, event: BackendEvent) {
+fn forward(inbox: &Sender<ControlInput>, backend: BackendNo, event: BackendEvent) {
     let input = ControlInput::Backend(backend, event);
     if tokio::runtime::Handle::try_current().is_err() {
-        let _ = inbox.blocking_send(input);
+        let _ = inbox.send_blocking(input);
     } else if inbox.try_send(input).is_err() {
         tracing::warn!("too many MIDI ports at once: one was left out");
     }
@@ -596,7 +597,7 @@ fn unlisted_socket(state: &State) -> Option<(UnixListener, Socket)> {
 }
 
 /// Nodes on this host, which need no network to be found.
-async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
+async fn find_local(info: &NodeInfo, control: &Sender<ControlInput>) {
     let (own, network) = (info.id.to_string(), registry::network());
     for entry in registry::list() {
         if entry.id != own && entry.network == network {
@@ -611,10 +612,7 @@ async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
     }
 }
 
-fn discover(
-    announcement: &Announcement,
-    control: &mpsc::Sender<ControlInput>,
-) -> Option<Discovery> {
+fn discover(announcement: &Announcement, control: &Sender<ControlInput>) -> Option<Discovery> {
     Discovery::start(announcement, control.clone())
         .inspect_err(|error| {
             tracing::warn!("no multicast DNS here ({error}): name other nodes with --peer");
@@ -629,7 +627,7 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// Keeps looking for a peer that the user named, as long as it is not linked. A name may have several
 /// addresses, of one machine most likely: they are tried one after the other, so that it is not linked
 /// twice.
-async fn resolve(peer: String, control: mpsc::Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
+async fn resolve(peer: String, control: Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
     let mut said = false;
     let mut tried: Vec<SocketAddr> = Vec::new();
     loop {

@@ -1,3 +1,5 @@
+//! Differences of snapshots, as events.
+
 use std::net::Ipv4Addr;
 
 use midip2p_proto::control::PeerKind;

@@ -29,6 +29,7 @@ use midip2p_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::host_wake::HostWake;
+use super::inbox::{Inbox, Sender};
 use super::notes;
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
@@ -140,7 +141,7 @@ pub struct Hands {
     /// The MIDI backends.
     pub ports: PortsStage,
     /// The bulk task.
-    pub bulk: mpsc::Sender<BulkInput>,
+    pub bulk: Sender<BulkInput>,
     /// Begins connections.
     pub dialer: Arc<dyn Dialer>,
     /// Proves this node on them; `None` where nothing needs to be proven.
@@ -156,7 +157,7 @@ pub struct Hands {
     /// For the sessions of clients.
     pub shared: Arc<Shared>,
     /// Keeps on disk whom the node trusts.
-    pub persistence: mpsc::Sender<Save>,
+    pub persistence: Sender<Save>,
 }
 
 /// The stage.
@@ -228,7 +229,7 @@ impl ControlStage {
     }
 
     /// Runs until it is told to stop.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<ControlInput>, host: HostWake) {
+    pub async fn run(mut self, mut inbox: Inbox<ControlInput>, host: HostWake) {
         self.publish();
         loop {
             let woken = host.next();

@@ -9,9 +9,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::id::NodeId;
-use tokio::sync::mpsc;
 
 use super::control::ControlInput;
+use super::inbox::Sender;
 use crate::crypto::alias_of;
 
 /// The service type.
@@ -43,7 +43,7 @@ impl Discovery {
     /// When there is no multicast on this machine; the message says why.
     pub fn start(
         announcement: &Announcement,
-        inbox: mpsc::Sender<ControlInput>,
+        inbox: Sender<ControlInput>,
     ) -> Result<Self, mdns_sd::Error> {
         let daemon = ServiceDaemon::new()?;
         if !announcement.addresses.is_empty() {
@@ -106,7 +106,7 @@ fn hear(
     own: NodeId,
     event: ServiceEvent,
     nodes: &mut HashMap<String, NodeId>,
-    inbox: &mpsc::Sender<ControlInput>,
+    inbox: &Sender<ControlInput>,
 ) -> Result<(), Ended> {
     match event {
         ServiceEvent::ServiceResolved(service) => {
@@ -121,18 +121,18 @@ fn hear(
             }
             for address in addresses_of(&service) {
                 let found = ControlInput::Found(address, node, Via::Multicast);
-                inbox.blocking_send(found).map_err(|_| Ended)?;
+                inbox.send_blocking(found).map_err(|_| Ended)?;
             }
             if let Some(node) = node
                 && let Some(name) = name_in(&service.fullname)
             {
                 let named = ControlInput::Named(node, name.to_owned());
-                inbox.blocking_send(named).map_err(|_| Ended)?;
+                inbox.send_blocking(named).map_err(|_| Ended)?;
             }
         }
         ServiceEvent::ServiceRemoved(_, fullname) => {
             if let Some(node) = nodes.remove(&fullname) {
-                inbox.blocking_send(ControlInput::Withdrawn(node)).map_err(|_| Ended)?;
+                inbox.send_blocking(ControlInput::Withdrawn(node)).map_err(|_| Ended)?;
             }
         }
         _ => {}

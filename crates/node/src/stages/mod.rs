@@ -8,8 +8,10 @@
 //! | [`discovery`] | none | | multicast DNS |
 
 pub mod control;
+pub mod counters;
 pub mod discovery;
 pub mod host_wake;
+pub mod inbox;
 mod notes;
 pub mod persistence;
 pub mod places;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::id::NodeId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::inbox::{Policy, Sender, inbox};
 use crate::os::trusted;
 
 /// Things that may wait to be written; one more is refused.
@@ -22,10 +23,10 @@ pub struct Save {
 
 /// Starts the stage; it ends, with everything written, when the sender is dropped.
 #[must_use]
-pub fn start(path: PathBuf) -> mpsc::Sender<Save> {
-    let (sender, mut inbox) = mpsc::channel::<Save>(INBOX);
+pub fn start(path: PathBuf) -> Sender<Save> {
+    let (sender, mut inbox) = inbox::<Save>("persistence", Policy::Refuse, INBOX);
     tokio::task::spawn_blocking(move || {
-        while let Some(save) = inbox.blocking_recv() {
+        while let Ok(Some(save)) = inbox.recv_blocking(None) {
             let written = trusted::save(&path, &save.trusted);
             if let Err(error) = &written {
                 tracing::warn!("cannot write {}: {error}", path.display());

@@ -1,14 +1,15 @@
 //! The ports stage: owns the MIDI backends and makes what the bus wants of them. What a backend refuses is
 //! asked for again until it is there, or no longer wanted.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 
 use self::retries::Retries;
+use super::inbox::{Inbox, Policy, Sender, TimeIsUp, Unsent, inbox};
 use crate::os::clock;
 use crate::ports::{Backend, PortError};
 
@@ -34,7 +35,7 @@ pub enum PortsCommand {
 
 /// The stage, for those who tell it something.
 pub struct PortsStage {
-    inbox: Option<SyncSender<PortsCommand>>,
+    inbox: Option<Sender<PortsCommand>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,17 +45,17 @@ impl PortsStage {
     /// # Errors
     /// When the system has no more threads.
     pub fn start(backends: Vec<Box<dyn Backend>>) -> std::io::Result<Self> {
-        let (inbox, commands) = sync_channel(INBOX);
+        let (inbox, commands) = inbox("ports", Policy::Refuse, INBOX);
         let thread = std::thread::Builder::new()
             .name("midip2p-ports".into())
-            .spawn(move || run(backends, &commands))?;
+            .spawn(move || run(backends, commands))?;
         Ok(Self { inbox: Some(inbox), thread: Some(thread) })
     }
 
     /// Tells the stage something; what finds no room is refused and said.
     pub fn tell(&self, command: PortsCommand) {
         let Some(inbox) = &self.inbox else { return };
-        if let Err(TrySendError::Full(_)) = inbox.try_send(command) {
+        if let Err(Unsent::Full(_)) = inbox.try_send(command) {
             tracing::warn!("the MIDI system is too slow: a change of ports was left out");
         }
     }
@@ -68,7 +69,7 @@ impl PortsStage {
     }
 }
 
-fn run(mut backends: Vec<Box<dyn Backend>>, commands: &Receiver<PortsCommand>) {
+fn run(mut backends: Vec<Box<dyn Backend>>, mut commands: Inbox<PortsCommand>) {
     let mut retries = Retries::default();
     loop {
         let now = clock::now();
@@ -77,16 +78,16 @@ fn run(mut backends: Vec<Box<dyn Backend>>, commands: &Receiver<PortsCommand>) {
             continue;
         }
         let next = match retries.wake_at() {
-            LocalTime::MAX => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            at => commands.recv_timeout((at - now).to_duration()),
+            LocalTime::MAX => commands.recv_blocking(None),
+            at => commands.recv_blocking(Instant::now().checked_add((at - now).to_duration())),
         };
         match next {
-            Ok(command) => {
+            Ok(Some(command)) => {
                 retries.forget(&command);
                 carry_out(&mut backends, &mut retries, clock::now(), command);
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(None) => return,
+            Err(TimeIsUp) => {}
         }
     }
 }
