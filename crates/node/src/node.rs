@@ -47,11 +47,13 @@ use crate::ports::{self, BackendContext, BackendEvent, Opened, PortError};
 use crate::realtime;
 use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
-use crate::stages::discovery::{Announcement, Discovery};
+use crate::stages::counters::StageCounters;
+use crate::stages::discovery::{self, Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
-use crate::stages::inbox::{self, Policy, Sender};
+use crate::stages::inbox::{self, AskError, Policy, Sender};
 use crate::stages::persistence;
 use crate::stages::ports::PortsStage;
+use crate::stages::supervisor::Supervisor;
 use crate::stages::taking;
 use crate::transport::{Acceptor, Transport, lan};
 use crate::tunnels::Inboxes;
@@ -148,6 +150,16 @@ pub struct Shared {
     pub news: broadcast::Sender<News>,
     /// What happens, for whoever listens.
     pub events: Events,
+    /// What each stage counts.
+    pub stages: Vec<Arc<StageCounters>>,
+}
+
+impl Shared {
+    /// Watches over the stage of this name.
+    fn supervisor(&self, name: &str) -> Option<Supervisor> {
+        let counters = self.stages.iter().find(|counters| counters.name == name)?;
+        Some(Supervisor::new(Arc::clone(counters), self.events.clone()))
+    }
 }
 
 /// A running node. Stop it with [`Node::stop`]; dropped without, it ends by itself, if the runtime goes on.
@@ -241,7 +253,7 @@ impl Node {
             Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
         let discovery = if options.discovery {
             find_local(&info, &shared.control).await;
-            discover(&announcement, &shared.control)
+            discover(&announcement, &shared)
         } else {
             None
         };
@@ -297,6 +309,19 @@ impl Node {
     #[must_use]
     pub fn invite_browser(&self) -> Vec<String> {
         self.http.invite()
+    }
+
+    /// What is there once all that was said to the node before has been heard.
+    ///
+    /// # Errors
+    /// When it is not shown within this time.
+    pub async fn look(&self, within: Duration) -> Result<Arc<View>, AskError> {
+        self.shared.control.ask(within, ControlInput::Look).await
+    }
+
+    /// Waits until the node has ended, which it does unasked only after mistakes of its own that it could not mend.
+    pub async fn ended(&self) {
+        self.shared.control.closed().await;
     }
 
     /// Ends the node: peers are told, what sounds is released, virtual ports go.
@@ -422,19 +447,36 @@ fn start_planes(
         realtime::start(plane, datagrams, drivers, claim, host_bell)?;
     let host = HostWake::spawn(hearing)?;
 
-    let drained = Arc::<Notify>::default();
+    let events = Events::default();
     let view = Arc::<ArcSwap<View>>::default();
     let (news, _) = broadcast::channel(bulk::NEWS);
     let sysex = Arc::<BulkCounters>::default();
-    let told = Told { news: news.clone(), counters: Arc::clone(&sysex), view: Arc::clone(&view) };
-    let (bulk, bulk_inbox) = inbox::inbox("bulk", Policy::Wait, bulk::INBOX);
+    let told = Told {
+        news: news.clone(),
+        counters: Arc::clone(&sysex),
+        view: Arc::clone(&view),
+        events: events.clone(),
+    };
     let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
-    tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
-    let seed = u64::from_be_bytes(entropy()?);
-    let mut core = Control::new(identity, rules(options, domains), config.clone(), seed);
+    let (bulk, drained) = start_bulk(task, &host);
+    let mut core = Control::new(
+        identity,
+        rules(options, domains),
+        config.clone(),
+        u64::from_be_bytes(entropy()?),
+    );
     core.remember_trusted(state.trusted.iter().cloned());
     let tunnels = Arc::<TunnelCounters>::default();
+    let ports = PortsStage::start(halves, events.clone())?;
+    let persistence = persistence::start(state.trusted_path(), events.clone());
     let shared = Arc::new(Shared {
+        stages: vec![
+            Arc::clone(control.counters()),
+            Arc::clone(bulk.counters()),
+            Arc::clone(ports.counters()),
+            Arc::clone(persistence.counters()),
+            Arc::new(StageCounters::new(discovery::NAME, Policy::Wait, 0)),
+        ],
         view: Arc::clone(&view),
         counters,
         ports: port_counters,
@@ -446,11 +488,11 @@ fn start_planes(
         bulk: bulk.clone(),
         sysex,
         news,
-        events: Events::default(),
+        events,
     });
     let hands = Hands {
         realtime: handle,
-        ports: PortsStage::start(halves)?,
+        ports,
         bulk: bulk.clone(),
         dialer,
         security: security.clone(),
@@ -459,11 +501,19 @@ fn start_planes(
         view,
         config,
         shared: Arc::clone(&shared),
-        persistence: persistence::start(state.trusted_path()),
+        persistence,
     };
     tokio::spawn(ControlStage::new(core, hands).run(inbox, host));
     let granted = (priority, memory);
     Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
+}
+
+/// The bulk task, on the caller's runtime.
+fn start_bulk(task: Bulk, host: &HostWake) -> (Sender<bulk::BulkInput>, Arc<Notify>) {
+    let (bulk, inbox) = inbox::inbox("bulk", Policy::Wait, bulk::INBOX);
+    let drained = Arc::<Notify>::default();
+    tokio::spawn(task.run(inbox, host.clone(), Arc::clone(&drained)));
+    (bulk, drained)
 }
 
 /// What proves this node, and that it is its user's and of its session.
@@ -612,8 +662,9 @@ async fn find_local(info: &NodeInfo, control: &Sender<ControlInput>) {
     }
 }
 
-fn discover(announcement: &Announcement, control: &Sender<ControlInput>) -> Option<Discovery> {
-    Discovery::start(announcement, control.clone())
+fn discover(announcement: &Announcement, shared: &Shared) -> Option<Discovery> {
+    let supervisor = shared.supervisor(discovery::NAME)?;
+    Discovery::start(announcement, shared.control.clone(), supervisor)
         .inspect_err(|error| {
             tracing::warn!("no multicast DNS here ({error}): name other nodes with --peer");
         })

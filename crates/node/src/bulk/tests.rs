@@ -27,7 +27,12 @@ impl Bench {
         let wake = Signal::new().unwrap();
         let handle = BulkHandle { deliveries, pieces, to_carry, carried, wake };
         let (news, _) = broadcast::channel(1);
-        let told = Told { news, counters: Arc::default(), view: Arc::default() };
+        let told = Told {
+            news,
+            counters: Arc::default(),
+            view: Arc::default(),
+            events: Events::default(),
+        };
         let (control, said) = inbox("test", Policy::Wait, 64);
         let (bulk, came) = inbox("test", Policy::Wait, 64);
         let (drained, counters) = (Arc::default(), Arc::default());

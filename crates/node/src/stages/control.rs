@@ -33,6 +33,7 @@ use super::inbox::{Inbox, Sender};
 use super::notes;
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
+use super::supervisor::Supervisor;
 use crate::bulk::BulkInput;
 use crate::crypto::{Secured, Security, Shut, alias_of};
 use crate::events::{Event, Failure};
@@ -45,6 +46,8 @@ use crate::session::client;
 use crate::transport::Dialer;
 use crate::tunnels::{Inboxes, Tunnel, spawn};
 use crate::view::View;
+
+mod guard;
 
 /// Inputs that may wait; then whoever has one more waits.
 pub const INBOX: usize = 1024;
@@ -103,8 +106,13 @@ pub enum ControlInput {
     Ping(LinkNo, oneshot::Sender<Probed>),
     /// Which message of a local source stands for the panic button.
     PanicOn(Option<Ump>),
+    /// Show what is there now, with all that was told before this.
+    Look(oneshot::Sender<Arc<View>>),
     /// Say farewell and end.
     Stop(oneshot::Sender<()>),
+    /// Panic with these words, as if what that connection brought had hit a mistake.
+    #[cfg(test)]
+    Poison(Option<ConnId>, &'static str),
 }
 
 /// What became of a decision about trust.
@@ -175,6 +183,7 @@ pub struct ControlStage {
     seal: Option<(LinkNo, Box<dyn Seal>)>,
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
+    supervisor: Supervisor,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
@@ -200,6 +209,8 @@ impl ControlStage {
     /// A stage for a control plane that was told nothing yet.
     #[must_use]
     pub fn new(control: Control, hands: Hands) -> Self {
+        let counters = Arc::clone(hands.shared.control.counters());
+        let supervisor = Supervisor::new(counters, hands.shared.events.clone());
         Self {
             control,
             hands,
@@ -210,6 +221,7 @@ impl ControlStage {
             seal: None,
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
+            supervisor,
             opening: BTreeMap::new(),
             settling: BTreeMap::new(),
             pings: BTreeMap::new(),
@@ -235,16 +247,16 @@ impl ControlStage {
             let woken = host.next();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            self.take_words().await;
+            self.take_words_guarded().await;
             let pause = (self.wake_at() - clock::now()).to_duration();
             tokio::select! {
                 input = inbox.recv() => match input {
-                    Some(input) => self.take(input).await,
+                    Some(input) => self.guarded(Some(input)).await,
                     None => return,
                 },
                 () = woken => {}
                 // Until the control plane wants to be called, and no longer.
-                () = tokio::time::sleep(pause) => self.tell(Input::Timeout).await,
+                () = tokio::time::sleep(pause) => self.guarded(None).await,
             }
             if std::mem::take(&mut self.changed) {
                 self.publish();
@@ -336,6 +348,13 @@ impl ControlStage {
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
+            ControlInput::Look(answer) => {
+                self.changed = false;
+                self.publish();
+                let _ = answer.send(self.hands.view.load_full());
+            }
+            #[cfg(test)]
+            ControlInput::Poison(_, words) => std::panic::panic_any(words),
             ControlInput::Stop(stopped) => {
                 self.tell(Input::Stop).await;
                 self.stopped = Some(stopped);

@@ -12,10 +12,14 @@ use midip2p_proto::id::NodeId;
 
 use super::control::ControlInput;
 use super::inbox::Sender;
+use super::supervisor::{Supervisor, pause};
 use crate::crypto::alias_of;
 
 /// The service type.
 pub const SERVICE: &str = "_midip2p._tcp.local.";
+
+/// What the stage is called.
+pub const NAME: &str = "discovery";
 
 /// What to announce, and where.
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ impl Discovery {
     pub fn start(
         announcement: &Announcement,
         inbox: Sender<ControlInput>,
+        mut supervisor: Supervisor,
     ) -> Result<Self, mdns_sd::Error> {
         let daemon = ServiceDaemon::new()?;
         if !announcement.addresses.is_empty() {
@@ -74,8 +79,16 @@ impl Discovery {
                 let mut nodes = HashMap::new();
                 // Ends when the daemon is shut down.
                 while let Ok(event) = found.recv() {
-                    if hear(own, event, &mut nodes, &inbox).is_err() {
-                        return;
+                    let heard = supervisor
+                        .run("what multicast DNS said", || hear(own, event, &mut nodes, &inbox));
+                    match heard {
+                        Ok(Ok(())) => {}
+                        Ok(Err(Ended)) => return,
+                        // What it knew of names may be half of something, and comes again by itself.
+                        Err(fallen) => {
+                            nodes.clear();
+                            pause(fallen);
+                        }
                     }
                 }
             })

@@ -16,4 +16,5 @@ mod notes;
 pub mod persistence;
 pub mod places;
 pub mod ports;
+pub mod supervisor;
 pub mod taking;

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::id::NodeId;
 use tokio::sync::oneshot;
 
 use super::inbox::{Policy, Sender, inbox};
+use super::supervisor::Supervisor;
+use crate::events::{Event, Events, Failure};
 use crate::os::trusted;
 
 /// Things that may wait to be written; one more is refused.
@@ -23,13 +26,18 @@ pub struct Save {
 
 /// Starts the stage; it ends, with everything written, when the sender is dropped.
 #[must_use]
-pub fn start(path: PathBuf) -> Sender<Save> {
+pub fn start(path: PathBuf, events: Events) -> Sender<Save> {
     let (sender, mut inbox) = inbox::<Save>("persistence", Policy::Refuse, INBOX);
+    let mut supervisor = Supervisor::new(Arc::clone(inbox.counters()), events.clone());
     tokio::task::spawn_blocking(move || {
         while let Ok(Some(save)) = inbox.recv_blocking(None) {
-            let written = trusted::save(&path, &save.trusted);
+            let saved =
+                supervisor.run("the list of trusted nodes", || trusted::save(&path, &save.trusted));
+            let written = saved.unwrap_or_else(|_| Err(io::Error::other("it was given up")));
             if let Err(error) = &written {
-                tracing::warn!("cannot write {}: {error}", path.display());
+                let text = format!("cannot write {}: {error}", path.display());
+                tracing::warn!("{text}");
+                events.tell(|| Event::Error { what: Failure::Disk, text });
             }
             if let Some(done) = save.done {
                 let _ = done.send(written);

@@ -1,6 +1,7 @@
 //! The ports stage: owns the MIDI backends and makes what the bus wants of them. What a backend refuses is
 //! asked for again until it is there, or no longer wanted.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -9,7 +10,10 @@ use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 
 use self::retries::Retries;
+use super::counters::StageCounters;
 use super::inbox::{Inbox, Policy, Sender, TimeIsUp, Unsent, inbox};
+use super::supervisor::Supervisor;
+use crate::events::Events;
 use crate::os::clock;
 use crate::ports::{Backend, PortError};
 
@@ -37,6 +41,7 @@ pub enum PortsCommand {
 pub struct PortsStage {
     inbox: Option<Sender<PortsCommand>>,
     thread: Option<JoinHandle<()>>,
+    counters: Arc<StageCounters>,
 }
 
 impl PortsStage {
@@ -44,12 +49,14 @@ impl PortsStage {
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub fn start(backends: Vec<Box<dyn Backend>>) -> std::io::Result<Self> {
+    pub fn start(backends: Vec<Box<dyn Backend>>, events: Events) -> std::io::Result<Self> {
         let (inbox, commands) = inbox("ports", Policy::Refuse, INBOX);
+        let counters = Arc::clone(inbox.counters());
+        let supervisor = Supervisor::new(Arc::clone(&counters), events);
         let thread = std::thread::Builder::new()
             .name("midip2p-ports".into())
-            .spawn(move || run(backends, commands))?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread) })
+            .spawn(move || run(backends, commands, supervisor))?;
+        Ok(Self { inbox: Some(inbox), thread: Some(thread), counters })
     }
 
     /// Tells the stage something; what finds no room is refused and said.
@@ -58,6 +65,12 @@ impl PortsStage {
         if let Err(Unsent::Full(_)) = inbox.try_send(command) {
             tracing::warn!("the MIDI system is too slow: a change of ports was left out");
         }
+    }
+
+    /// What the stage counts.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<StageCounters> {
+        &self.counters
     }
 
     /// Ends the stage and with it the backends: their virtual ports go.
@@ -69,12 +82,16 @@ impl PortsStage {
     }
 }
 
-fn run(mut backends: Vec<Box<dyn Backend>>, mut commands: Inbox<PortsCommand>) {
+fn run(
+    mut backends: Vec<Box<dyn Backend>>,
+    mut commands: Inbox<PortsCommand>,
+    mut supervisor: Supervisor,
+) {
     let mut retries = Retries::default();
     loop {
         let now = clock::now();
         if let Some(command) = retries.due(now) {
-            carry_out(&mut backends, &mut retries, now, command);
+            carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
             continue;
         }
         let next = match retries.wake_at() {
@@ -84,11 +101,29 @@ fn run(mut backends: Vec<Box<dyn Backend>>, mut commands: Inbox<PortsCommand>) {
         match next {
             Ok(Some(command)) => {
                 retries.forget(&command);
-                carry_out(&mut backends, &mut retries, clock::now(), command);
+                carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
             }
             Ok(None) => return,
             Err(TimeIsUp) => {}
         }
+    }
+}
+
+/// Does what a command says. One at which a backend panics is tried again, as if it had been refused: that is more
+/// and more rarely, so it needs no other pause.
+fn carry_out_guarded(
+    backends: &mut [Box<dyn Backend>],
+    retries: &mut Retries,
+    command: PortsCommand,
+    supervisor: &mut Supervisor,
+) {
+    let now = clock::now();
+    let again = command.clone();
+    let done = supervisor.run("a MIDI system's ports", || {
+        carry_out(backends, retries, now, command);
+    });
+    if done.is_err() {
+        retries.refused(now, again);
     }
 }
 

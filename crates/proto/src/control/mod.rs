@@ -13,6 +13,7 @@ mod parked;
 mod passphrase;
 mod peers;
 pub mod port;
+mod sound;
 pub mod stage;
 mod strangers;
 pub mod trust;
@@ -148,6 +149,8 @@ pub enum Input<'a> {
     Panic,
     /// The node stops: say farewell.
     Stop,
+    /// A mistake of ours may have left connections half known: end them all, and begin them again.
+    Anew,
     /// Time passed.
     Timeout,
 }
@@ -605,6 +608,7 @@ impl stage::Stage for Control {
             }
             Input::Trust(request, command) => self.trust_command(now, request, command),
             Input::Stop => self.stop(now),
+            Input::Anew => self.anew(now),
             Input::Timeout => self.timeout(now),
         }
         self.drain_bus();
