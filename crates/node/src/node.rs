@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use midip2p_proto::config::Config;
-use midip2p_proto::control::bus::BusRules;
+use midip2p_proto::control::bus::{BusRules, Wish};
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::{BackendNo, Direction};
@@ -28,6 +28,7 @@ use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::bulk::{self, Bulk, Told};
 use crate::crypto::{Security, alias_of};
@@ -51,6 +52,8 @@ use crate::stages::counters::StageCounters;
 use crate::stages::discovery::{self, Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
 use crate::stages::inbox::{self, AskError, Policy, Sender};
+use crate::stages::listening;
+use crate::stages::notification::{Notification, SubscribeError, Subscription};
 use crate::stages::persistence;
 use crate::stages::ports::PortsStage;
 use crate::stages::supervisor::Supervisor;
@@ -150,6 +153,8 @@ pub struct Shared {
     pub news: broadcast::Sender<News>,
     /// What happens, for whoever listens.
     pub events: Events,
+    /// Where callbacks run.
+    pub notification: Notification,
     /// What each stage counts.
     pub stages: Vec<Arc<StageCounters>>,
 }
@@ -300,8 +305,34 @@ impl Node {
     /// What happens from now on. Who does not read [`QUEUE`](crate::events::QUEUE) events misses the oldest, and is
     /// told how many; nobody waits for it.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.shared.events.subscribe()
+    }
+
+    /// Calls this with each event from now on, on the notification stage and for as long as the subscription is kept.
+    /// It may call anything, take its time, and panic: see [`crate::stages::notification`].
+    ///
+    /// # Errors
+    /// When there are too many callbacks already.
+    pub fn on_event(
+        &self,
+        callback: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Subscription, SubscribeError> {
+        self.shared.notification.subscribe(Box::new(callback))
+    }
+
+    /// Calls this with what comes from these ports ([`Event::MidiReceived`]), likewise. What it is too slow for is
+    /// left out, and it is told how much that was.
+    ///
+    /// # Errors
+    /// When there are too many callbacks or ports already.
+    pub async fn on_midi(
+        &self,
+        name: &str,
+        from: Vec<Wish>,
+        callback: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Subscription, SubscribeError> {
+        listening::on_midi(&self.shared, name, from, Box::new(callback)).await
     }
 
     /// Links by which a browser may come, of which one is to be followed, once and within ten minutes; first that for
@@ -324,16 +355,20 @@ impl Node {
         self.shared.control.closed().await;
     }
 
-    /// Ends the node: peers are told, what sounds is released, virtual ports go.
+    /// Ends the node: peers are told, what sounds is released, virtual ports go, and no callback begins any more. Takes
+    /// two seconds at most.
     pub async fn stop(mut self) {
+        let deadline = Instant::now() + STOP_WITHIN;
+        self.shared.notification.close();
         if let Some(discovery) = self.discovery.take() {
             // Withdrawing takes a moment; the farewell to peers does not wait for it.
             tokio::task::spawn_blocking(move || drop(discovery));
         }
         let (stopped, done) = oneshot::channel();
         if self.shared.control.send(ControlInput::Stop(stopped)).await.is_ok() {
-            let _ = tokio::time::timeout(STOP_WITHIN, done).await;
+            let _ = tokio::time::timeout_at(deadline, done).await;
         }
+        let _ = tokio::time::timeout_at(deadline, self.shared.notification.closed()).await;
         // The writers of the tunnels have the farewells; they need one more turn of the runtime.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -381,6 +416,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.notification.close();
         // After `stop` nobody is left to hear it; without, this ends what the node began.
         let (stopped, _) = oneshot::channel();
         let _ = self.shared.control.try_send(ControlInput::Stop(stopped));
@@ -469,12 +505,14 @@ fn start_planes(
     let tunnels = Arc::<TunnelCounters>::default();
     let ports = PortsStage::start(halves, events.clone())?;
     let persistence = persistence::start(state.trusted_path(), events.clone());
+    let notification = Notification::start(&events)?;
     let shared = Arc::new(Shared {
         stages: vec![
             Arc::clone(control.counters()),
             Arc::clone(bulk.counters()),
             Arc::clone(ports.counters()),
             Arc::clone(persistence.counters()),
+            Arc::clone(notification.counters()),
             Arc::new(StageCounters::new(discovery::NAME, Policy::Wait, 0)),
         ],
         view: Arc::clone(&view),
@@ -489,6 +527,7 @@ fn start_planes(
         sysex,
         news,
         events,
+        notification,
     });
     let hands = Hands {
         realtime: handle,

@@ -271,6 +271,12 @@ impl<T> Inbox<T> {
         block_until(self.recv(), until)
     }
 
+    /// Whether nothing waits and nobody is left to send more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.core.senders.load(SeqCst) == 0 && self.core.queue.is_empty()
+    }
+
     /// What the stage counts.
     #[must_use]
     pub fn counters(&self) -> &Arc<StageCounters> {

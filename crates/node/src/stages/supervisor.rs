@@ -36,7 +36,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub type Payload = Box<dyn Any + Send>;
 
 /// Watches over the worker of one stage.
-#[derive(Debug)]
 pub struct Supervisor {
     counters: Arc<StageCounters>,
     events: Events,

@@ -62,7 +62,7 @@ async fn an_input_that_panics_is_left_out_and_its_connection_ends_and_comes_agai
     let a = node(dir.path(), "a", None).await;
     let b = node(dir.path(), "b", Some(&a)).await;
     until(|| linked(&a) && linked(&b)).await;
-    let mut ears = a.events();
+    let mut ears = a.subscribe();
     let since = |node: &Node| node.view().peers.iter().find_map(|(p, _)| p.since);
     let before = since(&a);
     poison(&a, Some(ConnId(1))).await;
