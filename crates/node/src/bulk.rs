@@ -126,6 +126,7 @@ impl Bulk {
             woken.as_mut().enable();
             left.as_mut().enable();
             if let Err(fallen) = supervisor.run("what is under way", || self.turn()) {
+                // Who falls again and again does not fill the log.
                 tokio::time::sleep(fallen.pause).await;
             }
             let wake_at = self.lanes.wake_at();
@@ -143,6 +144,7 @@ impl Bulk {
                 }
             };
             if let Err(fallen) = done {
+                // As above.
                 tokio::time::sleep(fallen.pause).await;
             }
         }

@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::bulk::{self, Bulk, Told};
+use crate::connection::{Connection, Connections};
 use crate::crypto::{Security, alias_of};
 use crate::events::{Event, Events};
 use crate::http::{self, Http};
@@ -153,6 +154,8 @@ pub struct Shared {
     pub news: broadcast::Sender<News>,
     /// What happens, for whoever listens.
     pub events: Events,
+    /// How each connection does.
+    pub connections: Connections,
     /// Where callbacks run.
     pub notification: Notification,
     /// What each stage counts.
@@ -300,6 +303,13 @@ impl Node {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The connection with a peer, if it is known: to be asked how it does as often as one likes, also when the peer
+    /// is gone.
+    #[must_use]
+    pub fn connection(&self, peer: NodeId) -> Option<Connection> {
+        self.shared.connections.with(peer)
     }
 
     /// What happens from now on. Who does not read [`QUEUE`](crate::events::QUEUE) events misses the oldest, and is
@@ -485,36 +495,25 @@ fn start_planes(
 
     let events = Events::default();
     let view = Arc::<ArcSwap<View>>::default();
-    let (news, _) = broadcast::channel(bulk::NEWS);
-    let sysex = Arc::<BulkCounters>::default();
     let told = Told {
-        news: news.clone(),
-        counters: Arc::clone(&sysex),
+        news: broadcast::channel(bulk::NEWS).0,
+        counters: Arc::default(),
         view: Arc::clone(&view),
         events: events.clone(),
     };
+    let (news, sysex) = (told.news.clone(), Arc::clone(&told.counters));
     let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
     let (bulk, drained) = start_bulk(task, &host);
-    let mut core = Control::new(
-        identity,
-        rules(options, domains),
-        config.clone(),
-        u64::from_be_bytes(entropy()?),
-    );
-    core.remember_trusted(state.trusted.iter().cloned());
+    let core = core(identity, rules(options, domains), &config, state)?;
     let tunnels = Arc::<TunnelCounters>::default();
     let ports = PortsStage::start(halves, events.clone())?;
     let persistence = persistence::start(state.trusted_path(), events.clone());
     let notification = Notification::start(&events)?;
+    let stages = [control.counters(), bulk.counters(), ports.counters()].into_iter();
+    let stages = stages.chain([persistence.counters(), notification.counters()]).map(Arc::clone);
+    let of_discovery = Arc::new(StageCounters::new(discovery::NAME, Policy::Wait, 0));
     let shared = Arc::new(Shared {
-        stages: vec![
-            Arc::clone(control.counters()),
-            Arc::clone(bulk.counters()),
-            Arc::clone(ports.counters()),
-            Arc::clone(persistence.counters()),
-            Arc::clone(notification.counters()),
-            Arc::new(StageCounters::new(discovery::NAME, Policy::Wait, 0)),
-        ],
+        stages: stages.chain([of_discovery]).collect(),
         view: Arc::clone(&view),
         counters,
         ports: port_counters,
@@ -527,6 +526,7 @@ fn start_planes(
         sysex,
         news,
         events,
+        connections: Connections::default(),
         notification,
     });
     let hands = Hands {
@@ -545,6 +545,19 @@ fn start_planes(
     tokio::spawn(ControlStage::new(core, hands).run(inbox, host));
     let granted = (priority, memory);
     Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
+}
+
+/// A control plane that knows whom the node trusts, and nobody else.
+fn core(
+    identity: Identity,
+    rules: BusRules,
+    config: &Config,
+    state: &State,
+) -> io::Result<Control> {
+    let seed = u64::from_be_bytes(entropy()?);
+    let mut core = Control::new(identity, rules, config.clone(), seed);
+    core.remember_trusted(state.trusted.iter().cloned());
+    Ok(core)
 }
 
 /// The bulk task, on the caller's runtime.

@@ -6,8 +6,10 @@ mod nodes;
 
 use std::sync::Arc;
 
+use midip2p::connection::ConnectionState;
 use midip2p::events::Event;
 use midip2p::node::Node;
+use midip2p::os::clock;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::Direction;
 use tokio::sync::broadcast;
@@ -34,6 +36,11 @@ async fn a_peer_that_comes_its_ports_and_its_end_are_told() {
     };
     let up = LinkState::Connected;
     next(&mut ears, |event| changed(event).is_some_and(|(_, to)| to == up)).await;
+    let to_b = a.connection(id).unwrap();
+    assert_eq!(to_b.state(), ConnectionState::Connected);
+    assert!(to_b.last_heartbeat().is_some_and(|at| at <= clock::now()));
+    let before = to_b.last_heartbeat();
+    nodes::until(|| to_b.last_heartbeat() > before).await;
     app_port(&b, Direction::Source, Vec::new()).await;
     next(&mut ears, |event| {
         let Event::Devices { added, .. } = event else { return false };
@@ -43,7 +50,9 @@ async fn a_peer_that_comes_its_ports_and_its_end_are_told() {
     b.stop().await;
     // It is dialled again at once, so it may be connecting when it is told.
     next(&mut ears, |event| changed(event).is_some_and(|(from, to)| from == up && to != up)).await;
+    assert_ne!(to_b.state(), ConnectionState::Connected);
     a.stop().await;
+    assert_eq!(to_b.state(), ConnectionState::Disconnected);
 }
 
 /// Blocks its callback until it is dropped, without a clock.
@@ -111,7 +120,7 @@ async fn a_callback_hears_what_is_played_and_the_port_goes_with_it() {
     nodes::until(|| b.view().ports.iter().any(|p| p.id == port && p.routes > 0)).await;
     let mut keys = b.shared().apps.source(port).unwrap();
     let note = midip2p_midi::Ump::midi1(0, 0x90, 60, 64);
-    assert!(keys.send(midip2p::os::clock::now(), note));
+    assert!(keys.send(clock::now(), note));
     let first = tokio::time::timeout(DEADLINE, hears.recv()).await.unwrap();
     assert_eq!(first, Some(note));
     drop(ear);

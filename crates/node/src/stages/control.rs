@@ -35,6 +35,7 @@ use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
 use super::supervisor::Supervisor;
 use crate::bulk::BulkInput;
+use crate::connection::Pulses;
 use crate::crypto::{Secured, Security, Shut, alias_of};
 use crate::events::{Event, Failure};
 use crate::node::Shared;
@@ -184,6 +185,8 @@ pub struct ControlStage {
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
     supervisor: Supervisor,
+    /// What connections say of themselves.
+    pulses: Pulses,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
@@ -211,6 +214,7 @@ impl ControlStage {
     pub fn new(control: Control, hands: Hands) -> Self {
         let counters = Arc::clone(hands.shared.control.counters());
         let supervisor = Supervisor::new(counters, hands.shared.events.clone());
+        let pulses = Pulses::new(hands.shared.connections.clone());
         Self {
             control,
             hands,
@@ -222,6 +226,7 @@ impl ControlStage {
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
             supervisor,
+            pulses,
             opening: BTreeMap::new(),
             settling: BTreeMap::new(),
             pings: BTreeMap::new(),
@@ -408,7 +413,13 @@ impl ControlStage {
         if !input.is_sign_of_life() {
             self.wake_at = None;
         }
-        self.control.handle(clock::now(), input);
+        let now = clock::now();
+        match &input {
+            Input::Heard(conn) | Input::Message(conn, _) => self.pulses.heard_by(*conn, now),
+            Input::Data(ToControl::Alive { link }) => self.pulses.heard_on(*link, now),
+            _ => {}
+        }
+        self.control.handle(now, input);
         loop {
             while let Some(action) = self.control.poll() {
                 self.carry_out(action).await;
@@ -498,11 +509,13 @@ impl ControlStage {
         let input = match action {
             Action::Mute(conn, muted) => BulkInput::Mute(conn, muted),
             Action::Linked(conn, link, peer) => {
+                self.pulses.linked(conn, link);
                 self.texts.remove(&conn);
                 let Some(tunnel) = self.tunnels.get(&conn).cloned() else { return };
                 BulkInput::Linked(conn, link, peer, tunnel)
             }
             Action::Resumed(conn, link) => {
+                self.pulses.linked(conn, link);
                 self.texts.remove(&conn);
                 // The link keeps its keys: those of this stream protect nothing.
                 self.seals.remove(&conn);
@@ -570,6 +583,7 @@ impl ControlStage {
 
     /// Lets a connection end, once what was given to it has left.
     fn let_go(&mut self, conn: ConnId) {
+        self.pulses.closed(conn);
         self.tunnels.remove(&conn);
         self.texts.remove(&conn);
         self.clients.remove(&conn);
@@ -652,15 +666,17 @@ impl ControlStage {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let view = Arc::new(View::of(&self.control, &self.counters));
         let before = self.hands.view.swap(Arc::clone(&view));
+        self.pulses.publish(&view);
         self.hands.shared.events.tell_changes(&before, &view);
     }
 
     /// Ends what this stage works with, without blocking the runtime: the tunnels' writers still have
     /// farewells to send, and a MIDI system may take its time.
     async fn end(mut self) {
+        self.pulses.end();
         self.tunnels.clear();
         self.command(Command::Data(ToData::Silence)).await;
         self.command(Command::Stop).await;
