@@ -87,6 +87,16 @@ pub struct Told {
     pub events: Events,
 }
 
+impl Told {
+    /// Nobody listens yet.
+    #[must_use]
+    pub fn new(view: &Arc<ArcSwap<View>>, events: &Events) -> Self {
+        let news = broadcast::channel(NEWS).0;
+        let (view, events) = (Arc::clone(view), events.clone());
+        Self { news, counters: Arc::default(), view, events }
+    }
+}
+
 /// The task's state.
 pub struct Bulk {
     handle: BulkHandle,

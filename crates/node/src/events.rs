@@ -133,6 +133,8 @@ pub enum Failure {
     Stranger,
     /// A limit is reached.
     Room,
+    /// What is played comes back to where it came from.
+    Loop,
     /// A MIDI system.
     Ports,
     /// The disk.
@@ -149,6 +151,7 @@ impl Failure {
             Self::Link => "link",
             Self::Stranger => "stranger",
             Self::Room => "room",
+            Self::Loop => "loop",
             Self::Ports => "ports",
             Self::Disk => "disk",
             Self::Stage => "stage",

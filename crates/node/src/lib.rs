@@ -23,6 +23,7 @@ pub mod connection;
 pub mod events;
 pub mod http;
 pub mod metrics;
+pub mod routing;
 pub mod session;
 pub mod view;
 

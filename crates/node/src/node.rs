@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use midip2p_proto::config::Config;
-use midip2p_proto::control::bus::{BusRules, Wish};
+use midip2p_proto::control::bus::BusRules;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::{BackendNo, Direction};
@@ -31,9 +31,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::bulk::{self, Bulk, Told};
-use crate::connection::{Connection, Connections};
+use crate::connection::Connections;
 use crate::crypto::{Security, alias_of};
-use crate::events::{Event, Events};
+use crate::events::Events;
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
@@ -41,27 +41,29 @@ use crate::os::local::{self, Socket};
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
+use crate::os::routes;
 use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
 use crate::os::{host, interfaces};
-use crate::ports::app::{self, AppPorts};
-use crate::ports::{self, BackendContext, BackendEvent, Opened, PortError};
+use crate::ports::app::{self, AppPorts, AppSweep};
+use crate::ports::{self, Backend, BackendContext, BackendEvent, Driver, Opened, PortError};
 use crate::realtime;
 use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
 use crate::stages::counters::StageCounters;
 use crate::stages::discovery::{self, Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
-use crate::stages::inbox::{self, AskError, Policy, Sender};
-use crate::stages::listening;
-use crate::stages::notification::{Notification, SubscribeError, Subscription};
-use crate::stages::persistence;
+use crate::stages::inbox::{self, Policy, Sender};
+use crate::stages::notification::Notification;
+use crate::stages::persistence::{self, Files};
 use crate::stages::ports::PortsStage;
 use crate::stages::supervisor::Supervisor;
 use crate::stages::taking;
 use crate::transport::{Acceptor, Transport, lan};
 use crate::tunnels::Inboxes;
 use crate::view::View;
+
+mod library;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -305,64 +307,11 @@ impl Node {
         &self.shared
     }
 
-    /// The connection with a peer, if it is known: to be asked how it does as often as one likes, also when the peer
-    /// is gone.
-    #[must_use]
-    pub fn connection(&self, peer: NodeId) -> Option<Connection> {
-        self.shared.connections.with(peer)
-    }
-
-    /// What happens from now on. Who does not read [`QUEUE`](crate::events::QUEUE) events misses the oldest, and is
-    /// told how many; nobody waits for it.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.shared.events.subscribe()
-    }
-
-    /// Calls this with each event from now on, on the notification stage and for as long as the subscription is kept.
-    /// It may call anything, take its time, and panic: see [`crate::stages::notification`].
-    ///
-    /// # Errors
-    /// When there are too many callbacks already.
-    pub fn on_event(
-        &self,
-        callback: impl FnMut(&Event) + Send + 'static,
-    ) -> Result<Subscription, SubscribeError> {
-        self.shared.notification.subscribe(Box::new(callback))
-    }
-
-    /// Calls this with what comes from these ports ([`Event::MidiReceived`]), likewise. What it is too slow for is
-    /// left out, and it is told how much that was.
-    ///
-    /// # Errors
-    /// When there are too many callbacks or ports already.
-    pub async fn on_midi(
-        &self,
-        name: &str,
-        from: Vec<Wish>,
-        callback: impl FnMut(&Event) + Send + 'static,
-    ) -> Result<Subscription, SubscribeError> {
-        listening::on_midi(&self.shared, name, from, Box::new(callback)).await
-    }
-
     /// Links by which a browser may come, of which one is to be followed, once and within ten minutes; first that for
     /// this machine.
     #[must_use]
     pub fn invite_browser(&self) -> Vec<String> {
         self.http.invite()
-    }
-
-    /// What is there once all that was said to the node before has been heard.
-    ///
-    /// # Errors
-    /// When it is not shown within this time.
-    pub async fn look(&self, within: Duration) -> Result<Arc<View>, AskError> {
-        self.shared.control.ask(within, ControlInput::Look).await
-    }
-
-    /// Waits until the node has ended, which it does unasked only after mistakes of its own that it could not mend.
-    pub async fn ended(&self) {
-        self.shared.control.closed().await;
     }
 
     /// Ends the node: peers are told, what sounds is released, virtual ports go, and no callback begins any more. Takes
@@ -474,16 +423,9 @@ fn start_planes(
 ) -> Result<Started, StartError> {
     let config = config(options);
     let (control, inbox) = inbox::inbox("control", Policy::Wait, control::INBOX);
-    let wake = Signal::new()?;
+    let edges = open_edges(backends, name, &control)?;
+    let Edges { backends, domains, halves, drivers, apps, sweep, claim } = edges;
     let (host_bell, hearing) = bell()?;
-    let claim = Arc::new(LaneClaim::new(&wake));
-    let (apps, app_driver, sweep) = app::open(&claim);
-    let (backends, opened) = open_backends(backends, name, &control, &wake);
-    let domains: Vec<Option<String>> =
-        opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
-    let (halves, mut drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
-    drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
-
     let identity = identity(state, name, &transport, &domains)?;
     let security = transport.is_open.then(|| security(options, state)).transpose()?;
     let Transport { datagrams, dialer, acceptor, udp_port, tcp_port, .. } = transport;
@@ -495,25 +437,20 @@ fn start_planes(
 
     let events = Events::default();
     let view = Arc::<ArcSwap<View>>::default();
-    let told = Told {
-        news: broadcast::channel(bulk::NEWS).0,
-        counters: Arc::default(),
-        view: Arc::clone(&view),
-        events: events.clone(),
-    };
+    let told = Told::new(&view, &events);
     let (news, sysex) = (told.news.clone(), Arc::clone(&told.counters));
     let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
     let (bulk, drained) = start_bulk(task, &host);
     let core = core(identity, rules(options, domains), &config, state)?;
     let tunnels = Arc::<TunnelCounters>::default();
     let ports = PortsStage::start(halves, events.clone())?;
-    let persistence = persistence::start(state.trusted_path(), events.clone());
+    let files = Files { trusted: state.trusted_path(), routes: state.routes_path() };
+    let persistence = persistence::start(files, events.clone());
     let notification = Notification::start(&events)?;
-    let stages = [control.counters(), bulk.counters(), ports.counters()].into_iter();
-    let stages = stages.chain([persistence.counters(), notification.counters()]).map(Arc::clone);
-    let of_discovery = Arc::new(StageCounters::new(discovery::NAME, Policy::Wait, 0));
+    let of_control = [control.counters(), bulk.counters(), ports.counters()];
+    let stages = of_control.into_iter().chain([persistence.counters(), notification.counters()]);
     let shared = Arc::new(Shared {
-        stages: stages.chain([of_discovery]).collect(),
+        stages: stages.chain([&discovery::counters()]).map(Arc::clone).collect(),
         view: Arc::clone(&view),
         counters,
         ports: port_counters,
@@ -547,7 +484,33 @@ fn start_planes(
     Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
 }
 
-/// A control plane that knows whom the node trusts, and nobody else.
+/// The MIDI systems and the app ports.
+struct Edges {
+    backends: Vec<BackendInfo>,
+    domains: Vec<Option<String>>,
+    halves: Vec<Box<dyn Backend>>,
+    drivers: Vec<Box<dyn Driver>>,
+    apps: AppPorts,
+    sweep: AppSweep,
+    claim: Arc<LaneClaim>,
+}
+
+fn open_edges(
+    backends: Vec<(&'static str, OpenBackend)>,
+    name: &str,
+    control: &Sender<ControlInput>,
+) -> io::Result<Edges> {
+    let wake = Signal::new()?;
+    let claim = Arc::new(LaneClaim::new(&wake));
+    let (apps, app_driver, sweep) = app::open(&claim);
+    let (backends, opened) = open_backends(backends, name, control, &wake);
+    let domains = opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
+    let (halves, mut drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+    drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
+    Ok(Edges { backends, domains, halves, drivers, apps, sweep, claim })
+}
+
+/// A control plane that knows what the node has kept, and nobody else.
 fn core(
     identity: Identity,
     rules: BusRules,
@@ -557,6 +520,8 @@ fn core(
     let seed = u64::from_be_bytes(entropy()?);
     let mut core = Control::new(identity, rules, config.clone(), seed);
     core.remember_trusted(state.trusted.iter().cloned());
+    let (newest, kept) = routes::load_or_put_aside(&state.routes_path());
+    core.remember_routes(newest, kept);
     Ok(core)
 }
 

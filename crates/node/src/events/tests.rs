@@ -35,6 +35,7 @@ fn port(id: u16) -> PortView {
         exported: true,
         routes: 0,
         playout: None,
+        looped: false,
     }
 }
 

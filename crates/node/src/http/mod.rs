@@ -8,6 +8,7 @@
 //! | `GET /metrics/midi` | counters |
 //! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
 //! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
+//! | `GET /routing/routes`, … | the routes that people made ([`routes`]) |
 //! | `POST /panic` | everything silent, everywhere |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
 //! | `POST /browser`, `GET /enter` | a link that lets a browser in, once (`browser.rs`) |
@@ -40,6 +41,7 @@ mod dashboard;
 mod guard;
 pub mod ping;
 mod rest;
+mod routes;
 mod serve;
 pub mod tls;
 pub mod trust;
@@ -157,6 +159,11 @@ fn router(context: &Arc<Context>) -> Router {
         .route("/trust/{id}", post(trust::add).delete(trust::remove))
         .route("/trust/{id}/ask", post(trust::ask))
         .route("/trust/{id}/refuse", post(trust::refuse))
+        .route("/routing/routes", get(routes::list).post(routes::add))
+        .route(
+            "/routing/routes/{id}",
+            get(routes::one).patch(routes::change).delete(routes::remove),
+        )
         .route("/panic", post(rest::panic))
         .route("/ws", get(ws::open))
         .route(browser::INVITE, post(browser::invite))

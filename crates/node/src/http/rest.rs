@@ -156,6 +156,7 @@ fn port(port: &PortView, context: &Context) -> Value {
         "identity": port.identity.0,
         "exported": port.exported,
         "routes": port.routes,
+        "looped": port.looped,
         "playout": port.playout.map(|(_, mode)| playout(mode)),
         "latency_us": latency.map(Span::as_us),
     })
@@ -223,6 +224,7 @@ pub(super) async fn metrics(State(context): App) -> Json<Value> {
         "not_exported": plane.not_exported.read(),
         "not_allowed": plane.not_allowed.read(),
         "resets_refused": plane.resets_refused.read(),
+        "echoes_dropped": plane.echoes_dropped.read(),
     });
     if let (Some(all), Value::Object(more)) =
         (all.as_object_mut(), connections(&context.shared.tunnels))

@@ -173,7 +173,7 @@ async fn decide(
         return stopping();
     }
     match answered.await {
-        Ok(Decided::Done) => Json(json!({ "id": node.to_string() })).into_response(),
+        Ok(Decided::Done(())) => Json(json!({ "id": node.to_string() })).into_response(),
         Ok(Decided::Refused(why)) => {
             let status = match why {
                 TrustError::Unknown => StatusCode::NOT_FOUND,
@@ -182,7 +182,7 @@ async fn decide(
             };
             error(status, &why.to_string()).into_response()
         }
-        Ok(Decided::NotKept(why)) => {
+        Ok(Decided::NotKept((), why)) => {
             let why = format!(
                 "done, but only until the node ends: the list of trusted nodes cannot be written ({why}); \
                  free some space, then do it again"

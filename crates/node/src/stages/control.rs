@@ -14,6 +14,7 @@ use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::control::port::{BackendNo, Direction};
+use midip2p_proto::control::routing::{RouteCommand, RouteError, RouteId};
 use midip2p_proto::control::stage::Stage;
 use midip2p_proto::control::trust::{TrustCommand, TrustError};
 use midip2p_proto::control::{Action, Control, Input};
@@ -28,6 +29,7 @@ use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot};
 
+use self::keeping::Keeping;
 use super::host_wake::HostWake;
 use super::inbox::{Inbox, Sender};
 use super::notes;
@@ -49,6 +51,7 @@ use crate::tunnels::{Inboxes, Tunnel, spawn};
 use crate::view::View;
 
 mod guard;
+mod keeping;
 
 /// Inputs that may wait; then whoever has one more waits.
 pub const INBOX: usize = 1024;
@@ -100,7 +103,9 @@ pub enum ControlInput {
     /// It is done with it.
     AppClose(PortId),
     /// Somebody decides about the trust in a node.
-    Trust(TrustCommand, oneshot::Sender<Decided>),
+    Trust(TrustCommand, oneshot::Sender<Decided<(), TrustError>>),
+    /// Somebody wants something done with the routes.
+    Route(RouteCommand, oneshot::Sender<Decided<RouteId, RouteError>>),
     /// Everything silent, everywhere.
     Panic,
     /// Ask the peer of a link for an answer, at once. Nothing is said when none comes.
@@ -116,15 +121,15 @@ pub enum ControlInput {
     Poison(Option<ConnId>, &'static str),
 }
 
-/// What became of a decision about trust.
+/// What became of something that is to outlive the node.
 #[derive(Debug)]
-pub enum Decided {
+pub enum Decided<T, E> {
     /// It is done, and will be remembered.
-    Done,
+    Done(T),
     /// It cannot be done.
-    Refused(TrustError),
+    Refused(E),
     /// It is done, and will be forgotten when the node ends: the disk does not take it.
-    NotKept(io::Error),
+    NotKept(T, io::Error),
 }
 
 /// A program's wish for an app port.
@@ -191,9 +196,7 @@ pub struct ControlStage {
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
     pinged: u32,
-    trusting: BTreeMap<u64, oneshot::Sender<Decided>>,
-    /// Whether whom the node trusts has changed and is not handed on to be kept.
-    unsaved: bool,
+    keeping: Keeping,
     conns: u64,
     requests: AtomicU64,
     changed: bool,
@@ -231,8 +234,7 @@ impl ControlStage {
             settling: BTreeMap::new(),
             pings: BTreeMap::new(),
             pinged: 0,
-            trusting: BTreeMap::new(),
-            unsaved: false,
+            keeping: Keeping::default(),
             conns: 0,
             requests: AtomicU64::new(0),
             changed: true,
@@ -347,8 +349,13 @@ impl ControlStage {
             ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
             ControlInput::Trust(command, answer) => {
                 let request = self.requests.fetch_add(1, Relaxed);
-                self.trusting.insert(request, answer);
+                self.keeping.trusting.insert(request, answer);
                 self.tell(Input::Trust(request, command)).await;
+            }
+            ControlInput::Route(command, answer) => {
+                let request = self.requests.fetch_add(1, Relaxed);
+                self.keeping.routing.insert(request, answer);
+                self.tell(Input::Route(request, command)).await;
             }
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
@@ -430,7 +437,7 @@ impl ControlStage {
             self.wake_at = None;
             self.control.handle(clock::now(), Input::Closed(conn));
         }
-        self.save(None);
+        self.save_what_changed();
         self.tell_ports();
     }
 
@@ -496,8 +503,10 @@ impl ControlStage {
             Action::AppReady(request) => {
                 self.settling.remove(&request).map(|ready| ready.send(()));
             }
-            Action::TrustChanged => self.unsaved = true,
-            Action::TrustDone(request, done) => self.decided(request, done),
+            action @ (Action::TrustChanged
+            | Action::TrustDone(..)
+            | Action::RoutesChanged
+            | Action::RouteDone(..)) => self.keep(action),
             Action::Note(note) => notes::say(&note, &self.hands.shared.events),
             Action::Changed => self.changed = true,
             _ => {}
@@ -535,40 +544,6 @@ impl ControlStage {
             _ => return,
         };
         let _ = self.hands.bulk.send(input).await;
-    }
-
-    /// Answers whoever decided about trust, once it is on disk.
-    fn decided(&mut self, request: u64, done: Result<(), TrustError>) {
-        let Some(answer) = self.trusting.remove(&request) else { return };
-        match done {
-            Ok(()) if self.unsaved => {
-                let (written, writing) = oneshot::channel();
-                self.save(Some(written));
-                tokio::spawn(async move {
-                    let gone = || Err(io::Error::other("too much waits to be written"));
-                    let _ = answer.send(match writing.await.unwrap_or_else(|_| gone()) {
-                        Ok(()) => Decided::Done,
-                        Err(error) => Decided::NotKept(error),
-                    });
-                });
-            }
-            Ok(()) => {
-                let _ = answer.send(Decided::Done);
-            }
-            Err(error) => {
-                let _ = answer.send(Decided::Refused(error));
-            }
-        }
-    }
-
-    /// Hands on whom the node trusts, if that has changed. Where too much waits to be written it stays unsaved,
-    /// until the next time.
-    fn save(&mut self, done: Option<oneshot::Sender<io::Result<()>>>) {
-        if self.unsaved {
-            let peers = self.control.trusted();
-            let trusted = peers.map(|(node, trusted)| (node, trusted.clone())).collect();
-            self.unsaved = self.hands.persistence.try_send(Save { trusted, done }).is_err();
-        }
     }
 
     /// The connection is a client: what it says is answered.

@@ -5,13 +5,15 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 
 use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::id::NodeId;
 
 use super::control::ControlInput;
-use super::inbox::Sender;
+use super::counters::StageCounters;
+use super::inbox::{Policy, Sender};
 use super::supervisor::{Supervisor, pause};
 use crate::crypto::alias_of;
 
@@ -20,6 +22,12 @@ pub const SERVICE: &str = "_midip2p._tcp.local.";
 
 /// What the stage is called.
 pub const NAME: &str = "discovery";
+
+/// What it counts: it has no inbox, as its thread waits for multicast DNS, but it may fall like others.
+#[must_use]
+pub fn counters() -> Arc<StageCounters> {
+    Arc::new(StageCounters::new(NAME, Policy::Wait, 0))
+}
 
 /// What to announce, and where.
 #[derive(Clone, Debug)]

@@ -95,6 +95,7 @@ impl ControlInput {
             Self::Backend(..) => "a MIDI system",
             Self::AppOpen(_) | Self::AppClose(_) => "a program's port",
             Self::Trust(..) => "a decision about trust",
+            Self::Route(..) => "a route",
             Self::Panic | Self::PanicOn(_) => "the panic button",
             Self::Ping(..) | Self::Look(_) => "a question",
             Self::Stop(_) => "its end",
