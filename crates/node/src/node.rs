@@ -26,7 +26,7 @@ use midip2p_proto::data::bulk::news::News;
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -53,7 +53,7 @@ use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands
 use crate::stages::counters::StageCounters;
 use crate::stages::discovery::{self, Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
-use crate::stages::inbox::{self, Policy, Sender};
+use crate::stages::inbox::{self, Inbox, Policy, Sender};
 use crate::stages::notification::Notification;
 use crate::stages::persistence::{self, Files};
 use crate::stages::ports::PortsStage;
@@ -180,6 +180,8 @@ pub struct Node {
     /// What waits for others: connections, names to be looked up.
     tasks: Vec<JoinHandle<()>>,
     http: Http,
+    /// Closed when the control stage has ended.
+    ended: watch::Receiver<()>,
     // In this order: who looks for a free directory must not find the entry of the node before, nor who finds an entry
     // a socket that goes.
     _socket: Option<Socket>,
@@ -232,7 +234,8 @@ impl Node {
         let transport = network()?;
         let name = options.name.clone().unwrap_or_else(host_name);
         let started = start_planes(&options, &state, &name, transport, backends)?;
-        let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security } = started;
+        let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security, ended } =
+            started;
         let (counters, view) = (Arc::clone(&shared.tunnels), Arc::clone(&shared.view));
         let taking = taking::run(acceptor, security, shared.control.clone(), counters, view);
         let mut tasks = vec![tokio::spawn(taking)];
@@ -277,6 +280,7 @@ impl Node {
             discovery,
             tasks,
             http,
+            ended,
             _socket: socket,
             _state: state,
             _registered: registered,
@@ -390,6 +394,7 @@ struct Started {
     granted: (Priority, Memory),
     acceptor: Box<dyn Acceptor>,
     security: Option<Security>,
+    ended: watch::Receiver<()>,
 }
 
 /// What the options say of the planes.
@@ -479,9 +484,9 @@ fn start_planes(
         shared: Arc::clone(&shared),
         persistence,
     };
-    tokio::spawn(ControlStage::new(core, hands).run(inbox, host));
+    let ended = run_control(ControlStage::new(core, hands), inbox, host);
     let granted = (priority, memory);
-    Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
+    Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security, ended })
 }
 
 /// The MIDI systems and the app ports.
@@ -531,6 +536,20 @@ fn start_bulk(task: Bulk, host: &HostWake) -> (Sender<bulk::BulkInput>, Arc<Noti
     let drained = Arc::<Notify>::default();
     tokio::spawn(task.run(inbox, host.clone(), Arc::clone(&drained)));
     (bulk, drained)
+}
+
+/// The control stage, on the caller's runtime; what comes back is closed when it has ended, with all that it works with.
+fn run_control(
+    stage: ControlStage,
+    inbox: Inbox<ControlInput>,
+    host: HostWake,
+) -> watch::Receiver<()> {
+    let (running, ended) = watch::channel(());
+    tokio::spawn(async move {
+        stage.run(inbox, host).await;
+        drop(running);
+    });
+    ended
 }
 
 /// What proves this node, and that it is its user's and of its session.

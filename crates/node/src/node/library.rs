@@ -65,8 +65,10 @@ impl Node {
         self.shared.control.ask(within, ControlInput::Look).await
     }
 
-    /// Waits until the node has ended, which it does unasked only after mistakes of its own that it could not mend.
+    /// Waits until the node has ended, with what sounds released, which it does unasked only after mistakes of its own
+    /// that it could not mend.
     pub async fn ended(&self) {
-        self.shared.control.closed().await;
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 }

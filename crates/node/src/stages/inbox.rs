@@ -9,8 +9,8 @@
 //!                                  full? Policy
 //! ```
 //!
-//! [`Policy::Wait`] is for producers outside the stages: connections, HTTP, backends. A stage that waited for another
-//! would stand still with it.
+//! [`Policy::Wait`] is for producers outside the stages: connections, HTTP, backends. Of the stages only discovery waits
+//! for control, and control for bulk: never one for another that may wait for it.
 
 use std::future::Future;
 use std::pin::pin;
