@@ -8,6 +8,7 @@ mod measure;
 mod realtime;
 mod row;
 mod simulated;
+mod state;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ usage: midip2p-rivals [--quick | --once] [--json] [--check] [--compare FILE] [RO
   --check         exit code 1 when a row misses its target
   --compare FILE  marks what became more than 10 % worse since FILE, the --json of an earlier run
   ROW             only rows whose name holds all these words, of: one way,
-                  spacing, throughput, CPU, JSONMIDI, loss";
+                  spacing, throughput, CPU, JSONMIDI, state, loss";
 
 #[derive(Debug, Default)]
 struct Options {
@@ -143,6 +144,9 @@ fn run(options: &Options) -> Result<bool> {
         for row in jsonmidi::run(rounds) {
             sheet.print(&row);
         }
+    }
+    for row in state::rows(rounds, |name| options.wants(name))? {
+        sheet.print(&row);
     }
     for row in simulated::rows()? {
         if options.wants(&row.name) {

@@ -19,6 +19,8 @@ pub mod realtime;
 pub mod stages;
 pub mod tunnels;
 
+pub mod connection;
+pub mod events;
 pub mod http;
 pub mod metrics;
 pub mod routing;

@@ -56,8 +56,21 @@ async fn by_the_network_a_program_shows_the_token_and_by_its_socket_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(options(dir.path(), "a")).await.unwrap();
     let (at, token) = (node.info().http, bearer(&node));
-    let paths =
-        ["/node/info", "/network/mesh", "/midi/devices", "/metrics/midi", "/trust", "/nothing"];
+    let paths = [
+        "/node/info",
+        "/network/mesh",
+        "/midi/devices",
+        "/metrics/midi",
+        "/debug/metrics",
+        "/trust",
+        "/nothing",
+    ];
+    let counted = ask(at, "GET /debug/metrics", &[&token]).await;
+    let counted: serde_json::Value = serde_json::from_str(&counted.body).unwrap();
+    let control = &counted["stages"][0];
+    assert_eq!((&control["stage"], &control["policy"]), (&"control".into(), &"wait".into()));
+    assert!(control["taken"].as_u64() > Some(0), "{counted}");
+    assert_eq!(control["panics"], 0);
     for path in paths {
         let what = format!("GET {path}");
         let want = if path == "/nothing" { 404 } else { 200 };

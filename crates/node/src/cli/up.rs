@@ -290,6 +290,7 @@ async fn live(args: &UpArgs, options: Options, mut signals: Signals) -> anyhow::
     tokio::select! {
         _ = signals.next() => {}
         () = ended(stdin) => {}
+        () = node.ended() => return Ok(Exit::Failed),
     }
     tokio::select! {
         () = node.stop() => Ok(Exit::Fine),

@@ -6,6 +6,7 @@
 //! | `GET /network/mesh` | its peers |
 //! | `GET /midi/devices` | ports, its own and others' |
 //! | `GET /metrics/midi` | counters |
+//! | `GET /debug/metrics` | what the stages count |
 //! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
 //! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
 //! | `GET /routing/routes`, … | the routes that people made ([`routes`]) |
@@ -38,6 +39,7 @@ use crate::os::state::State;
 
 mod browser;
 mod dashboard;
+mod debug;
 mod guard;
 pub mod ping;
 mod rest;
@@ -154,6 +156,7 @@ fn router(context: &Arc<Context>) -> Router {
         .route("/network/mesh", get(rest::mesh))
         .route("/midi/devices", get(rest::devices))
         .route("/metrics/midi", get(rest::metrics))
+        .route("/debug/metrics", get(debug::metrics))
         .route("/network/ping/{peer}", post(ping::ping))
         .route("/trust", get(trust::list))
         .route("/trust/{id}", post(trust::add).delete(trust::remove))

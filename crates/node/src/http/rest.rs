@@ -26,7 +26,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> impl IntoResponse + use<> 
 }
 
 pub(super) async fn not_found() -> impl IntoResponse {
-    let paths = "/node/info, /network/mesh, /network/ping/PEER, /midi/devices, /metrics/midi, \
+    let paths = "/node/info, /network/mesh, /network/ping/PEER, /midi/devices, /metrics/midi, /debug/metrics, \
         /trust, /panic, /ws, /browser";
     error(StatusCode::NOT_FOUND, &format!("there is nothing here; there are {paths}"))
 }
@@ -120,7 +120,7 @@ fn link(counters: &LinkCounters, datagrams: bool) -> Value {
 }
 
 #[allow(clippy::cast_precision_loss)] // latencies in µs, far below 2^53
-fn histogram(histogram: &Histogram) -> Value {
+pub(super) fn histogram(histogram: &Histogram) -> Value {
     let us = |span: Option<Span>| span.map(|s| s.as_ns() as f64 / 1000.0);
     json!({
         "count": histogram.count(),

@@ -32,11 +32,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::keeping::Keeping;
 use super::host_wake::HostWake;
+use super::inbox::{Inbox, Sender};
 use super::notes;
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
+use super::supervisor::Supervisor;
 use crate::bulk::BulkInput;
+use crate::connection::Pulses;
 use crate::crypto::{Secured, Security, Shut, alias_of};
+use crate::events::{Event, Failure};
 use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::BackendEvent;
@@ -47,6 +51,7 @@ use crate::transport::Dialer;
 use crate::tunnels::{Inboxes, Tunnel, spawn};
 use crate::view::View;
 
+mod guard;
 mod keeping;
 
 /// Inputs that may wait; then whoever has one more waits.
@@ -110,8 +115,13 @@ pub enum ControlInput {
     Ping(LinkNo, oneshot::Sender<Probed>),
     /// Which message of a local source stands for the panic button.
     PanicOn(Option<Ump>),
+    /// Show what is there now, with all that was told before this.
+    Look(oneshot::Sender<Arc<View>>),
     /// Say farewell and end.
     Stop(oneshot::Sender<()>),
+    /// Panic with these words, as if what that connection brought had hit a mistake.
+    #[cfg(test)]
+    Poison(Option<ConnId>, &'static str),
 }
 
 /// What became of something that is to outlive the node.
@@ -148,7 +158,7 @@ pub struct Hands {
     /// The MIDI backends.
     pub ports: PortsStage,
     /// The bulk task.
-    pub bulk: mpsc::Sender<BulkInput>,
+    pub bulk: Sender<BulkInput>,
     /// Begins connections.
     pub dialer: Arc<dyn Dialer>,
     /// Proves this node on them; `None` where nothing needs to be proven.
@@ -164,7 +174,7 @@ pub struct Hands {
     /// For the sessions of clients.
     pub shared: Arc<Shared>,
     /// Keeps on disk whom the node trusts.
-    pub persistence: mpsc::Sender<Save>,
+    pub persistence: Sender<Save>,
 }
 
 /// The stage.
@@ -182,6 +192,9 @@ pub struct ControlStage {
     seal: Option<(LinkNo, Box<dyn Seal>)>,
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
+    supervisor: Supervisor,
+    /// What connections say of themselves.
+    pulses: Pulses,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
@@ -205,6 +218,9 @@ impl ControlStage {
     /// A stage for a control plane that was told nothing yet.
     #[must_use]
     pub fn new(control: Control, hands: Hands) -> Self {
+        let counters = Arc::clone(hands.shared.control.counters());
+        let supervisor = Supervisor::new(counters, hands.shared.events.clone());
+        let pulses = Pulses::new(hands.shared.connections.clone());
         Self {
             control,
             hands,
@@ -215,6 +231,8 @@ impl ControlStage {
             seal: None,
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
+            supervisor,
+            pulses,
             opening: BTreeMap::new(),
             settling: BTreeMap::new(),
             pings: BTreeMap::new(),
@@ -233,22 +251,22 @@ impl ControlStage {
     }
 
     /// Runs until it is told to stop.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<ControlInput>, host: HostWake) {
+    pub async fn run(mut self, mut inbox: Inbox<ControlInput>, host: HostWake) {
         self.publish();
         loop {
             let woken = host.next();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            self.take_words().await;
+            self.take_words_guarded().await;
             let pause = (self.wake_at() - clock::now()).to_duration();
             tokio::select! {
                 input = inbox.recv() => match input {
-                    Some(input) => self.take(input).await,
+                    Some(input) => self.guarded(Some(input)).await,
                     None => return,
                 },
                 () = woken => {}
                 // Until the control plane wants to be called, and no longer.
-                () = tokio::time::sleep(pause) => self.tell(Input::Timeout).await,
+                () = tokio::time::sleep(pause) => self.guarded(None).await,
             }
             if std::mem::take(&mut self.changed) {
                 self.publish();
@@ -350,6 +368,13 @@ impl ControlStage {
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
+            ControlInput::Look(answer) => {
+                self.changed = false;
+                self.publish();
+                let _ = answer.send(self.hands.view.load_full());
+            }
+            #[cfg(test)]
+            ControlInput::Poison(_, words) => std::panic::panic_any(words),
             ControlInput::Stop(stopped) => {
                 self.tell(Input::Stop).await;
                 self.stopped = Some(stopped);
@@ -368,7 +393,11 @@ impl ControlStage {
             BackendEvent::Listened { id, listened } => {
                 self.tell(Input::Listened(id, listened)).await;
             }
-            BackendEvent::Lost { reason } => tracing::info!("{reason}"),
+            BackendEvent::Lost { reason } => {
+                tracing::info!("{reason}");
+                let events = &self.hands.shared.events;
+                events.tell(|| Event::Error { what: Failure::Ports, text: reason });
+            }
             BackendEvent::Back => tracing::info!("the MIDI system is there again"),
         }
     }
@@ -399,7 +428,13 @@ impl ControlStage {
         if !input.is_sign_of_life() {
             self.wake_at = None;
         }
-        self.control.handle(clock::now(), input);
+        let now = clock::now();
+        match &input {
+            Input::Heard(conn) | Input::Message(conn, _) => self.pulses.heard_by(*conn, now),
+            Input::Data(ToControl::Alive { link }) => self.pulses.heard_on(*link, now),
+            _ => {}
+        }
+        self.control.handle(now, input);
         loop {
             while let Some(action) = self.control.poll() {
                 self.carry_out(action).await;
@@ -482,7 +517,7 @@ impl ControlStage {
             | Action::RouteDone(..)
             | Action::SessionsChanged
             | Action::SessionDone(..)) => self.keep(action),
-            Action::Note(note) => notes::log(&note),
+            Action::Note(note) => notes::say(&note, &self.hands.shared.events),
             Action::Changed => self.changed = true,
             _ => {}
         }
@@ -493,11 +528,13 @@ impl ControlStage {
         let input = match action {
             Action::Mute(conn, muted) => BulkInput::Mute(conn, muted),
             Action::Linked(conn, link, peer) => {
+                self.pulses.linked(conn, link);
                 self.texts.remove(&conn);
                 let Some(tunnel) = self.tunnels.get(&conn).cloned() else { return };
                 BulkInput::Linked(conn, link, peer, tunnel)
             }
             Action::Resumed(conn, link) => {
+                self.pulses.linked(conn, link);
                 self.texts.remove(&conn);
                 // The link keeps its keys: those of this stream protect nothing.
                 self.seals.remove(&conn);
@@ -531,6 +568,7 @@ impl ControlStage {
 
     /// Lets a connection end, once what was given to it has left.
     fn let_go(&mut self, conn: ConnId) {
+        self.pulses.closed(conn);
         self.tunnels.remove(&conn);
         self.texts.remove(&conn);
         self.clients.remove(&conn);
@@ -613,14 +651,17 @@ impl ControlStage {
         }
     }
 
-    fn publish(&self) {
-        let view = View::of(&self.control, &self.counters);
-        self.hands.view.store(Arc::new(view));
+    fn publish(&mut self) {
+        let view = Arc::new(View::of(&self.control, &self.counters));
+        let before = self.hands.view.swap(Arc::clone(&view));
+        self.pulses.publish(&view);
+        self.hands.shared.events.tell_changes(&before, &view);
     }
 
     /// Ends what this stage works with, without blocking the runtime: the tunnels' writers still have
     /// farewells to send, and a MIDI system may take its time.
     async fn end(mut self) {
+        self.pulses.end();
         self.tunnels.clear();
         self.command(Command::Data(ToData::Silence)).await;
         self.command(Command::Stop).await;

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use midip2p_proto::control::session::Membership;
 use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::id::NodeId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::inbox::{Policy, Sender, inbox};
+use super::supervisor::Supervisor;
+use crate::events::{Event, Events, Failure};
 use crate::os::routes::{self, Routes};
 use crate::os::sessions;
 use crate::os::trusted;
@@ -46,17 +50,26 @@ pub struct Save {
 
 /// Starts the stage; it ends, with everything written, when the sender is dropped.
 #[must_use]
-pub fn start(files: Files) -> mpsc::Sender<Save> {
-    let (sender, mut inbox) = mpsc::channel::<Save>(INBOX);
+pub fn start(files: Files, events: Events) -> Sender<Save> {
+    let (sender, mut inbox) = inbox::<Save>("persistence", Policy::Refuse, INBOX);
+    let mut supervisor = Supervisor::new(Arc::clone(inbox.counters()), events.clone());
     tokio::task::spawn_blocking(move || {
-        while let Some(save) = inbox.blocking_recv() {
-            let (path, written) = match &save.what {
-                What::Trusted(peers) => (&files.trusted, trusted::save(&files.trusted, peers)),
-                What::Routes(all) => (&files.routes, routes::save(&files.routes, all)),
-                What::Sessions(all) => (&files.sessions, sessions::save(&files.sessions, all)),
+        while let Ok(Some(save)) = inbox.recv_blocking(None) {
+            let path = match &save.what {
+                What::Trusted(_) => &files.trusted,
+                What::Routes(_) => &files.routes,
+                What::Sessions(_) => &files.sessions,
             };
+            let saved = supervisor.run("what outlives the node", || match &save.what {
+                What::Trusted(peers) => trusted::save(path, peers),
+                What::Routes(all) => routes::save(path, all),
+                What::Sessions(all) => sessions::save(path, all),
+            });
+            let written = saved.unwrap_or_else(|_| Err(io::Error::other("it was given up")));
             if let Err(error) = &written {
-                tracing::warn!("cannot write {}: {error}", path.display());
+                let text = format!("cannot write {}: {error}", path.display());
+                tracing::warn!("{text}");
+                events.tell(|| Event::Error { what: Failure::Disk, text });
             }
             if let Some(done) = save.done {
                 let _ = done.send(written);

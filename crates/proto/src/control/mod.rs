@@ -15,6 +15,7 @@ mod peers;
 pub mod port;
 pub mod routing;
 pub mod session;
+mod sound;
 pub mod stage;
 mod strangers;
 pub mod trust;
@@ -156,6 +157,8 @@ pub enum Input<'a> {
     Panic,
     /// The node stops: say farewell.
     Stop,
+    /// A mistake of ours may have left connections half known: end them all, and begin them again.
+    Anew,
     /// Time passed.
     Timeout,
 }
@@ -478,6 +481,12 @@ impl Control {
         self.settling.push((request, self.bus.devices_version(), now + SETTLE_WITHIN));
     }
 
+    fn named(&mut self, node: NodeId, name: &str) {
+        let node = self.unmasked(node);
+        self.discovery.named(node, &bus::cut(name, hello::NAME_MAX));
+        self.actions.push_back(Action::Changed);
+    }
+
     fn settle(&mut self, now: LocalTime) {
         let bus = &self.bus;
         let actions = &mut self.actions;
@@ -618,11 +627,7 @@ impl stage::Stage for Control {
                     self.actions.push_back(Action::Changed);
                 }
             }
-            Input::Named(node, name) => {
-                let node = self.unmasked(node);
-                self.discovery.named(node, &bus::cut(&name, hello::NAME_MAX));
-                self.actions.push_back(Action::Changed);
-            }
+            Input::Named(node, name) => self.named(node, &name),
             Input::Withdrawn(node) => {
                 let node = self.unmasked(node);
                 self.discovery.withdrawn(node);
@@ -674,6 +679,7 @@ impl stage::Stage for Control {
             Input::Route(request, command) => self.route(request, command),
             Input::Session(request, command) => self.session(request, command),
             Input::Stop => self.stop(now),
+            Input::Anew => self.anew(now),
             Input::Timeout => self.timeout(now),
         }
         self.drain_bus();
