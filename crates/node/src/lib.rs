@@ -19,6 +19,7 @@ pub mod realtime;
 pub mod stages;
 pub mod tunnels;
 
+pub mod events;
 pub mod http;
 pub mod metrics;
 pub mod session;

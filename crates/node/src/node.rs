@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 
 use crate::bulk::{self, Bulk, Told};
 use crate::crypto::{Security, alias_of};
+use crate::events::{Event, Events};
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
@@ -144,6 +145,8 @@ pub struct Shared {
     pub sysex: Arc<BulkCounters>,
     /// What it says of the messages of local sources.
     pub news: broadcast::Sender<News>,
+    /// What happens, for whoever listens.
+    pub events: Events,
 }
 
 /// A running node. Stop it with [`Node::stop`]; dropped without, it ends by itself, if the runtime goes on.
@@ -279,6 +282,13 @@ impl Node {
     #[must_use]
     pub const fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What happens from now on. Who does not read [`QUEUE`](crate::events::QUEUE) events misses the oldest, and is
+    /// told how many; nobody waits for it.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.shared.events.subscribe()
     }
 
     /// Links by which a browser may come, of which one is to be followed, once and within ten minutes; first that for
@@ -435,6 +445,7 @@ fn start_planes(
         bulk: bulk.clone(),
         sysex,
         news,
+        events: Events::default(),
     });
     let hands = Hands {
         realtime: handle,

@@ -34,6 +34,7 @@ use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
 use crate::bulk::BulkInput;
 use crate::crypto::{Secured, Security, Shut, alias_of};
+use crate::events::{Event, Failure};
 use crate::node::Shared;
 use crate::os::clock;
 use crate::ports::BackendEvent;
@@ -352,7 +353,11 @@ impl ControlStage {
             BackendEvent::Listened { id, listened } => {
                 self.tell(Input::Listened(id, listened)).await;
             }
-            BackendEvent::Lost { reason } => tracing::info!("{reason}"),
+            BackendEvent::Lost { reason } => {
+                tracing::info!("{reason}");
+                let events = &self.hands.shared.events;
+                events.tell(|| Event::Error { what: Failure::Ports, text: reason });
+            }
             BackendEvent::Back => tracing::info!("the MIDI system is there again"),
         }
     }
@@ -462,7 +467,7 @@ impl ControlStage {
             }
             Action::TrustChanged => self.unsaved = true,
             Action::TrustDone(request, done) => self.decided(request, done),
-            Action::Note(note) => notes::log(&note),
+            Action::Note(note) => notes::say(&note, &self.hands.shared.events),
             Action::Changed => self.changed = true,
             _ => {}
         }
@@ -628,8 +633,9 @@ impl ControlStage {
     }
 
     fn publish(&self) {
-        let view = View::of(&self.control, &self.counters);
-        self.hands.view.store(Arc::new(view));
+        let view = Arc::new(View::of(&self.control, &self.counters));
+        let before = self.hands.view.swap(Arc::clone(&view));
+        self.hands.shared.events.tell_changes(&before, &view);
     }
 
     /// Ends what this stage works with, without blocking the runtime: the tunnels' writers still have
