@@ -130,8 +130,7 @@ impl Client {
             format!("{shown} answered {status}, but not with JSON; is it a node?")
         })?;
         if !status.is_success() {
-            let said = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-            bail!("{shown} answered {status}: {}", escape(said));
+            bail!("{shown} answered {status}: {}", why(&value));
         }
         Ok(value)
     }
@@ -162,8 +161,7 @@ impl Client {
             return Ok(());
         }
         let answer: Option<Value> = response.body_mut().read_json().ok();
-        let said = answer.as_ref().and_then(|a| a.get("error")).and_then(Value::as_str);
-        match said {
+        match answer.as_ref().and_then(detail) {
             Some(said) => bail!("{}", escape(said)),
             None => bail!("{shown} answered {}; is it a node of this version?", response.status()),
         }
@@ -176,6 +174,16 @@ impl Client {
             self.place
         )
     }
+}
+
+/// What a node said was wrong: the `detail` of a problem document.
+pub(super) fn detail(problem: &Value) -> Option<&str> {
+    problem.get("detail").and_then(Value::as_str)
+}
+
+/// The same, harmless to print, or that nothing was said.
+pub(super) fn why(problem: &Value) -> String {
+    escape(detail(problem).unwrap_or("no reason given"))
 }
 
 /// Nothing is looked up: the way is known.
