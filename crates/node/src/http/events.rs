@@ -25,6 +25,7 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::Context;
@@ -114,16 +115,27 @@ impl Listener {
                         return Some(sent.data(event.to_json().to_string()));
                     }
                 }
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Err(RecvError::Lagged(missed)) => {
+                    let missed = missed + self.pass_over();
                     self.id += missed;
                     self.tells_now = true;
-                    // What waits in the queue is older than how things stand now.
-                    self.heard = self.heard.resubscribe();
                     let said = json!({ "event": "lagged", "missed": missed });
                     return Some(Sent::default().event("lagged").data(said.to_string()));
                 }
-                Err(broadcast::error::RecvError::Closed) => return None,
+                Err(RecvError::Closed) => return None,
             }
+        }
+    }
+
+    /// Leaves out what waits, since it is older than how things stand now; how much that was.
+    fn pass_over(&mut self) -> u64 {
+        let mut passed = 0;
+        loop {
+            passed += match self.heard.try_recv() {
+                Ok(_) => 1,
+                Err(TryRecvError::Lagged(more)) => more,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return passed,
+            };
         }
     }
 
