@@ -70,13 +70,13 @@ pub(super) async fn check(
 }
 
 /// The longest content of a request.
-const CONTENT_MAX: u64 = 64 * 1024;
+pub(super) const CONTENT_MAX: usize = 64 * 1024;
 
 /// Whether what a request says of its content is what any path here could take: JSON, and not much of it. What is not
 /// announced is counted by whoever reads it.
 fn content_fits(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length > CONTENT_MAX) {
         let why = format!("the request's content may have {CONTENT_MAX} bytes; send less");
         return Err(Problem::new(Kind::TooLong, why));

@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -176,7 +177,10 @@ pub async fn start(
 }
 
 fn router(context: &Arc<Context>) -> Router {
-    let paths = openapi::paths().fallback(problem::not_found).with_state(Arc::clone(context));
+    let paths = openapi::paths()
+        .fallback(problem::not_found)
+        .layer(DefaultBodyLimit::max(guard::CONTENT_MAX))
+        .with_state(Arc::clone(context));
     // Around all of it, so that what a path does not take is seen with what it takes.
     Router::new()
         .fallback_service(paths)
