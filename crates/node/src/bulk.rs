@@ -13,12 +13,15 @@ use midip2p_proto::data::counters::PortCounters;
 use midip2p_proto::id::{BootId, LinkNo, NodeId, PortId};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::{BulkAck, BulkQuery};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 
+use crate::events::Events;
 use crate::metrics::BulkCounters;
 use crate::os::clock;
 use crate::realtime::{BulkHandle, Carried};
 use crate::stages::host_wake::HostWake;
+use crate::stages::inbox::Inbox;
+use crate::stages::supervisor::Supervisor;
 use crate::tunnels::{OwnedFragment, Tunnel};
 use crate::view::View;
 
@@ -80,6 +83,18 @@ pub struct Told {
     pub counters: Arc<BulkCounters>,
     /// How ports and peers are called.
     pub view: Arc<ArcSwap<View>>,
+    /// What falls.
+    pub events: Events,
+}
+
+impl Told {
+    /// Nobody listens yet.
+    #[must_use]
+    pub fn new(view: &Arc<ArcSwap<View>>, events: &Events) -> Self {
+        let news = broadcast::channel(NEWS).0;
+        let (view, events) = (Arc::clone(view), events.clone());
+        Self { news, counters: Arc::default(), view, events }
+    }
 }
 
 /// The task's state.
@@ -96,6 +111,7 @@ pub struct Bulk {
     news: broadcast::Sender<News>,
     counters: Arc<BulkCounters>,
     view: Arc<ArcSwap<View>>,
+    events: Events,
 }
 
 impl Bulk {
@@ -103,48 +119,56 @@ impl Bulk {
     #[must_use]
     pub fn new(handle: BulkHandle, ports: Arc<[PortCounters]>, told: Told) -> Self {
         let lanes = Lanes::new(ports);
-        let Told { news, counters, view } = told;
+        let Told { news, counters, view, events } = told;
         let (links, numbers, waiting) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let early = Early::default();
-        Self { handle, lanes, links, numbers, early, waiting, news, counters, view }
+        Self { handle, lanes, links, numbers, early, waiting, news, counters, view, events }
     }
 
-    /// Runs until the inbox is closed.
-    pub async fn run(
-        mut self,
-        mut inbox: mpsc::Receiver<BulkInput>,
-        host: HostWake,
-        drained: Arc<Notify>,
-    ) {
+    /// Runs until the inbox is closed. An input at which it panics is left out: to the lanes it is as if it had been
+    /// damaged on the way, so what is missing is asked for again.
+    pub async fn run(mut self, mut inbox: Inbox<BulkInput>, host: HostWake, drained: Arc<Notify>) {
+        let mut supervisor = Supervisor::new(Arc::clone(inbox.counters()), self.events.clone());
         loop {
             let (woken, left) = (host.next(), drained.notified());
             tokio::pin!(woken, left);
             // Registered before the rings are looked at: a wake-up in between is not missed.
             woken.as_mut().enable();
             left.as_mut().enable();
-            self.turn();
+            if let Err(fallen) = supervisor.run("what is under way", || self.turn()) {
+                // Who falls again and again does not fill the log.
+                tokio::time::sleep(fallen.pause).await;
+            }
             let wake_at = self.lanes.wake_at();
             let pause = (wake_at - clock::now()).to_duration();
-            tokio::select! {
+            let done = tokio::select! {
                 input = inbox.recv(), if self.waiting.len() < WAITING => match input {
-                    Some(input) => {
-                        self.take(input);
-                        // What came meanwhile is taken with it: one turn for a burst.
-                        for _ in 0..INBOX {
-                            if self.waiting.len() >= WAITING {
-                                break;
-                            }
-                            let Ok(input) = inbox.try_recv() else { break };
-                            self.take(input);
-                        }
-                    }
+                    Some(input) => supervisor.run("an input", || self.take_all(input, &mut inbox)),
                     None => return,
                 },
-                () = woken => {}
-                () = left => {}
+                () = woken => Ok(()),
+                () = left => Ok(()),
                 // Until the lanes want to be called, and no longer.
-                () = tokio::time::sleep(pause), if wake_at != LocalTime::MAX => self.ask(),
+                () = tokio::time::sleep(pause), if wake_at != LocalTime::MAX => {
+                    supervisor.run("a question", || self.ask())
+                }
+            };
+            if let Err(fallen) = done {
+                // As above.
+                tokio::time::sleep(fallen.pause).await;
             }
+        }
+    }
+
+    /// Takes an input, and with it what came meanwhile: one turn for a burst.
+    fn take_all(&mut self, first: BulkInput, inbox: &mut Inbox<BulkInput>) {
+        self.take(first);
+        for _ in 0..INBOX {
+            if self.waiting.len() >= WAITING {
+                break;
+            }
+            let Some(input) = inbox.try_recv() else { break };
+            self.take(input);
         }
     }
 

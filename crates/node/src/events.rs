@@ -14,20 +14,27 @@
 //! {"event":"trust_waiting","node":"3f…","name":"studio","address":"10.0.0.2:5005","here":true}
 //! {"event":"panicked","by":null}
 //! {"event":"error","what":"link","text":"the connection with studio is lost (…)"}
+//! {"event":"midi_received","at_us":12,"message":{"type":"note_on","channel":1,"note":60,"velocity":64}}
+//! {"event":"lagged","missed":3}
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use midip2p_midi::Ump;
+use midip2p_midi::json::{self, Message, Record};
+use midip2p_proto::bridge::Endpoint;
 use midip2p_proto::control::PeerView;
 use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::id::{NodeId, PortId};
+use midip2p_proto::time::LocalTime;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+use crate::stages::notification::Ears;
 use crate::view::View;
 
 #[cfg(test)]
@@ -39,7 +46,7 @@ pub const QUEUE: usize = 256;
 /// Ports that one event names, of those that came and of those that went; the others are counted.
 pub const PORTS_NAMED: usize = 64;
 
-/// The names of events, as JSON has them.
+/// The names of those events that all are told, as JSON has them.
 pub const NAMES: [&str; 6] =
     ["state_changed", "devices", "path", "trust_waiting", "panicked", "error"];
 
@@ -96,6 +103,21 @@ pub enum Event {
         /// At which node; `None`: here.
         by: Option<NodeId>,
     },
+    /// A message came to a port that a callback hears ([`Node::on_midi`](crate::node::Node::on_midi)); nobody else is
+    /// told.
+    MidiReceived {
+        /// When, by this machine's clock.
+        at: LocalTime,
+        /// From where.
+        source: Endpoint,
+        /// The message; of a SysEx a packet.
+        message: Ump,
+    },
+    /// The callback, or what brings it MIDI, was too slow: events were left out.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
     /// Something failed.
     Error {
         /// What.
@@ -115,6 +137,8 @@ pub enum Failure {
     Stranger,
     /// A limit is reached.
     Room,
+    /// What is played comes back to where it came from.
+    Loop,
     /// A MIDI system.
     Ports,
     /// The disk.
@@ -131,6 +155,7 @@ impl Failure {
             Self::Link => "link",
             Self::Stranger => "stranger",
             Self::Room => "room",
+            Self::Loop => "loop",
             Self::Ports => "ports",
             Self::Disk => "disk",
             Self::Stage => "stage",
@@ -164,7 +189,7 @@ impl Device {
 }
 
 impl Event {
-    /// Which it is: one of [`NAMES`].
+    /// Which it is, as JSON has it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -174,6 +199,8 @@ impl Event {
             Self::TrustWaiting { .. } => "trust_waiting",
             Self::Panicked { .. } => "panicked",
             Self::Error { .. } => "error",
+            Self::MidiReceived { .. } => "midi_received",
+            Self::Lagged { .. } => "lagged",
         }
     }
 
@@ -213,6 +240,12 @@ impl Event {
             Self::Panicked { by } => {
                 json!({ "event": "panicked", "by": by.as_ref().map(id) })
             }
+            Self::MidiReceived { at, message, .. } => json!({
+                "event": "midi_received",
+                "at_us": at.as_us(),
+                "message": in_words(*message),
+            }),
+            Self::Lagged { missed } => json!({ "event": "lagged", "missed": missed }),
             Self::Error { what, text } => {
                 json!({ "event": "error", "what": what.as_str(), "text": text })
             }
@@ -220,13 +253,27 @@ impl Event {
     }
 }
 
+/// The message in JSONMIDI.
+fn in_words(message: Ump) -> Value {
+    let record = Record { message: Message::Ump(message), time: None, port: None, from: None };
+    let mut text = String::new();
+    // A packet always has a form in JSONMIDI.
+    let written = json::write(&record, &mut text).is_ok();
+    let value = serde_json::from_str(&text).ok().filter(|_| written);
+    value.unwrap_or(Value::Null)
+}
+
 /// Where events are told, and from where they are heard.
-#[derive(Clone, Debug)]
-pub struct Events(broadcast::Sender<Arc<Event>>);
+#[derive(Clone)]
+pub struct Events {
+    streams: broadcast::Sender<Arc<Event>>,
+    /// The callbacks of the notification stage.
+    ears: Ears,
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Self(broadcast::channel(QUEUE).0)
+        Self { streams: broadcast::channel(QUEUE).0, ears: Ears::default() }
     }
 }
 
@@ -234,21 +281,31 @@ impl Events {
     /// What happens from now on. Who does not read [`QUEUE`] of them misses the oldest, and is told how many.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.0.subscribe()
+        self.streams.subscribe()
     }
 
     /// Whether anybody listens.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.streams.receiver_count() > 0 || !self.ears.load().is_empty()
     }
 
     /// Tells an event, if anybody listens: only then is it made.
     pub fn tell(&self, event: impl FnOnce() -> Event) {
         if self.is_heard() {
+            let event = Arc::new(event());
+            for (_, ear) in self.ears.load().iter() {
+                // The oldest gives way; one that is gone is about to be taken out.
+                let _ = ear.try_send(Arc::clone(&event));
+            }
             // Nobody need listen any more.
-            let _ = self.0.send(Arc::new(event()));
+            let _ = self.streams.send(event);
         }
+    }
+
+    /// Where the notification stage enters its callbacks.
+    pub(crate) fn ears(&self) -> Ears {
+        Arc::clone(&self.ears)
     }
 
     /// Tells what differs between two snapshots.

@@ -19,9 +19,11 @@ pub mod realtime;
 pub mod stages;
 pub mod tunnels;
 
+pub mod connection;
 pub mod events;
 pub mod http;
 pub mod metrics;
+pub mod routing;
 pub mod session;
 pub mod view;
 

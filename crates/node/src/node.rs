@@ -26,12 +26,14 @@ use midip2p_proto::data::bulk::news::News;
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::bulk::{self, Bulk, Told};
+use crate::connection::Connections;
 use crate::crypto::{Security, alias_of};
-use crate::events::{Event, Events};
+use crate::events::Events;
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::options::Options;
@@ -39,22 +41,29 @@ use crate::os::local::{self, Socket};
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
+use crate::os::routes;
 use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
 use crate::os::{host, interfaces};
-use crate::ports::app::{self, AppPorts};
-use crate::ports::{self, BackendContext, BackendEvent, Opened, PortError};
+use crate::ports::app::{self, AppPorts, AppSweep};
+use crate::ports::{self, Backend, BackendContext, BackendEvent, Driver, Opened, PortError};
 use crate::realtime;
 use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
-use crate::stages::discovery::{Announcement, Discovery};
+use crate::stages::counters::StageCounters;
+use crate::stages::discovery::{self, Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
-use crate::stages::persistence;
+use crate::stages::inbox::{self, Policy, Sender};
+use crate::stages::notification::Notification;
+use crate::stages::persistence::{self, Files};
 use crate::stages::ports::PortsStage;
+use crate::stages::supervisor::Supervisor;
 use crate::stages::taking;
 use crate::transport::{Acceptor, Transport, lan};
 use crate::tunnels::Inboxes;
 use crate::view::View;
+
+mod library;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +141,7 @@ pub struct Shared {
     /// What connections count.
     pub tunnels: Arc<TunnelCounters>,
     /// The control stage.
-    pub control: mpsc::Sender<ControlInput>,
+    pub control: Sender<ControlInput>,
     /// App ports.
     pub apps: AppPorts,
     /// Those that the node keeps, whoever comes and goes.
@@ -140,13 +149,27 @@ pub struct Shared {
     /// Wakes from the real-time thread.
     pub host: HostWake,
     /// The bulk task.
-    pub bulk: mpsc::Sender<bulk::BulkInput>,
+    pub bulk: Sender<bulk::BulkInput>,
     /// What it counts.
     pub sysex: Arc<BulkCounters>,
     /// What it says of the messages of local sources.
     pub news: broadcast::Sender<News>,
     /// What happens, for whoever listens.
     pub events: Events,
+    /// How each connection does.
+    pub connections: Connections,
+    /// Where callbacks run.
+    pub notification: Notification,
+    /// What each stage counts.
+    pub stages: Vec<Arc<StageCounters>>,
+}
+
+impl Shared {
+    /// Watches over the stage of this name.
+    fn supervisor(&self, name: &str) -> Option<Supervisor> {
+        let counters = self.stages.iter().find(|counters| counters.name == name)?;
+        Some(Supervisor::new(Arc::clone(counters), self.events.clone()))
+    }
 }
 
 /// A running node. Stop it with [`Node::stop`]; dropped without, it ends by itself, if the runtime goes on.
@@ -240,7 +263,7 @@ impl Node {
             Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
         let discovery = if options.discovery {
             find_local(&info, &shared.control).await;
-            discover(&announcement, &shared.control)
+            discover(&announcement, &shared)
         } else {
             None
         };
@@ -284,13 +307,6 @@ impl Node {
         &self.shared
     }
 
-    /// What happens from now on. Who does not read [`QUEUE`](crate::events::QUEUE) events misses the oldest, and is
-    /// told how many; nobody waits for it.
-    #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.shared.events.subscribe()
-    }
-
     /// Links by which a browser may come, of which one is to be followed, once and within ten minutes; first that for
     /// this machine.
     #[must_use]
@@ -298,16 +314,20 @@ impl Node {
         self.http.invite()
     }
 
-    /// Ends the node: peers are told, what sounds is released, virtual ports go.
+    /// Ends the node: peers are told, what sounds is released, virtual ports go, and no callback begins any more. Takes
+    /// two seconds at most.
     pub async fn stop(mut self) {
+        let deadline = Instant::now() + STOP_WITHIN;
+        self.shared.notification.close();
         if let Some(discovery) = self.discovery.take() {
             // Withdrawing takes a moment; the farewell to peers does not wait for it.
             tokio::task::spawn_blocking(move || drop(discovery));
         }
         let (stopped, done) = oneshot::channel();
         if self.shared.control.send(ControlInput::Stop(stopped)).await.is_ok() {
-            let _ = tokio::time::timeout(STOP_WITHIN, done).await;
+            let _ = tokio::time::timeout_at(deadline, done).await;
         }
+        let _ = tokio::time::timeout_at(deadline, self.shared.notification.closed()).await;
         // The writers of the tunnels have the farewells; they need one more turn of the runtime.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -355,6 +375,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.notification.close();
         // After `stop` nobody is left to hear it; without, this ends what the node began.
         let (stopped, _) = oneshot::channel();
         let _ = self.shared.control.try_send(ControlInput::Stop(stopped));
@@ -401,17 +422,10 @@ fn start_planes(
     backends: Vec<(&'static str, OpenBackend)>,
 ) -> Result<Started, StartError> {
     let config = config(options);
-    let (control, inbox) = mpsc::channel(control::INBOX);
-    let wake = Signal::new()?;
+    let (control, inbox) = inbox::inbox("control", Policy::Wait, control::INBOX);
+    let edges = open_edges(backends, name, &control)?;
+    let Edges { backends, domains, halves, drivers, apps, sweep, claim } = edges;
     let (host_bell, hearing) = bell()?;
-    let claim = Arc::new(LaneClaim::new(&wake));
-    let (apps, app_driver, sweep) = app::open(&claim);
-    let (backends, opened) = open_backends(backends, name, &control, &wake);
-    let domains: Vec<Option<String>> =
-        opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
-    let (halves, mut drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
-    drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
-
     let identity = identity(state, name, &transport, &domains)?;
     let security = transport.is_open.then(|| security(options, state)).transpose()?;
     let Transport { datagrams, dialer, acceptor, udp_port, tcp_port, .. } = transport;
@@ -421,19 +435,22 @@ fn start_planes(
         realtime::start(plane, datagrams, drivers, claim, host_bell)?;
     let host = HostWake::spawn(hearing)?;
 
-    let drained = Arc::<Notify>::default();
+    let events = Events::default();
     let view = Arc::<ArcSwap<View>>::default();
-    let (news, _) = broadcast::channel(bulk::NEWS);
-    let sysex = Arc::<BulkCounters>::default();
-    let told = Told { news: news.clone(), counters: Arc::clone(&sysex), view: Arc::clone(&view) };
-    let (bulk, bulk_inbox) = mpsc::channel(bulk::INBOX);
+    let told = Told::new(&view, &events);
+    let (news, sysex) = (told.news.clone(), Arc::clone(&told.counters));
     let task = Bulk::new(bulk_handle, Arc::clone(&port_counters), told);
-    tokio::spawn(task.run(bulk_inbox, host.clone(), Arc::clone(&drained)));
-    let seed = u64::from_be_bytes(entropy()?);
-    let mut core = Control::new(identity, rules(options, domains), config.clone(), seed);
-    core.remember_trusted(state.trusted.iter().cloned());
+    let (bulk, drained) = start_bulk(task, &host);
+    let core = core(identity, rules(options, domains), &config, state)?;
     let tunnels = Arc::<TunnelCounters>::default();
+    let ports = PortsStage::start(halves, events.clone())?;
+    let files = Files { trusted: state.trusted_path(), routes: state.routes_path() };
+    let persistence = persistence::start(files, events.clone());
+    let notification = Notification::start(&events)?;
+    let of_control = [control.counters(), bulk.counters(), ports.counters()];
+    let stages = of_control.into_iter().chain([persistence.counters(), notification.counters()]);
     let shared = Arc::new(Shared {
+        stages: stages.chain([&discovery::counters()]).map(Arc::clone).collect(),
         view: Arc::clone(&view),
         counters,
         ports: port_counters,
@@ -445,11 +462,13 @@ fn start_planes(
         bulk: bulk.clone(),
         sysex,
         news,
-        events: Events::default(),
+        events,
+        connections: Connections::default(),
+        notification,
     });
     let hands = Hands {
         realtime: handle,
-        ports: PortsStage::start(halves)?,
+        ports,
         bulk: bulk.clone(),
         dialer,
         security: security.clone(),
@@ -458,11 +477,60 @@ fn start_planes(
         view,
         config,
         shared: Arc::clone(&shared),
-        persistence: persistence::start(state.trusted_path()),
+        persistence,
     };
     tokio::spawn(ControlStage::new(core, hands).run(inbox, host));
     let granted = (priority, memory);
     Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security })
+}
+
+/// The MIDI systems and the app ports.
+struct Edges {
+    backends: Vec<BackendInfo>,
+    domains: Vec<Option<String>>,
+    halves: Vec<Box<dyn Backend>>,
+    drivers: Vec<Box<dyn Driver>>,
+    apps: AppPorts,
+    sweep: AppSweep,
+    claim: Arc<LaneClaim>,
+}
+
+fn open_edges(
+    backends: Vec<(&'static str, OpenBackend)>,
+    name: &str,
+    control: &Sender<ControlInput>,
+) -> io::Result<Edges> {
+    let wake = Signal::new()?;
+    let claim = Arc::new(LaneClaim::new(&wake));
+    let (apps, app_driver, sweep) = app::open(&claim);
+    let (backends, opened) = open_backends(backends, name, control, &wake);
+    let domains = opened.iter().map(|(backend, _)| backend.domain().map(|d| d.0)).collect();
+    let (halves, mut drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+    drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
+    Ok(Edges { backends, domains, halves, drivers, apps, sweep, claim })
+}
+
+/// A control plane that knows what the node has kept, and nobody else.
+fn core(
+    identity: Identity,
+    rules: BusRules,
+    config: &Config,
+    state: &State,
+) -> io::Result<Control> {
+    let seed = u64::from_be_bytes(entropy()?);
+    let mut core = Control::new(identity, rules, config.clone(), seed);
+    core.remember_trusted(state.trusted.iter().cloned());
+    let (newest, kept) = routes::load_or_put_aside(&state.routes_path());
+    core.remember_routes(newest, kept);
+    Ok(core)
+}
+
+/// The bulk task, on the caller's runtime.
+fn start_bulk(task: Bulk, host: &HostWake) -> (Sender<bulk::BulkInput>, Arc<Notify>) {
+    let (bulk, inbox) = inbox::inbox("bulk", Policy::Wait, bulk::INBOX);
+    let drained = Arc::<Notify>::default();
+    tokio::spawn(task.run(inbox, host.clone(), Arc::clone(&drained)));
+    (bulk, drained)
 }
 
 /// What proves this node, and that it is its user's and of its session.
@@ -527,7 +595,7 @@ fn backends_of(options: &Options) -> Vec<(&'static str, OpenBackend)> {
 fn open_backends(
     kinds: Vec<(&'static str, OpenBackend)>,
     name: &str,
-    control: &mpsc::Sender<ControlInput>,
+    control: &Sender<ControlInput>,
     wake: &Signal,
 ) -> (Vec<BackendInfo>, Vec<Opened>) {
     let (mut infos, mut opened) = (Vec::new(), Vec::new());
@@ -555,10 +623,10 @@ fn open_backends(
 }
 
 /// Hands a backend's event to the control stage. A backend's thread may wait; the runtime's may not.
-fn forward(inbox: &mpsc::Sender<ControlInput>, backend: BackendNo, event: BackendEvent) {
+fn forward(inbox: &Sender<ControlInput>, backend: BackendNo, event: BackendEvent) {
     let input = ControlInput::Backend(backend, event);
     if tokio::runtime::Handle::try_current().is_err() {
-        let _ = inbox.blocking_send(input);
+        let _ = inbox.send_blocking(input);
     } else if inbox.try_send(input).is_err() {
         tracing::warn!("too many MIDI ports at once: one was left out");
     }
@@ -596,7 +664,7 @@ fn unlisted_socket(state: &State) -> Option<(UnixListener, Socket)> {
 }
 
 /// Nodes on this host, which need no network to be found.
-async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
+async fn find_local(info: &NodeInfo, control: &Sender<ControlInput>) {
     let (own, network) = (info.id.to_string(), registry::network());
     for entry in registry::list() {
         if entry.id != own && entry.network == network {
@@ -611,11 +679,9 @@ async fn find_local(info: &NodeInfo, control: &mpsc::Sender<ControlInput>) {
     }
 }
 
-fn discover(
-    announcement: &Announcement,
-    control: &mpsc::Sender<ControlInput>,
-) -> Option<Discovery> {
-    Discovery::start(announcement, control.clone())
+fn discover(announcement: &Announcement, shared: &Shared) -> Option<Discovery> {
+    let supervisor = shared.supervisor(discovery::NAME)?;
+    Discovery::start(announcement, shared.control.clone(), supervisor)
         .inspect_err(|error| {
             tracing::warn!("no multicast DNS here ({error}): name other nodes with --peer");
         })
@@ -629,7 +695,7 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// Keeps looking for a peer that the user named, as long as it is not linked. A name may have several
 /// addresses, of one machine most likely: they are tried one after the other, so that it is not linked
 /// twice.
-async fn resolve(peer: String, control: mpsc::Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
+async fn resolve(peer: String, control: Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
     let mut said = false;
     let mut tried: Vec<SocketAddr> = Vec::new();
     loop {

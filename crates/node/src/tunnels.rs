@@ -8,6 +8,7 @@
 //! The text of a client ([`crate::session::client`]) has a way of its own in both directions. While its session
 //! does not keep up, its connection is not read, and that is not taken for its silence.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::bulk::{BulkInput, FromPeer};
 use crate::metrics::TunnelCounters;
 use crate::session::client::Ends;
 use crate::stages::control::ControlInput;
+use crate::stages::inbox::Sender;
 use crate::transport::Stream;
 
 /// Control messages that may wait for a connection; with one more it is closed as stuck.
@@ -133,9 +135,9 @@ impl Tunnel {
 #[derive(Clone)]
 pub struct Inboxes {
     /// Messages for the control stage.
-    pub control: mpsc::Sender<ControlInput>,
+    pub control: Sender<ControlInput>,
     /// Fragments and their acknowledgements.
-    pub bulk: mpsc::Sender<BulkInput>,
+    pub bulk: Sender<BulkInput>,
     /// Told when a fragment has left, so that the next can follow.
     pub drained: Arc<Notify>,
     /// What is counted.
@@ -292,20 +294,14 @@ impl Incoming {
             return true;
         }
         let (bulk, came) = (&self.inboxes.bulk, std::mem::take(&mut self.came));
-        match bulk.try_send(BulkInput::Came(self.conn, came)) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Closed(_)) => return false,
-            Err(mpsc::error::TrySendError::Full(came)) => {
-                let bulk = bulk.clone();
-                let permit = loop {
-                    match tokio::time::timeout(HEARD_EVERY, bulk.reserve()).await {
-                        Ok(Ok(permit)) => break permit,
-                        // It is this node that does not read.
-                        Err(_) if self.say_heard().await => {}
-                        Ok(Err(_)) | Err(_) => return false,
-                    }
-                };
-                permit.send(came);
+        let bulk = bulk.clone();
+        let mut sending = pin!(bulk.send(BulkInput::Came(self.conn, came)));
+        loop {
+            match tokio::time::timeout(HEARD_EVERY, &mut sending).await {
+                Ok(Ok(())) => break,
+                // It is this node that does not read.
+                Err(_) if self.say_heard().await => {}
+                Ok(Err(_)) | Err(_) => return false,
             }
         }
         self.is_said() || self.say_heard().await
@@ -484,6 +480,7 @@ fn push(message: &Message<'_>, sequence: &mut u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::inbox::{Policy, inbox};
 
     /// Longer than anything here takes; only a test that fails waits for it.
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -503,8 +500,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_is_read_while_its_session_keeps_up_and_lives_while_it_does_not() {
         let (mut far, near) = tokio::io::duplex(1024);
-        let (control, mut said) = mpsc::channel(64);
-        let (bulk, _bulk) = mpsc::channel(1);
+        let (control, mut said) = inbox("test", Policy::Wait, 64);
+        let (bulk, _bulk) = inbox("test", Policy::Wait, 1);
         let counters = Arc::<TunnelCounters>::default();
         let drained = Arc::default();
         let inboxes = Inboxes { control, bulk, drained, counters: Arc::clone(&counters) };
@@ -533,8 +530,8 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_sends_nothing_but_fragments_lives_and_is_not_said_to_for_each() {
         let (mut far, near) = tokio::io::duplex(1 << 20);
-        let (control, mut said) = mpsc::channel(1024);
-        let (bulk, mut came) = mpsc::channel(1);
+        let (control, mut said) = inbox("test", Policy::Wait, 1024);
+        let (bulk, mut came) = inbox("test", Policy::Wait, 1);
         let (drained, counters) = (Arc::default(), Arc::default());
         let inboxes = Inboxes { control, bulk, drained, counters };
         let (tunnel, _ends) = spawn(ConnId(1), Box::new(near), inboxes);
@@ -579,8 +576,8 @@ mod tests {
     #[tokio::test]
     async fn a_long_text_leaves_in_frames_and_control_messages_come_between() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let (control, _said) = mpsc::channel(64);
-        let (bulk, _bulk) = mpsc::channel(1);
+        let (control, _said) = inbox("test", Policy::Wait, 64);
+        let (bulk, _bulk) = inbox("test", Policy::Wait, 1);
         let (drained, counters) = (Arc::default(), Arc::default());
         let inboxes = Inboxes { control, bulk, drained, counters };
         let (tunnel, ends) = spawn(ConnId(1), Box::new(near), inboxes);

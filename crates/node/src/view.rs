@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use midip2p_proto::bridge::Endpoint;
+use midip2p_proto::bridge::{Endpoint, Tap};
 use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::port::Direction;
+use midip2p_proto::control::routing::RouteView;
 use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::control::{Control, PeerView};
 use midip2p_proto::data::counters::LinkCounters;
-use midip2p_proto::id::{LinkNo, NodeId};
+use midip2p_proto::id::{LinkNo, NodeId, PortId};
 
 /// A snapshot.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct View {
     pub peers: Vec<(PeerView, Option<Arc<LinkCounters>>)>,
     /// Ports, local ones first.
     pub ports: Vec<PortView>,
+    /// The routes that people made.
+    pub routes: Vec<RouteView>,
     /// Nodes that somebody confirmed.
     pub trusted: Vec<(NodeId, Trusted)>,
     /// Machines of nodes that are linked, or were and are missed.
@@ -42,12 +45,18 @@ impl View {
         let trusted = control.trusted().map(|(node, trusted)| (node, trusted.clone())).collect();
         let (friends, wrong_passphrases) =
             (control.friends().collect(), control.wrong_passphrases());
-        Self { peers, ports: control.bus().view(), trusted, friends, wrong_passphrases }
+        let (ports, routes) = (control.bus().view(), control.bus().route_views());
+        Self { peers, ports, routes, trusted, friends, wrong_passphrases }
     }
 
     /// The name of the source that a message came from, if it is there.
     #[must_use]
     pub fn source_name(&self, source: Endpoint) -> Option<String> {
+        // What came by a route is its source's.
+        let is_its = |route: &&RouteView| source == Tap::holder_of(source.link, route.tap);
+        if let Some(route) = self.routes.iter().find(is_its) {
+            return Some(route.spec.source.name.clone());
+        }
         let is_it = |port: &&PortView| {
             let link = match port.reach {
                 Reach::Local(_) => Some(LinkNo::LOCAL),
@@ -58,6 +67,12 @@ impl View {
                 && port.direction == Direction::Source
         };
         self.ports.iter().find(is_it).map(|p| p.name.clone())
+    }
+
+    /// The numbers by which a source of this node plays: its own, then those of its routes.
+    pub fn played_by(&self, source: PortId) -> impl Iterator<Item = PortId> + '_ {
+        let own = self.routes.iter().filter(move |route| route.local_source == Some(source));
+        std::iter::once(source).chain(own.map(|route| route.tap))
     }
 
     /// How a peer is shown, if it is known.

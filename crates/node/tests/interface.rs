@@ -225,7 +225,7 @@ async fn a_slip_in_a_name_is_told_what_is_near_and_one_link_can_be_looked_at() {
 }
 
 /// What programs read; a key that goes is a program that breaks.
-const KEYS: [&str; 52] = [
+const KEYS: [&str; 53] = [
     "realtime_sent",
     "realtime_received",
     "realtime_dropped",
@@ -262,6 +262,7 @@ const KEYS: [&str; 52] = [
     "not_exported",
     "not_allowed",
     "resets_refused",
+    "echoes_dropped",
     "frames_received",
     "frames_skipped",
     "frames_broken",

@@ -175,7 +175,7 @@ fn pairing(node: &Node) -> (Option<LinkState>, Option<Code>) {
     (peer.as_ref().map(|p| p.state), peer.and_then(|p| p.pairing?.code))
 }
 
-async fn decide(node: &Node, command: TrustCommand) -> Decided {
+async fn decide(node: &Node, command: TrustCommand) -> Decided<(), TrustError> {
     let (answer, answered) = oneshot::channel();
     let control = &node.shared().control;
     assert!(control.send(ControlInput::Trust(command, answer)).await.is_ok());
@@ -185,7 +185,7 @@ async fn decide(node: &Node, command: TrustCommand) -> Decided {
 async fn confirm(node: &Node, other: &Node) {
     let (node_id, code) = (other.info().id, pairing(node).1);
     let add = TrustCommand::Add { node: node_id, code, rights: Rights::ALL };
-    assert!(matches!(decide(node, add).await, Decided::Done));
+    assert!(matches!(decide(node, add).await, Decided::Done(())));
 }
 
 #[tokio::test]
@@ -199,7 +199,10 @@ async fn nodes_of_two_users_are_linked_once_both_have_confirmed_and_remember_it(
     until(|| pairing(&a).0 == Some(LinkState::Pairing) && pairing(&b).0 == pairing(&a).0).await;
     for (node, other) in [(&a, &b), (&b, &a)] {
         assert_eq!(pairing(&a).1.or(pairing(&b).1), None, "both have to be asked");
-        assert!(matches!(decide(node, TrustCommand::Ask(other.info().id)).await, Decided::Done));
+        assert!(matches!(
+            decide(node, TrustCommand::Ask(other.info().id)).await,
+            Decided::Done(())
+        ));
     }
     until(|| pairing(&a).1.is_some() && pairing(&b).1.is_some()).await;
     assert_eq!(pairing(&a), pairing(&b));
@@ -217,7 +220,7 @@ async fn nodes_of_two_users_are_linked_once_both_have_confirmed_and_remember_it(
     let b = Node::start(as_b()).await.unwrap();
     until(|| linked(&a) && linked(&b)).await;
     // Trusted no longer: gone at once, and after a restart too.
-    assert!(matches!(decide(&a, TrustCommand::Remove(b.info().id)).await, Decided::Done));
+    assert!(matches!(decide(&a, TrustCommand::Remove(b.info().id)).await, Decided::Done(())));
     until(|| !linked(&a) && !linked(&b) && a.view().ports.is_empty()).await;
     let (again, is_b) = (as_b(), b.info().id);
     b.stop().await;
@@ -297,7 +300,7 @@ async fn that_the_disk_does_not_keep_it_is_said() {
     // In the place of the list there is what cannot be replaced by a file.
     std::fs::create_dir(dir.path().join("a/trusted.json")).unwrap();
     let add = TrustCommand::Add { node: NodeId([3; 32]), code: None, rights: Rights::ALL };
-    assert!(matches!(decide(&a, add).await, Decided::NotKept(_)));
+    assert!(matches!(decide(&a, add).await, Decided::NotKept((), _)));
     a.stop().await;
     let error = Node::start(options(dir.path(), "a")).await.err().expect("it does not guess");
     assert!(error.to_string().contains("trusted.json"), "{error}");

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::data::echo::Looped;
+use crate::data::filter::Filter;
 use crate::data::realtime::ping::Probed;
 use crate::id::{LinkId, LinkNo, PortId};
 use crate::midi::Ump;
@@ -44,6 +46,41 @@ pub struct Route {
     pub source: Endpoint,
     /// Where they go.
     pub sink: Endpoint,
+}
+
+/// A route that somebody made. What it lets through of `source` plays on `sink` as a source of its own: so what it
+/// holds there is its own, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// Its number, among those of this node's ports; no port has it.
+    pub id: PortId,
+    /// Where messages come from.
+    pub source: Endpoint,
+    /// Where they go; at least one of the two is local, and as a remote sink the port is named.
+    pub sink: Endpoint,
+    /// Of several from one source, the highest goes first.
+    pub priority: u8,
+    /// What passes, and as what.
+    pub filter: Filter,
+}
+
+impl Tap {
+    /// As whom it plays on a local output. What comes from a peer is the peer's, however it went on here; the highest
+    /// bit sets it apart from the peer's own ports.
+    #[must_use]
+    pub const fn holder(&self) -> Endpoint {
+        Self::holder_of(self.source.link, self.id)
+    }
+
+    /// The same of a route of that number whose source is behind that link.
+    #[must_use]
+    pub const fn holder_of(link: LinkNo, id: PortId) -> Endpoint {
+        if link.0 == LinkNo::LOCAL.0 {
+            Endpoint::local(id)
+        } else {
+            Endpoint::remote(link, PortId(id.0 | 1 << 15))
+        }
+    }
 }
 
 /// When an output plays what comes.
@@ -123,6 +160,13 @@ pub enum ToData {
     RouteAdd(Route),
     /// Remove a route and release what it held.
     RouteRemove(Route),
+    /// Put a route in force; one of the same number that is in force goes first, and what it held is released.
+    TapAdd(Tap),
+    /// The route of that number is in force no more; what it held is released.
+    TapRemove {
+        /// Its number.
+        id: PortId,
+    },
     /// Everything silent on all outputs, at once.
     Silence,
     /// Ask the peer of a link for an answer, at once; it is told as [`ToControl::Probed`].
@@ -165,6 +209,8 @@ pub enum ToControl {
         /// What the answer tells.
         probed: Probed,
     },
+    /// What an output plays comes back by a source, or does no more.
+    Looped(Looped),
     /// A local source sent the message that stands for the panic button; outputs here are silent
     /// already.
     PanicPressed,
@@ -197,6 +243,8 @@ pub enum BulkPiece {
     Whole {
         /// The local source.
         from: PortId,
+        /// As whom it goes: the source, or the route of its own that takes it.
+        by: PortId,
         /// The message's group, as [`BulkPiece::group_of`] gives it.
         group: u8,
         /// Where it goes.

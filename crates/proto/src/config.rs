@@ -61,6 +61,10 @@ pub const PASSPHRASE_PAUSE: Span = Span::from_s(900);
 /// more is refused and said.
 pub const ROUTES_MAX: usize = 4096;
 
+/// Routes that people made and that are in force: each has a number like a port's, of the [`PORTS_MAX`] of the node; one
+/// more is left out and said.
+pub const TAPS_MAX: usize = 128;
+
 /// Clients (programs that speak JSONMIDI over TOAST) of one node at the same time; one more is refused with
 /// a bye, and said. Each has two ports at most, so that the [`PORTS_MAX`] of the node are the limit before.
 pub const CLIENTS_MAX: usize = 256;

@@ -7,6 +7,7 @@ use rtrb::RingBuffer;
 use super::*;
 use crate::os::wake::Signal;
 use crate::stages::control::ControlInput;
+use crate::stages::inbox::{Policy, inbox};
 use crate::tunnels::{Inboxes, spawn};
 
 /// A task, and what is on the other side of its rings.
@@ -14,8 +15,8 @@ struct Bench {
     bulk: Bulk,
     deliveries: rtrb::Consumer<(LinkNo, Came)>,
     inboxes: Inboxes,
-    _control: mpsc::Receiver<ControlInput>,
-    _came: mpsc::Receiver<BulkInput>,
+    _control: Inbox<ControlInput>,
+    _came: Inbox<BulkInput>,
 }
 
 impl Bench {
@@ -26,9 +27,14 @@ impl Bench {
         let wake = Signal::new().unwrap();
         let handle = BulkHandle { deliveries, pieces, to_carry, carried, wake };
         let (news, _) = broadcast::channel(1);
-        let told = Told { news, counters: Arc::default(), view: Arc::default() };
-        let (control, said) = mpsc::channel(64);
-        let (bulk, came) = mpsc::channel(64);
+        let told = Told {
+            news,
+            counters: Arc::default(),
+            view: Arc::default(),
+            events: Events::default(),
+        };
+        let (control, said) = inbox("test", Policy::Wait, 64);
+        let (bulk, came) = inbox("test", Policy::Wait, 64);
         let (drained, counters) = (Arc::default(), Arc::default());
         let inboxes = Inboxes { control, bulk, drained, counters };
         let bulk = Bulk::new(handle, Arc::from([]), told);

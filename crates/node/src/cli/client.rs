@@ -28,6 +28,15 @@ pub(super) struct NodeChoice {
     pub(super) node: Option<String>,
 }
 
+/// How something is given to a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Method {
+    /// Something new.
+    Post,
+    /// A change.
+    Patch,
+}
+
 /// A node's HTTP interface.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -164,6 +173,29 @@ impl Client {
         match answer.as_ref().and_then(detail) {
             Some(said) => bail!("{}", escape(said)),
             None => bail!("{shown} answered {}; is it a node of this version?", response.status()),
+        }
+    }
+
+    /// Gives the node something in JSON, and says in its own words why it did not take it.
+    pub(super) fn give(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let (url, shown) = (self.url(path), self.shown(path));
+        let sent = match method {
+            Method::Post => self.authorized(self.agent.post(&url)).send_json(body),
+            Method::Patch => self.authorized(self.agent.patch(&url)).send_json(body),
+        };
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let value: Value = response.body_mut().read_json().with_context(|| {
+            format!("{shown} answered {status}, but not with JSON; is it a node of this version?")
+        })?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        let said = why(&value);
+        // What was asked for cannot be: with the same words it will not be next time.
+        match status.as_u16() {
+            400 | 404 | 409 | 415 | 422 => Err(bad_input(said)),
+            _ => bail!("{said}"),
         }
     }
 

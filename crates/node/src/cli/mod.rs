@@ -14,6 +14,7 @@ mod peers;
 mod ping;
 mod ports;
 mod progress;
+mod route;
 mod trust;
 
 mod monitor;
@@ -75,6 +76,7 @@ enum Verb {
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
     Trust(trust::TrustArgs),
+    Route(route::RouteArgs),
     Browser(browser::BrowserArgs),
     Play(play::PlayArgs),
     Send(send::SendArgs),
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),
         Verb::Trust(args) => trust::run(&args),
+        Verb::Route(args) => route::run(&args),
         Verb::Browser(args) => browser::run(&args),
         Verb::Play(args) => play::run(&args),
         Verb::Send(args) => send::run(&args),

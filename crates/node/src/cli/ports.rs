@@ -49,7 +49,11 @@ fn table(ports: &[Value], node: &str) -> String {
             text_at(port, "node"),
             text_at(port, "kind"),
             text_at(port, "routes"),
-            if exported { String::new() } else { "not exported".to_owned() },
+            match (exported, port.get("looped").and_then(Value::as_bool)) {
+                (_, Some(true)) => "loop cut".to_owned(),
+                (false, _) => "not exported".to_owned(),
+                (true, _) => String::new(),
+            },
         ]);
     }
     Paint::stdout().head(&table.to_string())

@@ -1,3 +1,5 @@
+//! Differences of snapshots, as events.
+
 use std::net::Ipv4Addr;
 
 use midip2p_proto::control::PeerKind;
@@ -33,6 +35,7 @@ fn port(id: u16) -> PortView {
         exported: true,
         routes: 0,
         playout: None,
+        looped: false,
     }
 }
 

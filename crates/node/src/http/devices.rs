@@ -41,6 +41,8 @@ struct Port {
     exported: bool,
     /// Routes that begin or end there.
     routes: usize,
+    /// Whether what is played there comes back, and does not pass.
+    looped: bool,
     /// How what comes from elsewhere is played on it.
     #[schema(pattern = "^(immediate|fixed|adaptive)$")]
     playout: Option<&'static str>,
@@ -76,6 +78,7 @@ fn port(port: &PortView, context: &Context) -> Port {
         identity: port.identity.0.clone(),
         exported: port.exported,
         routes: port.routes,
+        looped: port.looped,
         playout: port.playout.map(|(_, mode)| playout(mode)),
         latency_us: latency.map(Span::as_us),
     }

@@ -4,71 +4,67 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
 use crate::stages::control::ControlInput;
+use crate::stages::inbox::{AskError, Sender};
 
 /// How long the stage has to take something and to answer: a thousand times what it takes when all is well.
 pub(super) const WITHIN: Duration = Duration::from_secs(2);
 
-type Inbox = mpsc::Sender<ControlInput>;
-
 /// Has the stage do something that has no answer.
-pub(super) async fn tell(inbox: &Inbox, input: ControlInput) -> Result<(), Problem> {
-    hand_over(inbox, input, Instant::now() + WITHIN).await
+pub(super) async fn tell(inbox: &Sender<ControlInput>, input: ControlInput) -> Result<(), Problem> {
+    match timeout(WITHIN, inbox.send(input)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Problem::stopping()),
+        Err(_) => Err(problem(AskError::Overloaded)),
+    }
 }
 
 /// Has the stage do something, and waits for its answer.
 pub(super) async fn ask<T>(
-    inbox: &Inbox,
+    inbox: &Sender<ControlInput>,
     input: impl FnOnce(oneshot::Sender<T>) -> ControlInput,
 ) -> Result<T, Problem> {
-    let until = Instant::now() + WITHIN;
-    let (answer, answered) = oneshot::channel();
-    hand_over(inbox, input(answer), until).await?;
-    match timeout_at(until, answered).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => Err(Problem::stopping()),
-        Err(_) => {
-            let seconds = WITHIN.as_secs();
-            let why = format!(
-                "the node took this, and has not said within {seconds} s what became of it: it may still be done; \
-                 look first, then ask again"
-            );
-            Err(Problem::new(Kind::Busy, why))
-        }
-    }
+    inbox.ask(WITHIN, input).await.map_err(problem)
 }
 
-async fn hand_over(inbox: &Inbox, input: ControlInput, until: Instant) -> Result<(), Problem> {
-    match timeout_at(until, inbox.send(input)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Problem::stopping()),
-        Err(_) => {
-            let seconds = WITHIN.as_secs();
-            let why = format!(
-                "the node has more to do than it can, and has not taken this within {seconds} s: nothing was done; \
-                 try again"
-            );
-            Err(Problem::new(Kind::Busy, why))
-        }
-    }
+fn problem(error: AskError) -> Problem {
+    let seconds = WITHIN.as_secs();
+    let why = match error {
+        AskError::Gone => return Problem::stopping(),
+        AskError::Overloaded => format!(
+            "the node has more to do than it can, and has not taken this within {seconds} s: nothing was done; \
+             try again"
+        ),
+        AskError::Late => format!(
+            "the node took this, and has not said within {seconds} s what became of it: it may still be done; \
+             look first, then ask again"
+        ),
+    };
+    Problem::new(Kind::Busy, why)
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::header;
     use axum::response::IntoResponse as _;
-    use midip2p_proto::control::trust::TrustCommand;
+    use midip2p_proto::control::trust::{TrustCommand, TrustError};
     use midip2p_proto::id::NodeId;
     use serde_json::Value;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::stages::control::Decided;
+    use crate::stages::inbox::{Inbox, Policy, inbox};
 
-    fn refuse(answer: oneshot::Sender<Decided>) -> ControlInput {
+    fn one() -> (Sender<ControlInput>, Inbox<ControlInput>) {
+        inbox("control", Policy::Wait, 1)
+    }
+
+    fn refuse(answer: oneshot::Sender<Decided<(), TrustError>>) -> ControlInput {
         ControlInput::Trust(TrustCommand::Refuse(NodeId([1; 32])), answer)
     }
 
@@ -83,31 +79,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stage_that_takes_nothing_costs_its_askers_two_seconds() {
-        let (inbox, mut held) = mpsc::channel(1);
+        let (inbox, mut held) = one();
         tell(&inbox, ControlInput::Panic).await.unwrap();
         let begun = Instant::now();
         let (status, again, why) = said(ask(&inbox, refuse).await.unwrap_err()).await;
         assert!(status == 503 && again && why.contains("nothing was done"), "{status} {why}");
         assert_eq!(begun.elapsed().as_secs(), WITHIN.as_secs());
         // Nor is it done later.
-        assert!(matches!(held.try_recv(), Ok(ControlInput::Panic)));
-        assert!(held.try_recv().is_err());
+        assert!(matches!(held.try_recv(), Some(ControlInput::Panic)));
+        assert!(held.try_recv().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_come_is_told_apart_from_nothing_done() {
-        let (inbox, mut held) = mpsc::channel(1);
+        let (inbox, mut held) = one();
         let begun = Instant::now();
         let (status, again, why) = said(ask(&inbox, refuse).await.unwrap_err()).await;
         assert!(status == 503 && again && why.contains("may still be done"), "{status} {why}");
         assert_eq!(begun.elapsed().as_secs(), WITHIN.as_secs());
-        assert!(matches!(held.try_recv(), Ok(ControlInput::Trust(..))));
+        assert!(matches!(held.try_recv(), Some(ControlInput::Trust(..))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_stops_is_not_waited_for() {
         let begun = Instant::now();
-        let (inbox, held) = mpsc::channel(1);
+        let (inbox, held) = one();
         let asked = tokio::spawn(async move { ask(&inbox, refuse).await.unwrap_err() });
         tokio::task::yield_now().await;
         drop(held);

@@ -8,6 +8,8 @@
 //! | `GET /metrics/midi`, `/metrics`, `/debug/connection/ID/metrics` | counters (`metrics`) |
 //! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
 //! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
+//! | `GET /routing/routes`, … | the routes that people made (`routes.rs`) |
+//! | `GET /debug/metrics` | what the stages count (`debug.rs`) |
 //! | `POST /panic` | everything silent, everywhere |
 //! | `GET /events` | what happens, as it happens ([`events`]) |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
@@ -17,21 +19,6 @@
 //!
 //! What is read comes from snapshots and counters, and never waits. What is done goes to the control stage, which has
 //! two seconds for it (`inbox.rs`). Every error is one kind of document (`problem.rs`).
-//!
-//! The node's HTTP interface: what it knows, as JSON; MIDI over a WebSocket.
-//!
-//! | | |
-//! |---|---|
-//! | `GET /node/info` | who the node is |
-//! | `GET /network/mesh` | its peers |
-//! | `GET /midi/devices` | ports, its own and others' |
-//! | `GET /metrics/midi` | counters |
-//! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
-//! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
-//! | `POST /panic` | everything silent, everywhere |
-//! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
-//! | `POST /browser`, `GET /enter` | a link that lets a browser in, once (`browser.rs`) |
-//! | `GET /` | the page for it (`dashboard`) |
 //!
 //! The node's user has a socket in the file system. Whoever comes by the network, were it this machine's loopback,
 //! shows the node's token or was let in by a link; a request's `Host` must name the node, and its `Origin`, if any,
@@ -57,6 +44,7 @@ use crate::os::state::State;
 
 mod browser;
 mod dashboard;
+mod debug;
 mod devices;
 pub mod events;
 mod guard;
@@ -67,6 +55,7 @@ mod node;
 mod openapi;
 pub mod ping;
 mod problem;
+mod routes;
 mod serve;
 pub mod tls;
 pub mod trust;

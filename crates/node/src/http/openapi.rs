@@ -18,7 +18,10 @@ use utoipa_axum::routes;
 
 use super::metrics::{connection, midi, prometheus};
 use super::problem::{CONTENT_TYPE, Problem};
-use super::{Context, browser, dashboard, devices, events, mesh, node, ping, trust, ws};
+use super::{
+    Context, browser, dashboard, debug, devices, events, mesh, node, ping, routes as routing,
+    trust, ws,
+};
 
 /// What every request may be refused for, whatever it asks.
 const ALWAYS: [(&str, &str); 8] = [
@@ -46,6 +49,7 @@ const ALWAYS: [(&str, &str); 8] = [
         (name = "node", description = "The node itself."),
         (name = "network", description = "Its peers."),
         (name = "midi", description = "Ports and what goes through them."),
+        (name = "routing", description = "Routes that people made."),
         (name = "trust", description = "Who may play here."),
         (name = "metrics", description = "What is counted."),
         (name = "browser", description = "Pages, and how a browser is let in."),
@@ -77,6 +81,9 @@ fn table() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(trust::add, trust::remove))
         .routes(routes!(trust::ask))
         .routes(routes!(trust::refuse))
+        .routes(routes!(routing::list, routing::add))
+        .routes(routes!(routing::one, routing::change, routing::remove))
+        .routes(routes!(debug::debug))
         .routes(routes!(midi::midi))
         .routes(routes!(prometheus::prometheus))
         .routes(routes!(connection::connection))
@@ -122,8 +129,8 @@ fn name(status: &str) -> String {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, post, delete, .. } = item;
-    [get, post, delete].into_iter().filter_map(Option::as_mut)
+    let PathItem { get, post, patch, delete, .. } = item;
+    [get, post, patch, delete].into_iter().filter_map(Option::as_mut)
 }
 
 /// What a handler says of its errors is said in documents; the others are the same everywhere.

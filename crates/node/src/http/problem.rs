@@ -30,10 +30,12 @@ pub(crate) enum Kind {
     NoSuchPath,
     NoSuchPeer,
     NoSuchPort,
+    NoSuchRoute,
     NotKnown,
     MethodNotAllowed,
     NotLinked,
     NotDecided,
+    NotRouted,
     TooLong,
     NotJson,
     OtherHost,
@@ -52,17 +54,19 @@ pub(crate) enum Kind {
 impl Kind {
     /// All there are, as `docs/http.md` lists them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::BadRequest,
         Self::NotLetIn,
         Self::Forbidden,
         Self::NoSuchPath,
         Self::NoSuchPeer,
         Self::NoSuchPort,
+        Self::NoSuchRoute,
         Self::NotKnown,
         Self::MethodNotAllowed,
         Self::NotLinked,
         Self::NotDecided,
+        Self::NotRouted,
         Self::TooLong,
         Self::NotJson,
         Self::OtherHost,
@@ -88,11 +92,13 @@ impl Kind {
             Self::NoSuchPath => (S::NOT_FOUND, "no-such-path", "There is nothing at this path"),
             Self::NoSuchPeer => (S::NOT_FOUND, "no-such-peer", "No peer, or several, are meant"),
             Self::NoSuchPort => (S::NOT_FOUND, "no-such-port", "No port, or several, are meant"),
+            Self::NoSuchRoute => (S::NOT_FOUND, "no-such-route", "No route has this number"),
             Self::NotKnown => (S::NOT_FOUND, "not-known", "The node neither waits nor is trusted"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The path has no such method")
             }
             Self::NotLinked => (S::CONFLICT, "not-linked", "The peer is not linked"),
+            Self::NotRouted => (S::CONFLICT, "not-routed", "The route cannot be made so"),
             Self::NotDecided => (S::CONFLICT, "not-decided", "Trust cannot be changed so"),
             Self::TooLong => {
                 (S::PAYLOAD_TOO_LARGE, "too-long", "The request's content is too long")

@@ -17,7 +17,6 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_layer::Layer as _;
@@ -27,6 +26,7 @@ use crate::crypto::{FRAME, Secured};
 use crate::metrics::TunnelCounters;
 use crate::os::local;
 use crate::stages::control::ControlInput;
+use crate::stages::inbox::Sender;
 use crate::stages::places::Places;
 use crate::transport::{Begun, Stream};
 
@@ -49,7 +49,7 @@ pub(super) enum Door {
     /// The network, this machine's loopback included; with TLS or without.
     Network(TcpListener, Option<TlsAcceptor>),
     /// The socket of this user; a connection that is none of HTTP goes to the control stage.
-    Own(UnixListener, mpsc::Sender<ControlInput>),
+    Own(UnixListener, Sender<ControlInput>),
 }
 
 impl Door {
@@ -61,7 +61,7 @@ impl Door {
     /// A door for this user's programs. Must be called inside a tokio runtime.
     pub(super) fn own(
         listener: StdUnixListener,
-        control: mpsc::Sender<ControlInput>,
+        control: Sender<ControlInput>,
     ) -> io::Result<Self> {
         Ok(Self::Own(UnixListener::from_std(listener)?, control))
     }
@@ -157,7 +157,7 @@ async fn shake_hands(
 /// Requests, or TOAST: what is told apart has no place here any more.
 async fn tell_apart(
     mut stream: Box<dyn Stream>,
-    control: mpsc::Sender<ControlInput>,
+    control: Sender<ControlInput>,
     router: Router,
 ) -> io::Result<()> {
     let first = tokio::time::timeout(HEAD_WITHIN, stream.read_u8()).await??;

@@ -284,7 +284,7 @@ async fn decide(
     let decided =
         inbox::ask(&context.shared.control, |answer| ControlInput::Trust(command, answer)).await?;
     match decided {
-        Decided::Done => Ok(Json(Done { id: node.to_string() })),
+        Decided::Done(()) => Ok(Json(Done { id: node.to_string() })),
         Decided::Refused(why) => {
             let kind = match why {
                 TrustError::Unknown => Kind::NotKnown,
@@ -293,7 +293,7 @@ async fn decide(
             };
             Err(Problem::new(kind, why.to_string()))
         }
-        Decided::NotKept(why) => {
+        Decided::NotKept((), why) => {
             let why = format!(
                 "done, but only until the node ends: the list of trusted nodes cannot be written ({why}); \
                  free some space, then do it again"

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod priority;
 mod private;
 pub mod registry;
+pub mod routes;
 pub mod slice;
 pub mod state;
 pub mod tcp;

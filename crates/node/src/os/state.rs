@@ -139,6 +139,12 @@ impl State {
         self.path.join(TRUSTED)
     }
 
+    /// The file that lists the routes that people made.
+    #[must_use]
+    pub fn routes_path(&self) -> PathBuf {
+        self.path.join("routes.json")
+    }
+
     /// What stands in a file of the directory that nobody else may read; `None`: there is none.
     ///
     /// # Errors

@@ -308,6 +308,14 @@ impl AppPorts {
         Ok(AppSink { ring: consumer, lost })
     }
 
+    /// How often somebody wanted to send while another did.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn lane_taken(&self) -> u64 {
+        self.claim.taken()
+    }
+
     fn add(&self, client: Client) -> Result<(), TooManyClients> {
         self.clients.try_send(client).map_err(|_| TooManyClients)?;
         self.claim.signal().set();

@@ -5,9 +5,10 @@
 //! than that thread: a thread of lower priority could be put aside while it holds the lane, and the
 //! real-time thread would wait for it. JACK's callback never comes here: its messages go by its own ring.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::atomic::AtomicCell;
+use midip2p_proto::data::counters::Counter;
 use midip2p_proto::data::realtime::claim::{Claim, Held, Place, Ring};
 use midip2p_proto::id::PortId;
 
@@ -16,18 +17,26 @@ use crate::os::priority::{self, Rank};
 use crate::os::wake::Signal;
 
 /// Where the lane lies.
-pub struct Spot(AtomicCell<Option<Box<Lane>>>);
+pub struct Spot {
+    lane: AtomicCell<Option<Box<Lane>>>,
+    /// Times that it was not there.
+    taken: Arc<Counter>,
+}
 
 // It is a lock elsewhere; then a thread could wait here.
 const _: () = assert!(AtomicCell::<Option<Box<Lane>>>::is_lock_free());
 
 impl Place<Box<Lane>> for Spot {
     fn take(&self) -> Option<Box<Lane>> {
-        self.0.take()
+        let lane = self.lane.take();
+        if lane.is_none() {
+            self.taken.add_one();
+        }
+        lane
     }
 
     fn put(&self, lane: Box<Lane>) {
-        self.0.store(Some(lane));
+        self.lane.store(Some(lane));
     }
 }
 
@@ -41,6 +50,7 @@ impl Ring for Signal {
 pub struct LaneClaim {
     claim: Claim<Spot, Signal>,
     signal: Signal,
+    taken: Arc<Counter>,
     /// How urgent the real-time thread is; unknown until it runs.
     rank: OnceLock<Rank>,
 }
@@ -51,9 +61,18 @@ impl LaneClaim {
     /// Realtime-safe: no
     #[must_use]
     pub fn new(signal: &Signal) -> Self {
-        let place = Spot(AtomicCell::new(None));
+        let taken = Arc::<Counter>::default();
+        let place = Spot { lane: AtomicCell::new(None), taken: Arc::clone(&taken) };
         let (claim, signal) = (Claim::new(place, signal.clone()), signal.clone());
-        Self { claim, signal, rank: OnceLock::new() }
+        Self { claim, signal, taken, rank: OnceLock::new() }
+    }
+
+    /// How often somebody wanted the lane while another had it.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.read()
     }
 
     /// What wakes the real-time thread.

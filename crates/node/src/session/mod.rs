@@ -30,6 +30,7 @@ use self::said::{Cancels, Said, Says, Waiting};
 use crate::node::Shared;
 use crate::ports::app::{AppSink, AppSource};
 use crate::stages::control::{AppRequest, ControlInput};
+use crate::stages::inbox;
 
 pub(crate) mod asked;
 pub mod names;
@@ -252,7 +253,7 @@ async fn open_port(
 
 /// Has the control stage open a port; one that is open too late for whoever asked is closed again.
 async fn opened_in_time(
-    control: mpsc::Sender<ControlInput>,
+    control: inbox::Sender<ControlInput>,
     request: AppRequest,
     mut is_open: oneshot::Receiver<Option<PortId>>,
 ) -> Result<Option<PortId>, String> {
@@ -278,7 +279,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_port_that_is_open_too_late_is_closed_again() {
-        let (control, mut inbox) = mpsc::channel(4);
+        let (control, mut inbox) = inbox::inbox("control", inbox::Policy::Wait, 4);
         let ((opened, is_open), (ready, _)) = (oneshot::channel(), oneshot::channel());
         let request = AppRequest {
             name: "app".to_owned(),

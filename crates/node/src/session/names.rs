@@ -108,6 +108,7 @@ mod tests {
             },
             exported: true,
             routes: 0,
+            looped: false,
             playout: None,
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn run(
     let mut told: Option<Instant> = None;
     loop {
         let heard = match news.recv().await {
-            Ok(heard) if heard.from == port => heard,
+            Ok(heard) if shared.view.load().played_by(port).any(|by| by == heard.from) => heard,
             // Of what was missed, the counters know.
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
             Err(broadcast::error::RecvError::Closed) => return,

@@ -9,6 +9,7 @@ use midip2p_midi::json::{self, Record};
 use midip2p_midi::sysex7;
 use midip2p_proto::bridge::{BulkPiece, Endpoint};
 use midip2p_proto::data::classify::{Lane, extent, lane};
+use midip2p_proto::data::counters::PortCounters;
 use midip2p_proto::data::state::Holders;
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
@@ -228,9 +229,14 @@ impl Player {
         while self.source.waiting() > 0 && !self.source.is_closed() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let (cancelled, done) = oneshot::channel();
-        let _ = self.shared.bulk.send(BulkInput::Cancel(self.port, cancelled)).await;
-        done.await.unwrap_or(0)
+        let ports: Vec<PortId> = self.shared.view.load().played_by(self.port).collect();
+        let mut all = 0;
+        for port in ports {
+            let (cancelled, done) = oneshot::channel();
+            let _ = self.shared.bulk.send(BulkInput::Cancel(port, cancelled)).await;
+            all += done.await.unwrap_or(0);
+        }
+        all
     }
 
     /// Waits until nothing is under way, as long as something moves; how much still is.
@@ -309,22 +315,27 @@ impl Player {
     }
 
     fn sysex_under_way(&self) -> u64 {
-        let sent = self.shared.ports.get(usize::from(self.port.0));
-        sent.map_or(0, |p| p.bulk_in_flight.read())
+        self.sum(|port| port.bulk_in_flight.read())
+    }
+
+    /// Something that is counted, of this port and of the routes that begin at it.
+    fn sum(&self, of: impl Fn(&PortCounters) -> u64) -> u64 {
+        let view = self.shared.view.load();
+        let ports = view.played_by(self.port);
+        ports.filter_map(|port| self.shared.ports.get(usize::from(port.0))).map(of).sum()
     }
 
     /// SysEx of this port that did not arrive, since last asked.
     fn failed(&mut self) -> u64 {
-        let sent = self.shared.ports.get(usize::from(self.port.0));
-        let failed = sent.map_or(0, |p| p.bulk_failed.read());
-        failed - std::mem::replace(&mut self.failed_before, failed)
+        let failed = self.sum(|port| port.bulk_failed.read());
+        // A route that went took its count along.
+        failed.saturating_sub(std::mem::replace(&mut self.failed_before, failed))
     }
 
     /// What peers have not acknowledged, and what is on its way to the lane.
     fn under_way(&self) -> u64 {
         let waiting = self.source.waiting() as u64;
-        let sent = self.shared.ports.get(usize::from(self.port.0));
-        waiting + sent.map_or(0, |p| p.in_flight.read())
+        waiting + self.sum(|port| port.in_flight.read())
     }
 }
 

@@ -14,6 +14,7 @@ use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::control::port::{BackendNo, Direction};
+use midip2p_proto::control::routing::{RouteCommand, RouteError, RouteId};
 use midip2p_proto::control::stage::Stage;
 use midip2p_proto::control::trust::{TrustCommand, TrustError};
 use midip2p_proto::control::{Action, Control, Input};
@@ -28,11 +29,15 @@ use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot};
 
+use self::keeping::Keeping;
 use super::host_wake::HostWake;
+use super::inbox::{Inbox, Sender};
 use super::notes;
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
+use super::supervisor::Supervisor;
 use crate::bulk::BulkInput;
+use crate::connection::Pulses;
 use crate::crypto::{Secured, Security, Shut, alias_of};
 use crate::events::{Event, Failure};
 use crate::node::Shared;
@@ -44,6 +49,9 @@ use crate::session::client;
 use crate::transport::Dialer;
 use crate::tunnels::{Inboxes, Tunnel, spawn};
 use crate::view::View;
+
+mod guard;
+mod keeping;
 
 /// Inputs that may wait; then whoever has one more waits.
 pub const INBOX: usize = 1024;
@@ -95,26 +103,33 @@ pub enum ControlInput {
     /// It is done with it.
     AppClose(PortId),
     /// Somebody decides about the trust in a node.
-    Trust(TrustCommand, oneshot::Sender<Decided>),
+    Trust(TrustCommand, oneshot::Sender<Decided<(), TrustError>>),
+    /// Somebody wants something done with the routes.
+    Route(RouteCommand, oneshot::Sender<Decided<RouteId, RouteError>>),
     /// Everything silent, everywhere.
     Panic,
     /// Ask the peer of a link for an answer, at once. Nothing is said when none comes.
     Ping(LinkNo, oneshot::Sender<Probed>),
     /// Which message of a local source stands for the panic button.
     PanicOn(Option<Ump>),
+    /// Show what is there now, with all that was told before this.
+    Look(oneshot::Sender<Arc<View>>),
     /// Say farewell and end.
     Stop(oneshot::Sender<()>),
+    /// Panic with these words, as if what that connection brought had hit a mistake.
+    #[cfg(test)]
+    Poison(Option<ConnId>, &'static str),
 }
 
-/// What became of a decision about trust.
+/// What became of something that is to outlive the node.
 #[derive(Debug)]
-pub enum Decided {
+pub enum Decided<T, E> {
     /// It is done, and will be remembered.
-    Done,
+    Done(T),
     /// It cannot be done.
-    Refused(TrustError),
+    Refused(E),
     /// It is done, and will be forgotten when the node ends: the disk does not take it.
-    NotKept(io::Error),
+    NotKept(T, io::Error),
 }
 
 /// A program's wish for an app port.
@@ -140,7 +155,7 @@ pub struct Hands {
     /// The MIDI backends.
     pub ports: PortsStage,
     /// The bulk task.
-    pub bulk: mpsc::Sender<BulkInput>,
+    pub bulk: Sender<BulkInput>,
     /// Begins connections.
     pub dialer: Arc<dyn Dialer>,
     /// Proves this node on them; `None` where nothing needs to be proven.
@@ -156,7 +171,7 @@ pub struct Hands {
     /// For the sessions of clients.
     pub shared: Arc<Shared>,
     /// Keeps on disk whom the node trusts.
-    pub persistence: mpsc::Sender<Save>,
+    pub persistence: Sender<Save>,
 }
 
 /// The stage.
@@ -174,13 +189,14 @@ pub struct ControlStage {
     seal: Option<(LinkNo, Box<dyn Seal>)>,
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
+    supervisor: Supervisor,
+    /// What connections say of themselves.
+    pulses: Pulses,
     opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
     pinged: u32,
-    trusting: BTreeMap<u64, oneshot::Sender<Decided>>,
-    /// Whether whom the node trusts has changed and is not handed on to be kept.
-    unsaved: bool,
+    keeping: Keeping,
     conns: u64,
     requests: AtomicU64,
     changed: bool,
@@ -199,6 +215,9 @@ impl ControlStage {
     /// A stage for a control plane that was told nothing yet.
     #[must_use]
     pub fn new(control: Control, hands: Hands) -> Self {
+        let counters = Arc::clone(hands.shared.control.counters());
+        let supervisor = Supervisor::new(counters, hands.shared.events.clone());
+        let pulses = Pulses::new(hands.shared.connections.clone());
         Self {
             control,
             hands,
@@ -209,12 +228,13 @@ impl ControlStage {
             seal: None,
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
+            supervisor,
+            pulses,
             opening: BTreeMap::new(),
             settling: BTreeMap::new(),
             pings: BTreeMap::new(),
             pinged: 0,
-            trusting: BTreeMap::new(),
-            unsaved: false,
+            keeping: Keeping::default(),
             conns: 0,
             requests: AtomicU64::new(0),
             changed: true,
@@ -228,22 +248,22 @@ impl ControlStage {
     }
 
     /// Runs until it is told to stop.
-    pub async fn run(mut self, mut inbox: mpsc::Receiver<ControlInput>, host: HostWake) {
+    pub async fn run(mut self, mut inbox: Inbox<ControlInput>, host: HostWake) {
         self.publish();
         loop {
             let woken = host.next();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            self.take_words().await;
+            self.take_words_guarded().await;
             let pause = (self.wake_at() - clock::now()).to_duration();
             tokio::select! {
                 input = inbox.recv() => match input {
-                    Some(input) => self.take(input).await,
+                    Some(input) => self.guarded(Some(input)).await,
                     None => return,
                 },
                 () = woken => {}
                 // Until the control plane wants to be called, and no longer.
-                () = tokio::time::sleep(pause) => self.tell(Input::Timeout).await,
+                () = tokio::time::sleep(pause) => self.guarded(None).await,
             }
             if std::mem::take(&mut self.changed) {
                 self.publish();
@@ -329,12 +349,24 @@ impl ControlStage {
             ControlInput::AppClose(id) => self.tell(Input::AppClose(id)).await,
             ControlInput::Trust(command, answer) => {
                 let request = self.requests.fetch_add(1, Relaxed);
-                self.trusting.insert(request, answer);
+                self.keeping.trusting.insert(request, answer);
                 self.tell(Input::Trust(request, command)).await;
+            }
+            ControlInput::Route(command, answer) => {
+                let request = self.requests.fetch_add(1, Relaxed);
+                self.keeping.routing.insert(request, answer);
+                self.tell(Input::Route(request, command)).await;
             }
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
+            ControlInput::Look(answer) => {
+                self.changed = false;
+                self.publish();
+                let _ = answer.send(self.hands.view.load_full());
+            }
+            #[cfg(test)]
+            ControlInput::Poison(_, words) => std::panic::panic_any(words),
             ControlInput::Stop(stopped) => {
                 self.tell(Input::Stop).await;
                 self.stopped = Some(stopped);
@@ -388,7 +420,13 @@ impl ControlStage {
         if !input.is_sign_of_life() {
             self.wake_at = None;
         }
-        self.control.handle(clock::now(), input);
+        let now = clock::now();
+        match &input {
+            Input::Heard(conn) | Input::Message(conn, _) => self.pulses.heard_by(*conn, now),
+            Input::Data(ToControl::Alive { link }) => self.pulses.heard_on(*link, now),
+            _ => {}
+        }
+        self.control.handle(now, input);
         loop {
             while let Some(action) = self.control.poll() {
                 self.carry_out(action).await;
@@ -399,7 +437,7 @@ impl ControlStage {
             self.wake_at = None;
             self.control.handle(clock::now(), Input::Closed(conn));
         }
-        self.save(None);
+        self.save_what_changed();
         self.tell_ports();
     }
 
@@ -465,8 +503,10 @@ impl ControlStage {
             Action::AppReady(request) => {
                 self.settling.remove(&request).map(|ready| ready.send(()));
             }
-            Action::TrustChanged => self.unsaved = true,
-            Action::TrustDone(request, done) => self.decided(request, done),
+            action @ (Action::TrustChanged
+            | Action::TrustDone(..)
+            | Action::RoutesChanged
+            | Action::RouteDone(..)) => self.keep(action),
             Action::Note(note) => notes::say(&note, &self.hands.shared.events),
             Action::Changed => self.changed = true,
             _ => {}
@@ -478,11 +518,13 @@ impl ControlStage {
         let input = match action {
             Action::Mute(conn, muted) => BulkInput::Mute(conn, muted),
             Action::Linked(conn, link, peer) => {
+                self.pulses.linked(conn, link);
                 self.texts.remove(&conn);
                 let Some(tunnel) = self.tunnels.get(&conn).cloned() else { return };
                 BulkInput::Linked(conn, link, peer, tunnel)
             }
             Action::Resumed(conn, link) => {
+                self.pulses.linked(conn, link);
                 self.texts.remove(&conn);
                 // The link keeps its keys: those of this stream protect nothing.
                 self.seals.remove(&conn);
@@ -504,40 +546,6 @@ impl ControlStage {
         let _ = self.hands.bulk.send(input).await;
     }
 
-    /// Answers whoever decided about trust, once it is on disk.
-    fn decided(&mut self, request: u64, done: Result<(), TrustError>) {
-        let Some(answer) = self.trusting.remove(&request) else { return };
-        match done {
-            Ok(()) if self.unsaved => {
-                let (written, writing) = oneshot::channel();
-                self.save(Some(written));
-                tokio::spawn(async move {
-                    let gone = || Err(io::Error::other("too much waits to be written"));
-                    let _ = answer.send(match writing.await.unwrap_or_else(|_| gone()) {
-                        Ok(()) => Decided::Done,
-                        Err(error) => Decided::NotKept(error),
-                    });
-                });
-            }
-            Ok(()) => {
-                let _ = answer.send(Decided::Done);
-            }
-            Err(error) => {
-                let _ = answer.send(Decided::Refused(error));
-            }
-        }
-    }
-
-    /// Hands on whom the node trusts, if that has changed. Where too much waits to be written it stays unsaved,
-    /// until the next time.
-    fn save(&mut self, done: Option<oneshot::Sender<io::Result<()>>>) {
-        if self.unsaved {
-            let peers = self.control.trusted();
-            let trusted = peers.map(|(node, trusted)| (node, trusted.clone())).collect();
-            self.unsaved = self.hands.persistence.try_send(Save { trusted, done }).is_err();
-        }
-    }
-
     /// The connection is a client: what it says is answered.
     fn serve(&mut self, conn: ConnId) {
         if let Some(ends) = self.texts.remove(&conn) {
@@ -550,6 +558,7 @@ impl ControlStage {
 
     /// Lets a connection end, once what was given to it has left.
     fn let_go(&mut self, conn: ConnId) {
+        self.pulses.closed(conn);
         self.tunnels.remove(&conn);
         self.texts.remove(&conn);
         self.clients.remove(&conn);
@@ -632,15 +641,17 @@ impl ControlStage {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let view = Arc::new(View::of(&self.control, &self.counters));
         let before = self.hands.view.swap(Arc::clone(&view));
+        self.pulses.publish(&view);
         self.hands.shared.events.tell_changes(&before, &view);
     }
 
     /// Ends what this stage works with, without blocking the runtime: the tunnels' writers still have
     /// farewells to send, and a MIDI system may take its time.
     async fn end(mut self) {
+        self.pulses.end();
         self.tunnels.clear();
         self.command(Command::Data(ToData::Silence)).await;
         self.command(Command::Stop).await;

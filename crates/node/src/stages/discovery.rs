@@ -5,17 +5,29 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 
 use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::id::NodeId;
-use tokio::sync::mpsc;
 
 use super::control::ControlInput;
+use super::counters::StageCounters;
+use super::inbox::{Policy, Sender};
+use super::supervisor::{Supervisor, pause};
 use crate::crypto::alias_of;
 
 /// The service type.
 pub const SERVICE: &str = "_midip2p._tcp.local.";
+
+/// What the stage is called.
+pub const NAME: &str = "discovery";
+
+/// What it counts: it has no inbox, as its thread waits for multicast DNS, but it may fall like others.
+#[must_use]
+pub fn counters() -> Arc<StageCounters> {
+    Arc::new(StageCounters::new(NAME, Policy::Wait, 0))
+}
 
 /// What to announce, and where.
 #[derive(Clone, Debug)]
@@ -43,7 +55,8 @@ impl Discovery {
     /// When there is no multicast on this machine; the message says why.
     pub fn start(
         announcement: &Announcement,
-        inbox: mpsc::Sender<ControlInput>,
+        inbox: Sender<ControlInput>,
+        mut supervisor: Supervisor,
     ) -> Result<Self, mdns_sd::Error> {
         let daemon = ServiceDaemon::new()?;
         if !announcement.addresses.is_empty() {
@@ -74,8 +87,16 @@ impl Discovery {
                 let mut nodes = HashMap::new();
                 // Ends when the daemon is shut down.
                 while let Ok(event) = found.recv() {
-                    if hear(own, event, &mut nodes, &inbox).is_err() {
-                        return;
+                    let heard = supervisor
+                        .run("what multicast DNS said", || hear(own, event, &mut nodes, &inbox));
+                    match heard {
+                        Ok(Ok(())) => {}
+                        Ok(Err(Ended)) => return,
+                        // What it knew of names may be half of something, and comes again by itself.
+                        Err(fallen) => {
+                            nodes.clear();
+                            pause(fallen);
+                        }
                     }
                 }
             })
@@ -106,7 +127,7 @@ fn hear(
     own: NodeId,
     event: ServiceEvent,
     nodes: &mut HashMap<String, NodeId>,
-    inbox: &mpsc::Sender<ControlInput>,
+    inbox: &Sender<ControlInput>,
 ) -> Result<(), Ended> {
     match event {
         ServiceEvent::ServiceResolved(service) => {
@@ -121,18 +142,18 @@ fn hear(
             }
             for address in addresses_of(&service) {
                 let found = ControlInput::Found(address, node, Via::Multicast);
-                inbox.blocking_send(found).map_err(|_| Ended)?;
+                inbox.send_blocking(found).map_err(|_| Ended)?;
             }
             if let Some(node) = node
                 && let Some(name) = name_in(&service.fullname)
             {
                 let named = ControlInput::Named(node, name.to_owned());
-                inbox.blocking_send(named).map_err(|_| Ended)?;
+                inbox.send_blocking(named).map_err(|_| Ended)?;
             }
         }
         ServiceEvent::ServiceRemoved(_, fullname) => {
             if let Some(node) = nodes.remove(&fullname) {
-                inbox.blocking_send(ControlInput::Withdrawn(node)).map_err(|_| Ended)?;
+                inbox.send_blocking(ControlInput::Withdrawn(node)).map_err(|_| Ended)?;
             }
         }
         _ => {}

@@ -63,6 +63,13 @@ fn words(note: &Note) -> Option<Words> {
         )),
         Note::RoutesFull => (room, "no room for one more connection between ports: some are left out; leave ports out with --no-import".to_owned()),
         Note::PortsFull(name) => (room, format!("no room for the port {name:?}")),
+        Note::Looped { source, output, cut: true } => (Some(Failure::Loop), format!(
+            "a loop: what is played on {output:?} comes back by {source:?}; its echoes are dropped, and what else is \
+             played there passes. Look for a cable, or a program that sends on what it hears"
+        )),
+        Note::Looped { source, output, cut: false } => (None, format!(
+            "no loop any more: what is played on {output:?} does not come back by {source:?}"
+        )),
         Note::Panicked(Some(node)) => {
             (None, format!("everything silenced, as {} asked", node.short()))
         }

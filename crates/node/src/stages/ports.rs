@@ -1,14 +1,19 @@
 //! The ports stage: owns the MIDI backends and makes what the bus wants of them. What a backend refuses is
 //! asked for again until it is there, or no longer wanted.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
 use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 
 use self::retries::Retries;
+use super::counters::StageCounters;
+use super::inbox::{Inbox, Policy, Sender, TimeIsUp, Unsent, inbox};
+use super::supervisor::Supervisor;
+use crate::events::Events;
 use crate::os::clock;
 use crate::ports::{Backend, PortError};
 
@@ -34,8 +39,9 @@ pub enum PortsCommand {
 
 /// The stage, for those who tell it something.
 pub struct PortsStage {
-    inbox: Option<SyncSender<PortsCommand>>,
+    inbox: Option<Sender<PortsCommand>>,
     thread: Option<JoinHandle<()>>,
+    counters: Arc<StageCounters>,
 }
 
 impl PortsStage {
@@ -43,20 +49,28 @@ impl PortsStage {
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub fn start(backends: Vec<Box<dyn Backend>>) -> std::io::Result<Self> {
-        let (inbox, commands) = sync_channel(INBOX);
+    pub fn start(backends: Vec<Box<dyn Backend>>, events: Events) -> std::io::Result<Self> {
+        let (inbox, commands) = inbox("ports", Policy::Refuse, INBOX);
+        let counters = Arc::clone(inbox.counters());
+        let supervisor = Supervisor::new(Arc::clone(&counters), events);
         let thread = std::thread::Builder::new()
             .name("midip2p-ports".into())
-            .spawn(move || run(backends, &commands))?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread) })
+            .spawn(move || run(backends, commands, supervisor))?;
+        Ok(Self { inbox: Some(inbox), thread: Some(thread), counters })
     }
 
     /// Tells the stage something; what finds no room is refused and said.
     pub fn tell(&self, command: PortsCommand) {
         let Some(inbox) = &self.inbox else { return };
-        if let Err(TrySendError::Full(_)) = inbox.try_send(command) {
+        if let Err(Unsent::Full(_)) = inbox.try_send(command) {
             tracing::warn!("the MIDI system is too slow: a change of ports was left out");
         }
+    }
+
+    /// What the stage counts.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<StageCounters> {
+        &self.counters
     }
 
     /// Ends the stage and with it the backends: their virtual ports go.
@@ -68,26 +82,48 @@ impl PortsStage {
     }
 }
 
-fn run(mut backends: Vec<Box<dyn Backend>>, commands: &Receiver<PortsCommand>) {
+fn run(
+    mut backends: Vec<Box<dyn Backend>>,
+    mut commands: Inbox<PortsCommand>,
+    mut supervisor: Supervisor,
+) {
     let mut retries = Retries::default();
     loop {
         let now = clock::now();
         if let Some(command) = retries.due(now) {
-            carry_out(&mut backends, &mut retries, now, command);
+            carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
             continue;
         }
         let next = match retries.wake_at() {
-            LocalTime::MAX => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            at => commands.recv_timeout((at - now).to_duration()),
+            LocalTime::MAX => commands.recv_blocking(None),
+            at => commands.recv_blocking(Instant::now().checked_add((at - now).to_duration())),
         };
         match next {
-            Ok(command) => {
+            Ok(Some(command)) => {
                 retries.forget(&command);
-                carry_out(&mut backends, &mut retries, clock::now(), command);
+                carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(None) => return,
+            Err(TimeIsUp) => {}
         }
+    }
+}
+
+/// Does what a command says. One at which a backend panics is tried again, as if it had been refused: that is more
+/// and more rarely, so it needs no other pause.
+fn carry_out_guarded(
+    backends: &mut [Box<dyn Backend>],
+    retries: &mut Retries,
+    command: PortsCommand,
+    supervisor: &mut Supervisor,
+) {
+    let now = clock::now();
+    let again = command.clone();
+    let done = supervisor.run("a MIDI system's ports", || {
+        carry_out(backends, retries, now, command);
+    });
+    if done.is_err() {
+        retries.refused(now, again);
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::control::ControlInput;
+use super::inbox::Sender;
 use super::places::{Limit, Places, Rate};
 use crate::crypto::{Secured, Security};
 use crate::metrics::TunnelCounters;
@@ -33,7 +33,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(
     mut acceptor: Box<dyn Acceptor>,
     security: Option<Security>,
-    control: mpsc::Sender<ControlInput>,
+    control: Sender<ControlInput>,
     counters: Arc<TunnelCounters>,
     view: Arc<ArcSwap<View>>,
 ) {

@@ -68,16 +68,25 @@ pub(crate) async fn until(mut done: impl FnMut() -> bool) {
 
 /// An app port "keys" that peers know of, if it is a source.
 pub(crate) async fn app_port(node: &Node, direction: Direction, wishes: Vec<Wish>) -> PortId {
+    open_port(node, "keys", direction, direction == Direction::Source, wishes).await
+}
+
+/// An app port that peers know of.
+pub(crate) async fn exported_port(node: &Node, name: &str, direction: Direction) -> PortId {
+    open_port(node, name, direction, true, vec![]).await
+}
+
+async fn open_port(
+    node: &Node,
+    name: &str,
+    direction: Direction,
+    exported: bool,
+    wishes: Vec<Wish>,
+) -> PortId {
     let (opened, is_open) = oneshot::channel();
     let (ready, is_ready) = oneshot::channel();
-    let request = AppRequest {
-        name: "keys".to_owned(),
-        direction,
-        exported: direction == Direction::Source,
-        wishes,
-        opened,
-        ready,
-    };
+    let name = name.to_owned();
+    let request = AppRequest { name, direction, exported, wishes, opened, ready };
     node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
     let port = is_open.await.unwrap().unwrap();
     is_ready.await.unwrap();

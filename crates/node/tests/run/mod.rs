@@ -1,4 +1,5 @@
 //! Programs under test: started, waited for with a deadline, and ended whatever happens.
+#![allow(dead_code)] // each test uses what it needs
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -95,7 +96,7 @@ impl Rooms {
         }
     }
 
-    fn node(&self, name: &str, peer: Option<&Node>) -> Node {
+    pub(crate) fn node(&self, name: &str, peer: Option<&Node>) -> Node {
         let state = self.dir().join(format!("state-{name}"));
         let desk = format!("Desk {name}");
         let mut arguments = vec!["up", "--json", "--no-discovery", "--no-alsa", "--no-jack"];

@@ -13,6 +13,8 @@ mod parked;
 mod passphrase;
 mod peers;
 pub mod port;
+pub mod routing;
+mod sound;
 pub mod stage;
 mod strangers;
 pub mod trust;
@@ -31,6 +33,7 @@ use self::discovery::{Discovery, Trouble, Via};
 use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
 use self::passphrase::Guesses;
 use self::port::{BackendNo, Direction, PortIdentity};
+use self::routing::{RouteCommand, RouteError, RouteId, RouteSpec};
 use self::strangers::Strangers;
 use self::trust::{Trust, TrustCommand, TrustError, Whose};
 use self::waiting::Waiting;
@@ -144,10 +147,14 @@ pub enum Input<'a> {
     PanicOn(Option<Ump>),
     /// Somebody here decides about the trust in a node; answered by [`Action::TrustDone`].
     Trust(u64, TrustCommand),
+    /// Somebody here wants something done with the routes; answered by [`Action::RouteDone`].
+    Route(u64, RouteCommand),
     /// Somebody here pressed the panic button: everything silent, everywhere.
     Panic,
     /// The node stops: say farewell.
     Stop,
+    /// A mistake of ours may have left connections half known: end them all, and begin them again.
+    Anew,
     /// Time passed.
     Timeout,
 }
@@ -218,6 +225,10 @@ pub enum Action {
     TrustDone(u64, Result<(), TrustError>),
     /// Whom this node trusts has changed ([`Control::trusted`]): it is to be kept.
     TrustChanged,
+    /// The answer to [`Input::Route`]: which one it was.
+    RouteDone(u64, Result<RouteId, RouteError>),
+    /// The routes that people made have changed ([`bus::Bus::kept_routes`]): they are to be kept.
+    RoutesChanged,
     /// Something for the log.
     Note(Note),
     /// Peers or ports have changed for those who look.
@@ -291,6 +302,16 @@ pub enum Note {
     OutputsFull(String),
     /// There are as many routes as a node takes: some ports that should be are not connected.
     RoutesFull,
+    /// What an output here plays comes back by a source here, whose echoes are dropped; or does no more: names of both,
+    /// whether it does.
+    Looped {
+        /// The source.
+        source: String,
+        /// The output.
+        output: String,
+        /// Whether it comes back.
+        cut: bool,
+    },
     /// Everything was silenced: by whom (`None`: here).
     Panicked(Option<NodeId>),
 }
@@ -389,6 +410,26 @@ impl Control {
         }
     }
 
+    /// Takes in routes that were kept, and the newest number that was ever given to one.
+    pub fn remember_routes(
+        &mut self,
+        newest: u32,
+        routes: impl IntoIterator<Item = (RouteId, RouteSpec)>,
+    ) {
+        self.bus.remember_routes(newest, routes);
+        self.drain_bus();
+    }
+
+    fn route(&mut self, request: u64, command: RouteCommand) {
+        let done = self.bus.route(command);
+        if done.is_ok() {
+            self.actions.push_back(Action::RoutesChanged);
+            // It is in force when that is answered.
+            self.drain_bus();
+        }
+        self.actions.push_back(Action::RouteDone(request, done));
+    }
+
     /// The ports and routes, to look at.
     #[must_use]
     pub const fn bus(&self) -> &Bus {
@@ -414,6 +455,12 @@ impl Control {
             self.actions.push_back(Action::Note(Note::PortsFull(name)));
         }
         self.settling.push((request, self.bus.devices_version(), now + SETTLE_WITHIN));
+    }
+
+    fn named(&mut self, node: NodeId, name: &str) {
+        let node = self.unmasked(node);
+        self.discovery.named(node, &bus::cut(name, hello::NAME_MAX));
+        self.actions.push_back(Action::Changed);
     }
 
     fn settle(&mut self, now: LocalTime) {
@@ -530,7 +577,7 @@ impl Control {
                     Action::Mirror(backend, id, direction, name)
                 }
                 BusAction::Unmirror(backend, id) => Action::Unmirror(backend, id),
-                BusAction::Full(note) => Action::Note(note),
+                BusAction::Note(note) => Action::Note(note),
                 BusAction::Changed => Action::Changed,
             };
             self.actions.push_back(action);
@@ -552,11 +599,7 @@ impl stage::Stage for Control {
                     self.actions.push_back(Action::Changed);
                 }
             }
-            Input::Named(node, name) => {
-                let node = self.unmasked(node);
-                self.discovery.named(node, &bus::cut(&name, hello::NAME_MAX));
-                self.actions.push_back(Action::Changed);
-            }
+            Input::Named(node, name) => self.named(node, &name),
             Input::Withdrawn(node) => {
                 let node = self.unmasked(node);
                 self.discovery.withdrawn(node);
@@ -581,6 +624,7 @@ impl stage::Stage for Control {
             Input::Data(ToControl::Degraded { link, degraded }) => {
                 self.degraded(now, link, degraded)
             }
+            Input::Data(ToControl::Looped(looped)) => self.bus.looped(looped),
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
             // Others than this machine wait for these words.
             Input::Data(
@@ -604,7 +648,9 @@ impl stage::Stage for Control {
                 self.actions.push_back(Action::Data(ToData::PanicOn(message)));
             }
             Input::Trust(request, command) => self.trust_command(now, request, command),
+            Input::Route(request, command) => self.route(request, command),
             Input::Stop => self.stop(now),
+            Input::Anew => self.anew(now),
             Input::Timeout => self.timeout(now),
         }
         self.drain_bus();

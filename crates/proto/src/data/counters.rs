@@ -273,6 +273,8 @@ pub struct PlaneCounters {
     pub not_exported: Counter,
     /// Messages of peers that may not send.
     pub not_allowed: Counter,
+    /// Messages of local sources that came back from an output of this node, and were dropped.
+    pub echoes_dropped: Counter,
     /// System resets of peers without that right.
     pub resets_refused: Counter,
     /// Messages that were dropped because an output's queue was full.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use super::classify::{Lane, lane, may_interrupt_bulk};
 use super::counters::{PlaneCounters, PortCounters};
+use super::echo::{EchoGuard, Heard};
 use super::link::{Incoming, Link};
 use super::link_set::LinkSet;
 use super::output::{self, Play};
@@ -36,6 +37,7 @@ use super::realtime::history::Sent;
 use super::realtime::receiver::{Arrival, Delivered};
 use super::routes::Routes;
 use super::state::{self, LettingGo, Strand};
+use super::taps::Taps;
 use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
 use crate::config::{
     BULK_PIECES, Config, DIRECT_SINKS_MAX, LINKS_MAX, PORTS_MAX, PROBE_WITH_OTHERS,
@@ -51,6 +53,7 @@ use self::table::Links;
 mod bulk;
 mod links;
 mod table;
+mod taps;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +111,7 @@ pub struct Plane {
     counters: Arc<PlaneCounters>,
     ports: Arc<[PortCounters]>,
     routes: Routes,
+    taps: Taps,
     outputs: Outputs,
     links: Links,
     /// Links that are down and may come up again.
@@ -123,6 +127,7 @@ pub struct Plane {
     /// For each local source the groups in which it is in the middle of a bulk message.
     open_bulk: Vec<u32>,
     panic_on: Option<Ump>,
+    echo: EchoGuard,
     pieces: VecDeque<BulkPiece>,
     control: VecDeque<ToControl>,
     /// Links whose peers live, which was not said yet, and when it may be.
@@ -141,6 +146,7 @@ impl Plane {
         let ports: Arc<[PortCounters]> = (0..PORTS_MAX).map(|_| PortCounters::default()).collect();
         Self {
             routes: Routes::default(),
+            taps: Taps::default(),
             outputs: Outputs::new(Arc::clone(&counters), Arc::clone(&ports)),
             links: Links::new(),
             parked: (0..LINKS_MAX).map(|_| None).collect(),
@@ -152,6 +158,7 @@ impl Plane {
             local_bulk: vec![0; PORTS_MAX],
             open_bulk: vec![0; PORTS_MAX],
             panic_on: None,
+            echo: EchoGuard::default(),
             pieces: VecDeque::with_capacity(BULK_PIECES),
             control: VecDeque::with_capacity(CONTROL_WAITING),
             alive: LinkSet::EMPTY,
@@ -185,6 +192,8 @@ impl Plane {
             .chain([self.pieces.capacity(), self.control.capacity(), self.discards.capacity()])
             .chain(self.links.capacities())
             .chain(self.routes.capacities())
+            .chain(self.taps.capacities())
+            .chain(self.echo.capacities())
             .chain(self.outputs.capacities())
             .chain(self.local.capacities())
             .collect()
@@ -206,11 +215,11 @@ impl Plane {
     /// Realtime-safe: yes
     #[must_use]
     pub fn has_room(&self, now: LocalTime, port: PortId) -> bool {
-        let mut sinks = self.routes.sinks(Endpoint::local(port)).iter().peekable();
+        let mut sinks = self.sinks(Endpoint::local(port)).peekable();
         let is_full =
             |sink: Endpoint| self.links.get(sink.link).is_some_and(|link| link.is_full(now));
         let alone = sinks.peek().is_none();
-        self.has_bulk_room() && (alone || sinks.any(|route| !is_full(route.sink)))
+        self.has_bulk_room() && (alone || sinks.any(|sink| !is_full(sink)))
     }
 
     /// Whether what a local source plays now goes out after few system calls: it has few peers to go to,
@@ -219,8 +228,8 @@ impl Plane {
     /// Realtime-safe: yes
     #[must_use]
     pub fn is_quickly_sent(&self, port: PortId) -> bool {
-        let sinks = self.routes.sinks(Endpoint::local(port));
-        let remote = sinks.iter().filter(|r| r.sink.link != LinkNo::LOCAL).count();
+        let sinks = self.sinks(Endpoint::local(port));
+        let remote = sinks.filter(|sink| sink.link != LinkNo::LOCAL).count();
         remote <= DIRECT_SINKS_MAX && self.open_bulk.get(usize::from(port.0)) == Some(&0)
     }
 
@@ -258,7 +267,7 @@ impl Plane {
                 self.link_up(now, link, (local_id, remote_id), address, same_host);
             }
             ToData::LinkDown { link, kept } => self.link_down(now, link, kept),
-            ToData::LinkForget { link } => self.link_forget(link),
+            ToData::LinkForget { link } => self.link_forget(now, link),
             ToData::OutputOpen { port, exported } => {
                 if self.outputs.is_open(port) {
                     // What sounds on it goes on sounding.
@@ -274,19 +283,15 @@ impl Plane {
             ToData::OutputPlayout { port, mode, pace } => {
                 self.outputs.set_playout(port, mode, pace);
             }
-            ToData::SourceClose { source } => {
-                self.outputs.release(source, None);
-                if source.link == LinkNo::LOCAL {
-                    self.cut_bulk(source.port, u32::MAX);
-                    self.release_at_peers(now, source.port, None);
-                }
-            }
+            ToData::SourceClose { source } => self.source_close(now, source),
             ToData::RouteAdd(route) => {
                 if self.routes.add(route).is_err() {
                     self.counters.routes_full.add_one();
                 }
             }
             ToData::RouteRemove(route) => self.route_remove(now, route),
+            ToData::TapAdd(tap) => self.tap_add(now, tap),
+            ToData::TapRemove { id } => self.tap_remove(now, id),
             ToData::Silence => self.silence(),
             ToData::Probe { link, token } => {
                 if let Some(link) = self.links.get_mut(link) {
@@ -315,7 +320,10 @@ impl Plane {
                 if !may_interrupt_bulk(&message) {
                     self.cut_bulk(port, 1 << BulkPiece::group_of(&message));
                 }
-                self.send_event(now, port, at, message);
+                match self.echo.read(now, port, &message) {
+                    Heard::Pass => self.send_event(now, port, at, message),
+                    Heard::Echo => self.counters.echoes_dropped.add_one(),
+                }
             }
             Lane::Bulk => self.take_bulk_packet(port, message),
         }
@@ -421,6 +429,9 @@ impl Plane {
             self.discards.extend(output.map(Discard::Output));
             return Output::Control(ToControl::OutputClosed { port });
         }
+        if let Some(looped) = self.echo.poll(now) {
+            return Output::Control(ToControl::Looped(looped));
+        }
         if let Some(word) = self.control.pop_front() {
             return Output::Control(word);
         }
@@ -438,6 +449,9 @@ impl Plane {
     /// Realtime-safe: yes
     pub fn written(&mut self, now: LocalTime, due: &Due) {
         self.outputs.written(now, due);
+        if !due.bulk {
+            self.echo.wrote(now, due.port, &due.play.message);
+        }
         if let Some(born) = due.play.born
             && let Some(link) = self.links.get(due.play.source.link)
         {
@@ -455,7 +469,8 @@ impl Plane {
     /// When there is nothing to be done before, all links having been looked after.
     fn wake_at(&self) -> LocalTime {
         let alive = if self.alive.is_empty() { LocalTime::MAX } else { self.alive_at };
-        self.links.wake_at().min(self.local.wake_at()).min(self.outputs.wake_at()).min(alive)
+        let here = self.local.wake_at().min(self.outputs.wake_at()).min(self.echo.wake_at());
+        self.links.wake_at().min(here).min(alive)
     }
 
     /// Writes the datagram of a link that is due, if there is one.
@@ -491,6 +506,22 @@ impl Plane {
             self.alive_at = now + ALIVE_EVERY;
         }
         Some(link)
+    }
+
+    /// Where messages of a source go.
+    fn sinks(&self, source: Endpoint) -> impl Iterator<Item = Endpoint> {
+        let own = self.taps.of(source).iter().map(|tap| tap.sink);
+        self.routes.sinks(source).iter().map(|route| route.sink).chain(own)
+    }
+
+    fn source_close(&mut self, now: LocalTime, source: Endpoint) {
+        self.outputs.release(source, None);
+        if source.link == LinkNo::LOCAL {
+            self.cut_bulk(source.port, u32::MAX);
+            self.echo.forget(source.port);
+            self.release_at_peers(now, source.port, None);
+        }
+        self.taps_release(now, source);
     }
 
     fn route_remove(&mut self, now: LocalTime, route: Route) {
@@ -530,16 +561,21 @@ impl Plane {
             }
         }
         if local {
-            self.local_newest = self.local_newest.next();
-            let after_bulk = self.local_bulk.get(usize::from(from.0)).copied().unwrap_or(0);
-            let number = self.local_newest;
-            let to = PortId::NONE;
-            let event = playout::Event { number, from, to, after_bulk, born: Some(at), message };
-            if let Some(event) = self.local.event(now, event) {
-                self.dispatch(now, LinkNo::LOCAL, &event);
-            }
-            self.play_ready(now, LinkNo::LOCAL);
+            self.send_here(now, from, PortId::NONE, at, message);
         }
+        self.send_by_taps(now, from, at, &message);
+    }
+
+    /// Gives an event to the local loop, for all that the source has a route to or for one output.
+    fn send_here(&mut self, now: LocalTime, from: PortId, to: PortId, at: LocalTime, message: Ump) {
+        self.local_newest = self.local_newest.next();
+        let after_bulk = self.local_bulk.get(usize::from(from.0)).copied().unwrap_or(0);
+        let number = self.local_newest;
+        let event = playout::Event { number, from, to, after_bulk, born: Some(at), message };
+        if let Some(event) = self.local.event(now, event) {
+            self.dispatch(now, LinkNo::LOCAL, &event);
+        }
+        self.play_ready(now, LinkNo::LOCAL);
     }
 
     /// Takes out of a link's window what may be played, and plays it.
@@ -649,7 +685,7 @@ impl Plane {
         let source = Endpoint::remote(link, event.from);
         let play = Play { message: event.message, source, born: event.born };
         if event.to != PortId::NONE {
-            if self.outputs.is_exported(event.to) {
+            if self.may_address(link, event.to) {
                 self.outputs.play(now, event.to, play);
             } else {
                 self.counters.not_exported.add_one();
@@ -661,6 +697,14 @@ impl Plane {
                 self.outputs.play(now, route.sink.port, play);
             }
         }
+        if link != LinkNo::LOCAL {
+            self.play_by_taps(now, source, &play);
+        }
+    }
+
+    /// Whether who is behind that link may name this output: peers what is exported, this node's own routes any.
+    pub(super) fn may_address(&self, link: LinkNo, output: PortId) -> bool {
+        link == LinkNo::LOCAL || self.outputs.is_exported(output)
     }
 
     /// Whether what the peer of a link sends is not to be played here.

@@ -90,6 +90,8 @@ pub(in crate::http) struct MidiMetrics {
     not_allowed: u64,
     /// System resets of peers without that right.
     resets_refused: u64,
+    /// Echoes of what was played, which came back and did not pass.
+    echoes_dropped: u64,
     #[serde(flatten)]
     connections: Connections,
     /// How latencies lie, of all links together.
@@ -189,6 +191,7 @@ fn read(context: &Context, links: &[&LinkCounters], wrong_passphrases: u64) -> M
         not_exported: plane.not_exported.read(),
         not_allowed: plane.not_allowed.read(),
         resets_refused: plane.resets_refused.read(),
+        echoes_dropped: plane.echoes_dropped.read(),
         connections: Connections::of(&context.shared.tunnels),
         latency_histograms: Histograms { one_way_us: Histogram::of(&one_way(links)) },
     }

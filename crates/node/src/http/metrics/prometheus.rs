@@ -28,7 +28,7 @@ pub(in crate::http) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; chars
 /// The name of a counter without what all have around it, what it counts, and where it is read.
 type Row<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const PLANE: [Row<PlaneCounters>; 16] = [
+const PLANE: [Row<PlaneCounters>; 17] = [
     ("taken", "Events of local sources taken in.", |p| p.taken.read()),
     ("played", "Messages written to outputs.", |p| p.played.read()),
     ("output_overflow", "Messages dropped because an output was full.", |p| {
@@ -54,6 +54,7 @@ const PLANE: [Row<PlaneCounters>; 16] = [
         p.not_exported.read()
     }),
     ("not_allowed", "Messages of peers that may not send.", |p| p.not_allowed.read()),
+    ("echoes_dropped", "Echoes that came back and did not pass.", |p| p.echoes_dropped.read()),
     ("datagrams_bad", "Datagrams that were none.", |p| p.datagrams_bad.read()),
     ("datagrams_unknown_link", "Datagrams of links that are not.", |p| {
         p.datagrams_unknown_link.read()

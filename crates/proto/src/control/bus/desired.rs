@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Bus, BusAction, Local, Mirror, MirrorKey, Remote, Wish, names};
-use crate::bridge::{Endpoint, Route};
+use crate::bridge::{Endpoint, Route, Tap};
 use crate::config::{OUTPUTS_MAX, ROUTES_MAX};
 use crate::control::Note;
 use crate::control::port::{BackendNo, Direction, Home, PortIdentity};
@@ -15,6 +15,8 @@ use crate::wire::DevicePort;
 pub struct Wanted {
     /// Routes of the data plane.
     pub routes: BTreeSet<Route>,
+    /// Routes that people made, by their numbers.
+    pub taps: BTreeMap<PortId, Tap>,
     /// Outputs that are open, and whether peers may address them.
     pub outputs: BTreeMap<PortId, bool>,
     /// Ports of other programs that are connected.
@@ -95,7 +97,7 @@ impl Bus {
         })
     }
 
-    fn present(&self) -> impl Iterator<Item = &Local> {
+    pub(super) fn present(&self) -> impl Iterator<Item = &Local> {
         self.locals.values().filter(|l| l.present)
     }
 
@@ -142,6 +144,7 @@ impl Bus {
         let left_out = self.want_mirrors(&mut wanted);
         self.want_remote(&mut wanted);
         self.want_local(&mut wanted);
+        self.want_taps(&mut wanted);
         self.want_attached(&mut wanted);
         let mute = self.limit_outputs(&mut wanted);
         let unrouted = self.limit_routes(&mut wanted);
@@ -152,7 +155,7 @@ impl Bus {
         ];
         for (said, note) in notes {
             let before = core::mem::replace(said, note.is_some());
-            self.actions.extend(note.filter(|_| !before).map(BusAction::Full));
+            self.actions.extend(note.filter(|_| !before).map(BusAction::Note));
         }
         wanted
     }
@@ -162,12 +165,13 @@ impl Bus {
     fn limit_outputs(&self, wanted: &mut Wanted) -> Option<String> {
         let kept =
             kept(wanted.outputs.keys(), OUTPUTS_MAX, |p| self.applied.outputs.contains_key(p))?;
-        let Wanted { routes, outputs, attached, mirrors } = wanted;
+        let Wanted { routes, taps, outputs, attached, mirrors } = wanted;
         let mute = outputs.keys().find(|p| !kept.contains(p)).copied()?;
         let mirror = mirrors.get(&mute).map(|(_, _, name)| name.clone());
         let name = mirror.or_else(|| self.locals.get(&mute).map(|l| l.port.name.clone()));
         let gone = |port: &PortId| outputs.contains_key(port) && !kept.contains(port);
         routes.retain(|r| r.sink.link != LinkNo::LOCAL || !gone(&r.sink.port));
+        taps.retain(|_, tap| tap.sink.link != LinkNo::LOCAL || !gone(&tap.sink.port));
         attached.retain(|port, _| !gone(port));
         mirrors.retain(|port, _| !gone(port));
         outputs.retain(|port, _| kept.contains(port));
@@ -262,7 +266,8 @@ impl Bus {
         for local in self.present() {
             let port = &local.port;
             let end = Endpoint::local(port.id);
-            let used = wanted.routes.iter().any(|r| r.source == end || r.sink == end);
+            let used = wanted.routes.iter().any(|r| r.source == end || r.sink == end)
+                || wanted.taps.values().any(|tap| tap.source == end || tap.sink == end);
             let is_output = port.direction == Direction::Destination;
             if let Home::Backend(backend) = port.home {
                 let unasked = if is_output { port.exported } else { self.panic_armed };

@@ -13,6 +13,7 @@
 mod desired;
 mod names;
 mod playout;
+mod taps;
 mod view;
 
 #[cfg(test)]
@@ -22,8 +23,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Note;
 use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};
-use crate::bridge::{Endpoint, Route, ToData};
+use super::routing::Routing;
+use crate::bridge::{Endpoint, Route, Tap, ToData};
 use crate::config::{Config, LINKS_MAX, MIRRORS_MAX, PORTS_MAX};
+use crate::data::echo::Looped;
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::time::LocalTime;
 use crate::wire::{DevicePort, Devices, Subscribe};
@@ -67,8 +70,8 @@ pub enum BusAction {
     Mirror(BackendNo, PortId, Direction, String),
     /// Remove it.
     Unmirror(BackendNo, PortId),
-    /// Tell people that there is no more room for something; said once, until there was room again.
-    Full(Note),
+    /// Tell people: of what there is no more room for, once until there was room again; of loops.
+    Note(Note),
     /// The ports or peers that people see have changed.
     Changed,
 }
@@ -105,6 +108,15 @@ impl Remote {
     /// The link that its routes name.
     const fn reach(&self) -> Option<LinkNo> {
         if self.link.is_some() { self.link } else { self.kept }
+    }
+
+    /// Its port of that identity and direction, if it has one.
+    fn port(&self, identity: &PortIdentity, direction: Direction) -> Option<&DevicePort> {
+        let flows = |port: &DevicePort| match direction {
+            Direction::Source => port.source,
+            Direction::Destination => port.destination,
+        };
+        self.devices.iter().find(|port| port.identity == identity.0 && flows(port))
     }
 }
 
@@ -157,6 +169,10 @@ pub struct Bus {
     mirrors: BTreeMap<MirrorKey, Mirror>,
     displays: names::Displays,
     devices: Devices,
+    /// The routes that people made.
+    routing: Routing,
+    /// Sources by which what an output plays comes back.
+    loops: BTreeMap<PortId, PortId>,
     applied: Wanted,
     subscriptions: BTreeMap<NodeId, Subscribe>,
     said: desired::Said,
@@ -179,6 +195,8 @@ impl Bus {
             mirrors: BTreeMap::new(),
             displays: names::Displays::default(),
             devices: Devices { version: 1, ports: Vec::new() },
+            routing: Routing::new(),
+            loops: BTreeMap::new(),
             applied: Wanted::default(),
             subscriptions: BTreeMap::new(),
             said: desired::Said::default(),
@@ -415,6 +433,25 @@ impl Bus {
         }
     }
 
+    /// What an output plays comes back by a source, or does no more.
+    pub fn looped(&mut self, looped: Looped) {
+        let Looped { source, output, cut } = looped;
+        let name = |bus: &Self, port| bus.own_name(port).unwrap_or_default();
+        let note = Note::Looped { source: name(self, source), output: name(self, output), cut };
+        if cut {
+            self.loops.insert(source, output);
+        } else {
+            self.loops.remove(&source);
+        }
+        self.actions.extend([BusAction::Note(note), BusAction::Changed]);
+    }
+
+    /// How a port of this node, or a mirror, is called.
+    fn own_name(&self, port: PortId) -> Option<String> {
+        let mirror = self.applied.mirrors.get(&port).map(|(_, _, name)| name.clone());
+        mirror.or_else(|| self.locals.get(&port).map(|local| local.port.name.clone()))
+    }
+
     /// Whether this is a port in this node, for a program that talks to it.
     #[must_use]
     pub fn is_app(&self, id: PortId) -> bool {
@@ -463,7 +500,9 @@ impl Bus {
     /// for a while that they are.
     fn new_id(&mut self) -> Option<PortId> {
         let taken = |bus: &Self, id| {
-            bus.locals.contains_key(&id) || bus.mirrors.values().any(|m| m.id == id)
+            bus.locals.contains_key(&id)
+                || bus.mirrors.values().any(|m| m.id == id)
+                || bus.routing.has(id)
         };
         let (max, newest) = (u16::try_from(PORTS_MAX).unwrap_or(u16::MAX), self.newest_id.0);
         let mut ids = (newest + 1..max).chain(1..=newest).map(PortId);
@@ -485,6 +524,7 @@ impl Bus {
     fn close_source(&mut self, id: PortId, direction: Direction) {
         if direction == Direction::Source {
             let source = Endpoint::local(id);
+            self.loops.remove(&id);
             self.actions.push_back(BusAction::Data(ToData::SourceClose { source }));
         }
     }
@@ -505,6 +545,9 @@ impl Bus {
         // Routes and outputs that go make room for those that come. Of these, first what new routes
         // need, then the routes; away in the other order.
         self.actions.extend(applied.routes.difference(&wanted.routes).map(|r| data(r, false)));
+        let gone = |(id, tap): &(&PortId, &Tap)| wanted.taps.get(id) != Some(tap);
+        let gone = applied.taps.iter().filter(gone).map(|(id, _)| ToData::TapRemove { id: *id });
+        self.actions.extend(gone.map(BusAction::Data));
         for port in applied.outputs.keys().filter(|p| !wanted.outputs.contains_key(p)) {
             self.actions.push_back(BusAction::Data(ToData::OutputClose { port: *port }));
         }
@@ -536,6 +579,9 @@ impl Bus {
             }
         }
         self.actions.extend(wanted.routes.difference(&applied.routes).map(|r| data(r, true)));
+        let new = |(id, tap): &(&PortId, &Tap)| applied.taps.get(id) != Some(tap);
+        let new = wanted.taps.iter().filter(new).map(|(_, tap)| ToData::TapAdd(*tap));
+        self.actions.extend(new.map(BusAction::Data));
         for (id, (backend, ..)) in &applied.attached {
             if !wanted.attached.contains_key(id) {
                 self.actions.push_back(BusAction::Detach(*backend, *id));
@@ -588,8 +634,10 @@ impl Bus {
                 .applied
                 .routes
                 .iter()
-                .filter(|r| r.source.link == link)
-                .map(|r| r.source.port)
+                .map(|route| route.source)
+                .chain(self.applied.taps.values().map(|tap| tap.source))
+                .filter(|source| source.link == link)
+                .map(|source| source.port)
                 .collect();
             let subscribe = Subscribe {
                 devices_version: remote.devices_version,

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{OUTPUTS_MAX, ROUTES_MAX};
 use crate::control::bus::desired::Wanted;
+use crate::control::routing::{RouteCommand, RouteEnd, RouteId, RouteSpec, RouteState};
+use crate::data::filter::Filter;
 
 const BACKENDS: u8 = 2;
 const MIRRORS_MAX: usize = 6;
@@ -25,6 +27,9 @@ enum Op {
     Subscribe(u8, Vec<u16>),
     Arm(bool),
     Later(i64),
+    Route(u8, u8, i8, bool),
+    Change(u32, i8, bool),
+    Unroute(u32),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -43,6 +48,10 @@ fn op() -> impl Strategy<Value = Op> {
         (0u8..3, prop::collection::vec(1u16..24, 0..4)).prop_map(|(n, p)| Op::Subscribe(n, p)),
         any::<bool>().prop_map(Op::Arm),
         (0i64..4).prop_map(Op::Later),
+        (0u8..12, 0u8..12, 0i8..3, any::<bool>())
+            .prop_map(|(from, to, t, on)| Op::Route(from, to, t, on)),
+        (1u32..6, 0i8..3, any::<bool>()).prop_map(|(id, t, on)| Op::Change(id, t, on)),
+        (1u32..6).prop_map(Op::Unroute),
     ]
 }
 
@@ -67,6 +76,21 @@ fn wish(n: u8) -> Wish {
     }
 }
 
+/// One of three ports of this node or of three peers.
+fn end(n: u8) -> RouteEnd {
+    let node = (n >= 3).then(|| node(n % 3));
+    RouteEnd {
+        node,
+        identity: identity(if n < 3 { n } else { n / 3 % 3 }),
+        name: format!("end {n}"),
+    }
+}
+
+fn route(from: u8, to: u8, transpose: i8, enabled: bool) -> RouteSpec {
+    let filter = Filter { transpose, ..Filter::default() };
+    RouteSpec { source: end(from), sink: end(to), filter, priority: from, enabled }
+}
+
 fn devices(version: u32, list: &[(u16, u8, bool)]) -> Devices {
     let ports: BTreeMap<u16, DevicePort> = list
         .iter()
@@ -89,7 +113,7 @@ struct Model {
 
 impl Model {
     fn carry_out(&mut self, action: BusAction) {
-        let Wanted { routes, outputs, attached, mirrors } = &mut self.is;
+        let Wanted { routes, taps, outputs, attached, mirrors } = &mut self.is;
         let is_there = |port: PortId, attached: &BTreeMap<_, _>, mirrors: &BTreeMap<_, _>| {
             attached.contains_key(&port) || mirrors.contains_key(&port)
         };
@@ -101,16 +125,25 @@ impl Model {
                 assert!(routes.insert(route), "{route:?} is there already");
             }
             BusAction::Data(ToData::RouteRemove(route)) => assert!(routes.remove(&route)),
+            BusAction::Data(ToData::TapAdd(tap)) => {
+                if tap.sink.link == LinkNo::LOCAL {
+                    assert!(outputs.contains_key(&tap.sink.port), "{tap:?} leads to no output");
+                }
+                assert!(!is_there(tap.id, attached, mirrors), "{:?} is a port's", tap.id);
+                assert!(taps.insert(tap.id, tap).is_none(), "{tap:?} is there already");
+            }
+            BusAction::Data(ToData::TapRemove { id }) => assert!(taps.remove(&id).is_some()),
             BusAction::Data(ToData::OutputOpen { port, exported }) => {
                 outputs.insert(port, exported);
             }
             BusAction::Data(ToData::OutputClose { port }) => {
                 assert!(outputs.remove(&port).is_some());
                 assert!(routes.iter().all(|r| r.sink != Endpoint::local(port)), "a route is left");
+                assert!(taps.values().all(|tap| tap.sink != Endpoint::local(port)), "as above");
                 // What is held is released by the removal of the routes: that is behind us, and
                 // whoever plays it is still there.
             }
-            BusAction::Data(_) | BusAction::Full(_) | BusAction::Changed => {}
+            BusAction::Data(_) | BusAction::Note(_) | BusAction::Changed => {}
             BusAction::Devices(node, devices) => {
                 self.told.insert(node, devices);
             }
@@ -136,6 +169,14 @@ impl Model {
         assert_eq!(self.is, wanted);
         assert_eq!(bus.applied, wanted);
         assert!(wanted.mirrors.len() <= MIRRORS_MAX);
+        for view in bus.route_views() {
+            let active = view.state == RouteState::Active;
+            assert_eq!(wanted.taps.contains_key(&view.tap), active, "{view:?}");
+            assert!(!active || view.spec.enabled);
+        }
+        let pairs = |route: &Route| (route.source, route.sink);
+        let own: Vec<_> = wanted.taps.values().map(|tap| (tap.source, tap.sink)).collect();
+        assert!(!wanted.routes.iter().any(|r| own.contains(&pairs(r))), "all would come twice");
         let names: BTreeSet<_> = wanted.mirrors.values().map(|(b, d, n)| (b, d, n)).collect();
         // Two ports of one name and one identity are one mirror; all others have names that differ.
         assert!(names.len() <= wanted.mirrors.len());
@@ -145,8 +186,10 @@ impl Model {
             if !remote.devices_said {
                 continue;
             }
-            let heard = wanted.routes.iter().filter(|r| r.source.link == link);
-            let ports: BTreeSet<PortId> = heard.map(|r| r.source.port).collect();
+            let taps = wanted.taps.values().map(|tap| tap.source);
+            let heard = wanted.routes.iter().map(|route| route.source).chain(taps);
+            let ports: BTreeSet<PortId> =
+                heard.filter(|source| source.link == link).map(|source| source.port).collect();
             let said = &self.subscribed[node];
             assert_eq!(said.ports, ports.into_iter().collect::<Vec<_>>());
             assert_eq!(said.devices_version, remote.devices_version, "every list is answered");
@@ -189,6 +232,17 @@ fn carry_out(bus: &mut Bus, now: &mut LocalTime, version: &mut u32, op: Op) {
             bus.subscribe(node(n), Subscribe { devices_version: 1, ports });
         }
         Op::Arm(armed) => bus.arm_panic(armed),
+        Op::Route(from, to, transpose, enabled) => {
+            let _ = bus.route(RouteCommand::Add(route(from, to, transpose, enabled)));
+        }
+        Op::Change(id, transpose, enabled) => {
+            let filter = Some(Filter { transpose, ..Filter::default() });
+            let (id, enabled) = (RouteId(id), Some(enabled));
+            let _ = bus.route(RouteCommand::Change { id, filter, priority: None, enabled });
+        }
+        Op::Unroute(id) => {
+            let _ = bus.route(RouteCommand::Remove(RouteId(id)));
+        }
         Op::Later(seconds) => {
             *now += crate::time::Span::from_s(seconds);
             bus.timeout(*now);
@@ -244,7 +298,7 @@ fn a_mirror_that_is_there_is_not_displaced_and_one_that_comes_back_is_the_same()
 fn notes(bus: &mut Bus, model: &mut Model) -> Vec<Note> {
     let mut notes = vec![];
     while let Some(action) = bus.poll() {
-        if let BusAction::Full(note) = &action {
+        if let BusAction::Note(note) = &action {
             notes.push(note.clone());
         }
         model.carry_out(action);
@@ -324,4 +378,59 @@ fn the_id_of_a_port_that_is_gone_is_not_given_to_the_next() {
     assert_eq!(ids.len(), PORTS_MAX - 1);
     // Then they begin anew.
     assert!(ids.contains(&open()));
+}
+
+#[test]
+fn a_route_waits_for_its_ports_and_is_found_again_by_what_they_are() {
+    let (mut bus, mut model) =
+        (Bus::new(BusRules::default(), &Config::default()), Model::default());
+    let id = bus.route(RouteCommand::Add(route(0, 3, 2, true))).unwrap();
+    let state = |bus: &Bus| bus.route_views()[0].state;
+    assert_eq!(state(&bus), RouteState::SourceAway);
+    bus.appeared(BackendNo(0), identity(0), Direction::Source, "Keys".into());
+    assert_eq!(state(&bus), RouteState::DestinationAway);
+    bus.peer_up(node(0), "mac", vec![], LinkNo(1));
+    bus.devices(node(0), devices(1, &[(7, 1, false)]));
+    assert_eq!(state(&bus), RouteState::Active);
+    assert!(bus.applied.attached.values().any(|(_, i, _)| *i == identity(0)), "it is read");
+    notes(&mut bus, &mut model);
+    let (newest, kept) = bus.kept_routes();
+
+    // After a restart, in which all have other numbers.
+    let mut bus = Bus::new(BusRules::default(), &Config::default());
+    bus.remember_routes(newest + 3, kept);
+    bus.peer_up(node(0), "mac", vec![], LinkNo(9));
+    bus.devices(node(0), devices(1, &[(2, 1, false)]));
+    bus.appeared(BackendNo(0), identity(7), Direction::Source, "Other".into());
+    bus.appeared(BackendNo(0), identity(0), Direction::Source, "Keys".into());
+    let view = &bus.route_views()[0];
+    assert_eq!((view.id, view.state), (id, RouteState::Active));
+    assert_eq!(
+        (view.spec.source.name.as_str(), view.spec.sink.name.as_str()),
+        ("Keys", "Port 1 @ mac")
+    );
+    bus.route(RouteCommand::Remove(id)).unwrap();
+    assert!(bus.applied.taps.is_empty());
+    let next = bus.route(RouteCommand::Add(route(0, 3, 0, true))).unwrap();
+    assert_eq!(next, RouteId(id.0 + 4), "no number is used twice");
+}
+
+#[test]
+fn what_no_route_can_be_is_refused_and_changes_nothing() {
+    use crate::control::routing::RouteError;
+    let mut bus = Bus::new(BusRules::default(), &Config::default());
+    let mut add = |spec| bus.route(RouteCommand::Add(spec));
+    assert_eq!(add(route(3, 4, 0, true)), Err(RouteError::Elsewhere));
+    let first = add(route(0, 4, 0, true)).unwrap();
+    assert_eq!(add(route(0, 4, 0, false)), Err(RouteError::Exists(first)));
+    // An octave above is another.
+    add(route(0, 4, 12, true)).unwrap();
+    for n in 2..i8::try_from(crate::config::TAPS_MAX - 1).unwrap() {
+        add(route(0, 4, -n, true)).unwrap();
+    }
+    add(route(1, 4, 0, true)).unwrap();
+    assert_eq!(add(route(2, 4, 0, true)), Err(RouteError::Full));
+    let unknown = RouteId(999);
+    let gone = bus.route(RouteCommand::Remove(unknown));
+    assert_eq!(gone, Err(RouteError::Unknown(unknown)));
 }

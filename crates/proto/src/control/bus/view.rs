@@ -1,7 +1,7 @@
 //! What people see of the bus.
 
 use super::{Bus, Local, MirrorKey, names};
-use crate::bridge::PlayoutMode;
+use crate::bridge::{Endpoint, PlayoutMode};
 use crate::control::port::{Direction, Home, LocalPort, PortIdentity};
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::wire::DevicePort;
@@ -39,6 +39,8 @@ pub struct PortView {
     pub exported: bool,
     /// How many routes begin or end at it here.
     pub routes: usize,
+    /// Whether what an output of this node plays comes back by it: then that is dropped.
+    pub looped: bool,
     /// The output here that plays it (its own, or its mirror's), and when; `None` when there is none.
     pub playout: Option<(PortId, PlayoutMode)>,
 }
@@ -61,30 +63,43 @@ impl Bus {
                     link: remote.link,
                 },
                 exported: true,
+                looped: self.is_looped(*node, port),
                 playout: self.mirror_playout(*node, port),
                 routes: remote.link.map_or(0, |link| {
-                    self.applied
-                        .routes
-                        .iter()
-                        .filter(|r| {
-                            [r.source, r.sink].iter().any(|e| e.link == link && e.port == port.id)
-                        })
-                        .count()
+                    self.routes_at(|end| end.link == link && end.port == port.id)
                 }),
             })
         });
         locals.chain(remotes).collect()
     }
 
+    /// How many routes begin or end at a port.
+    fn routes_at(&self, is_it: impl Fn(Endpoint) -> bool) -> usize {
+        let own = self.applied.taps.values().map(|tap| [tap.source, tap.sink]);
+        let bus = self.applied.routes.iter().map(|route| [route.source, route.sink]);
+        bus.chain(own).filter(|ends| ends.iter().any(|end| is_it(*end))).count()
+    }
+
     fn local_view(&self, local: &Local) -> PortView {
         let LocalPort { id, direction, name, identity, home, exported } = local.port.clone();
-        let end = crate::bridge::Endpoint::local(id);
-        let routes =
-            self.applied.routes.iter().filter(|r| r.source == end || r.sink == end).count();
+        let end = Endpoint::local(id);
+        let routes = self.routes_at(|other| other == end);
         let reach = Reach::Local(home);
         let playout = Some(id).filter(|_| direction == Direction::Destination);
         let playout = playout.and_then(|id| Some((id, self.playout(id, None)?.0)));
-        PortView { id, name, direction, identity, reach, exported, routes, playout }
+        let looped = self.loops.contains_key(&id);
+        PortView { id, name, direction, identity, reach, exported, routes, looped, playout }
+    }
+
+    /// Whether what programs here give to the mirror of a remote destination is an echo.
+    fn is_looped(&self, node: NodeId, port: &DevicePort) -> bool {
+        self.mirrors.iter().any(|(key, mirror)| {
+            key.node == node
+                && key.identity.0 == port.identity
+                && key.direction == Direction::Destination
+                && port.destination
+                && self.loops.contains_key(&mirror.id)
+        })
     }
 
     /// The first mirror of a remote source.

@@ -223,13 +223,13 @@ impl Lanes {
         match piece {
             BulkPiece::Packet { from, packet } => self.building.packet(from, &packet),
             BulkPiece::End { from, group } => self.building.end(from, group),
-            BulkPiece::Whole { from, group, sink, number, after } => {
+            BulkPiece::Whole { from, by, group, sink, number, after } => {
                 let words = self.building.whole(from, group);
                 let Some(words) = words else {
-                    return self.not_taken(now, from, sink, number, End::TooLong);
+                    return self.not_taken(now, by, sink, number, End::TooLong);
                 };
                 let (to, after) = (sink.port, after.to_wire());
-                let message = Delivery { from, to, number, after, words };
+                let message = Delivery { from: by, to, number, after, words };
                 if sink.link == LinkNo::LOCAL {
                     self.take_local(now, sink, message);
                 } else {

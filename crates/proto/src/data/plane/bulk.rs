@@ -5,6 +5,7 @@ use crate::bridge::{BulkPiece, Endpoint};
 use crate::config::BULK_PIECES;
 use crate::data::bulk::{Delivery, following};
 use crate::data::classify::extent;
+use crate::data::filter::Kinds;
 use crate::data::playout;
 use crate::id::{LinkNo, PortId};
 use crate::midi::Ump;
@@ -60,8 +61,9 @@ impl Plane {
         if !begins && *open >> group & 1 == 0 {
             return; // the rest of a message that was cut off
         }
-        let sinks = self.routes.sinks(Endpoint::local(from));
-        if self.pieces.len() + sinks.len() + 2 > BULK_PIECES {
+        let source = Endpoint::local(from);
+        let sinks = self.routes.sinks(source).len() + self.taps.of(source).len();
+        if self.pieces.len() + sinks + 2 > BULK_PIECES {
             self.counters.bulk_overflow.add_one();
             self.cut_bulk(from, 1 << group);
             return;
@@ -73,33 +75,48 @@ impl Plane {
         }
         *open &= !(1 << group);
         let mut local = false;
-        for route in sinks {
-            let sink = route.sink;
-            let (number, after) = if sink.link == LinkNo::LOCAL {
-                if local {
-                    continue; // one message for all local outputs
-                }
-                let Some(count) = self.local_bulk.get_mut(usize::from(from.0)) else { continue };
-                *count = following(*count);
-                local = true;
-                (*count, self.local_newest)
-            } else if let Some(link) = self.links.get_mut(sink.link) {
-                (link.next_bulk_number(from), link.newest())
-            } else if let Some(Some(link)) = self.parked.get_mut(usize::from(sink.link.0)) {
-                // It is kept until the peer is back.
-                (link.next_bulk_number(from), SeqNo::NONE)
-            } else {
-                continue;
+        for n in 0..self.routes.sinks(source).len() {
+            let Some(sink) = self.routes.sinks(source).get(n).map(|route| route.sink) else {
+                break;
             };
-            if let Some(port) = self.ports.get(usize::from(from.0)) {
-                port.in_flight.add_one();
-                port.bulk_in_flight.add_one();
+            if sink.link != LinkNo::LOCAL {
+                self.whole_for(from, group, from, sink);
+            } else if !local {
+                // One message for all local outputs.
+                local = true;
+                self.whole_for(from, group, from, Endpoint::local(PortId::NONE));
             }
-            let sink =
-                if sink.link == LinkNo::LOCAL { Endpoint::local(PortId::NONE) } else { sink };
-            self.pieces.push_back(BulkPiece::Whole { from, group, sink, number, after });
+        }
+        for n in 0..self.taps.of(source).len() {
+            let Some(tap) = self.taps.of(source).get(n).copied() else { break };
+            if tap.filter.kinds.holds(Kinds::SYSEX) && self.whole_for(from, group, tap.id, tap.sink)
+            {
+                self.count_passed(&tap);
+            }
         }
         self.pieces.push_back(BulkPiece::End { from, group });
+    }
+
+    /// The message that `from` has ended goes to a sink, as one of `by`; whether it does.
+    fn whole_for(&mut self, from: PortId, group: u8, by: PortId, sink: Endpoint) -> bool {
+        let (number, after) = if sink.link == LinkNo::LOCAL {
+            let Some(count) = self.local_bulk.get_mut(usize::from(by.0)) else { return false };
+            *count = following(*count);
+            (*count, self.local_newest)
+        } else if let Some(link) = self.links.get_mut(sink.link) {
+            (link.next_bulk_number(by), link.newest())
+        } else if let Some(Some(link)) = self.parked.get_mut(usize::from(sink.link.0)) {
+            // It is kept until the peer is back.
+            (link.next_bulk_number(by), SeqNo::NONE)
+        } else {
+            return false;
+        };
+        if let Some(port) = self.ports.get(usize::from(by.0)) {
+            port.in_flight.add_one();
+            port.bulk_in_flight.add_one();
+        }
+        self.pieces.push_back(BulkPiece::Whole { from, by, group, sink, number, after });
+        true
     }
 
     /// Ends unfinished bulk messages of a source in the groups of `mask`.
@@ -126,7 +143,7 @@ impl Plane {
         }
         let source = Endpoint::remote(link, bulk.from);
         if bulk.to != PortId::NONE {
-            if self.outputs.is_exported(bulk.to) {
+            if self.may_address(link, bulk.to) {
                 self.outputs.play_bulk(now, bulk.to, bulk.slot);
             } else {
                 self.counters.not_exported.add_one();
@@ -136,6 +153,12 @@ impl Plane {
             for route in self.routes.sinks(source) {
                 if route.sink.link == LinkNo::LOCAL {
                     self.outputs.play_bulk(now, route.sink.port, bulk.slot);
+                }
+            }
+            for tap in self.taps.of(source).iter().filter(|_| link != LinkNo::LOCAL) {
+                if tap.filter.kinds.holds(Kinds::SYSEX) {
+                    self.count_passed(tap);
+                    self.outputs.play_bulk(now, tap.sink.port, bulk.slot);
                 }
             }
         }

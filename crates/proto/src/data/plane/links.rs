@@ -29,7 +29,7 @@ impl Plane {
     pub(super) fn link_down(&mut self, now: LocalTime, number: LinkNo, kept: bool) {
         let place = usize::from(number.0);
         if !kept {
-            self.link_forget(number);
+            self.link_forget(now, number);
         }
         let Some(mut link) = self.links.take(number) else { return };
         self.alive.remove(number);
@@ -42,16 +42,21 @@ impl Plane {
         match self.parked.get_mut(place) {
             Some(slot @ None) if kept => *slot = Some(link),
             _ => {
-                self.routes.retain(|r| r.source.link != number && r.sink.link != number);
+                self.routes_forget(now, number);
                 self.discards.push_back(Discard::Link(link));
             }
         }
     }
 
+    fn routes_forget(&mut self, now: LocalTime, number: LinkNo) {
+        self.routes.retain(|r| r.source.link != number && r.sink.link != number);
+        self.taps_forget(now, number);
+    }
+
     /// A link that is down will not come up again.
-    pub(super) fn link_forget(&mut self, number: LinkNo) {
+    pub(super) fn link_forget(&mut self, now: LocalTime, number: LinkNo) {
         if let Some(link) = self.parked.get_mut(usize::from(number.0)).and_then(Option::take) {
-            self.routes.retain(|r| r.source.link != number && r.sink.link != number);
+            self.routes_forget(now, number);
             self.discards.push_back(Discard::Link(link));
         }
     }

@@ -1,15 +1,18 @@
 //! Nothing that the plane holds grows, whatever passes through it.
 
 use super::*;
-use crate::bridge::PlayoutMode;
+use crate::bridge::{PlayoutMode, Tap};
 use crate::config::{PROBE_FIRST, PROBES_TOGETHER};
 use crate::data::bulk::Delivery;
+use crate::data::filter::Filter;
 use crate::data::realtime::jitter::Delays;
 use crate::id::LinkId;
 use crate::random::Random;
 use crate::seal::Unsealed;
 use crate::time::Span;
 use crate::wire::DATAGRAM_MAX;
+
+mod taps;
 
 const PEERS: u16 = 3;
 
@@ -102,7 +105,13 @@ impl Pair {
         let route = Route { source: Endpoint::local(port), sink: Endpoint::remote(link, to) };
         match kind {
             0..8 => here.command(now, ToData::RouteAdd(route)),
-            8..10 => here.command(now, ToData::RouteRemove(route)),
+            8 => here.command(now, ToData::RouteRemove(route)),
+            9 if low & 1 == 0 => {
+                let filter = Filter { transpose: 1, ..Filter::default() };
+                let (source, sink) = (route.source, Endpoint::remote(link, to));
+                let id = PortId(100 + port.0 % 8);
+                here.command(now, ToData::TapAdd(Tap { id, source, sink, priority: 1, filter }));
+            }
             10 => here.command(now, ToData::Silence),
             11 => here.command(now, ToData::SourceClose { source: route.source }),
             12..25 => {

@@ -43,7 +43,7 @@ fn send_to(lanes: &mut Lanes, sink: Endpoint, number: u32, packets: u32) {
         lanes.piece(at(0), BulkPiece::Packet { from: FROM, packet: packet(n, packets) });
     }
     let after = SeqNo::new(5);
-    lanes.piece(at(0), BulkPiece::Whole { from: FROM, group: 0, sink, number, after });
+    lanes.piece(at(0), BulkPiece::Whole { from: FROM, by: FROM, group: 0, sink, number, after });
     lanes.piece(at(0), BulkPiece::End { from: FROM, group: 0 });
 }
 
@@ -350,7 +350,7 @@ fn one_that_was_not_taken_is_passed_over_even_if_the_word_of_it_was_lost() {
     let sink = Endpoint::remote(PEER, PortId(1));
     pair.a.piece(
         at(0),
-        BulkPiece::Whole { from: FROM, group: 9, sink, number: 2, after: SeqNo::NONE },
+        BulkPiece::Whole { from: FROM, by: FROM, group: 9, sink, number: 2, after: SeqNo::NONE },
     );
     pair.send(3, 2);
     // The first arrives and is played later; the word of the second is lost with the connection.
@@ -395,7 +395,10 @@ fn sources_take_turns() {
     let short = packet(0, 1);
     let from = PortId(8);
     lanes.piece(at(0), BulkPiece::Packet { from, packet: short });
-    lanes.piece(at(0), BulkPiece::Whole { from, group: 0, sink, number: 1, after: SeqNo::NONE });
+    lanes.piece(
+        at(0),
+        BulkPiece::Whole { from, by: from, group: 0, sink, number: 1, after: SeqNo::NONE },
+    );
     let mut left = vec![];
     for _ in 0..4 {
         lanes.next_fragment(at(0), PEER, |f| left.push(f.from.0));

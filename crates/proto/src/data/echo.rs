@@ -1,0 +1,281 @@
+//! Hears whether what a node writes comes back to it, through a cable or a program that carries no count of hops.
+//!
+//! ```text
+//! output ─ written ▸ [what was written of late] ◂ read ─ source
+//!                          │ again and again
+//!                          ▾
+//!          suspected: echoes of it are dropped ▸ nothing comes any more: it was a loop, and is said
+//!                                              ▸ it comes all the same: it was none
+//! ```
+//!
+//! A message that is read just after it was written is an echo, if it goes on so: a loop sends round the very same
+//! message, as often as it likes. A device may repeat itself too; what tells the two apart is that a loop is silent
+//! once its echoes are dropped. While a source is cut only echoes are dropped: what is played on it passes, goes round
+//! once, and ends where it came in. So a loop is no reason to be silent, and it does no harm to go on listening until
+//! what is written comes back no more.
+//!
+//! Two clocks of one tempo look like one that comes back. A clock is an echo only where it ticks as none does.
+
+use crate::config::PORTS_MAX;
+use crate::data::classify::may_interrupt_bulk;
+use crate::id::PortId;
+use crate::midi::Ump;
+use crate::time::{LocalTime, Span};
+
+/// What comes back later than that after it was written did not come by a cable, nor by one of JACK's longer periods.
+const BACK_WITHIN: Span = Span::from_ms(34);
+
+/// A loop is no longer than that: else one that plays is faster.
+const ROUND_MAX: Span = Span::from_ms(100);
+
+/// As often it has to come back.
+const ROUNDS: u16 = 3;
+
+/// For so long it has to have done so: nobody repeats himself thirty times a second for that.
+const SUSPECTED_AFTER: Span = Span::from_ms(50);
+
+/// Messages of a clock that come back in [`ROUND_MAX`]: at 300 beats a minute it has twelve.
+const TICKS: u16 = 40;
+
+/// In so long it shows whether it was a loop.
+const PROVEN_AFTER: Span = Span::from_ms(100);
+
+/// Messages like the echo that come, in that time, although nothing was written: then it was none.
+const DISPROVEN_BY: u16 = 2;
+
+/// Whose messages were no echo is not suspected for so long.
+const TRUSTED_FOR: Span = Span::from_s(600);
+
+/// Messages that were written and did not come back: then the loop is open.
+const MENDED_BY: u8 = 2;
+
+/// Messages that are remembered, each in the place that its words give it: of two for one place the newer is.
+const PLACES: usize = 512;
+
+/// Sources that are cut at the same time; one more goes on.
+const CUTS_MAX: usize = 32;
+
+/// What is to be done with a message that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is played.
+    Pass,
+    /// It came back: it is dropped.
+    Echo,
+}
+
+/// What became of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looped {
+    /// Which.
+    pub source: PortId,
+    /// The output whose messages come back to it.
+    pub output: PortId,
+    /// Whether they still do.
+    pub cut: bool,
+}
+
+/// A message that was written of late.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    message: Ump,
+    output: PortId,
+    at: LocalTime,
+    /// How many were written and did not come back yet.
+    away: u16,
+    /// How often it came back in a row, and since when.
+    rounds: u16,
+    since: LocalTime,
+}
+
+/// A source whose echoes are dropped.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    source: PortId,
+    output: PortId,
+    since: LocalTime,
+    /// The message that gave it away.
+    message: Ump,
+    /// How often it came although it was not written.
+    against: u16,
+    proven: bool,
+    /// When something was written that did not come back yet.
+    asked: Option<LocalTime>,
+    unanswered: u8,
+}
+
+/// Listens for echoes on all sources of a node.
+#[derive(Debug)]
+pub struct EchoGuard {
+    written: Vec<Option<Written>>,
+    cuts: Vec<Cut>,
+    /// Until when each source is not suspected.
+    trusted: Vec<LocalTime>,
+    /// Nothing is to be looked at before then.
+    wake_at: LocalTime,
+}
+
+impl Default for EchoGuard {
+    fn default() -> Self {
+        Self {
+            written: vec![None; PLACES],
+            cuts: Vec::with_capacity(CUTS_MAX),
+            trusted: vec![LocalTime::ZERO; PORTS_MAX],
+            wake_at: LocalTime::MAX,
+        }
+    }
+}
+
+/// Where a message is remembered.
+fn place(message: &Ump) -> usize {
+    let mixed = message
+        .words()
+        .iter()
+        .fold(0u32, |hash, word| (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9));
+    (mixed >> 23) as usize % PLACES
+}
+
+impl EchoGuard {
+    /// Places there is memory for, in all that could grow.
+    #[cfg(test)]
+    pub(crate) fn capacities(&self) -> Vec<usize> {
+        vec![self.written.capacity(), self.cuts.capacity(), self.trusted.capacity()]
+    }
+
+    /// A message was written to an output.
+    ///
+    /// Realtime-safe: yes
+    pub fn wrote(&mut self, now: LocalTime, output: PortId, message: &Ump) {
+        let slot = &mut self.written[place(message)];
+        match slot {
+            Some(before) if before.message == *message && now - before.at <= ROUND_MAX => {
+                before.away = before.away.saturating_add(1);
+                (before.at, before.output) = (now, output);
+            }
+            _ => {
+                let (message, at) = (*message, now);
+                *slot = Some(Written { message, output, at, away: 1, rounds: 0, since: now });
+            }
+        }
+        for cut in self.cuts.iter_mut().filter(|cut| cut.proven && cut.output == output) {
+            if cut.asked.is_none() {
+                cut.asked = Some(now);
+                self.wake_at = self.wake_at.min(now + ROUND_MAX);
+            }
+        }
+    }
+
+    /// A message was read from a source.
+    ///
+    /// Realtime-safe: yes
+    pub fn read(&mut self, now: LocalTime, source: PortId, message: &Ump) -> Heard {
+        let slot = self.written[place(message)].as_mut();
+        let written = slot.filter(|w| w.message == *message);
+        let back = written.filter(|w| w.away > 0 && now - w.at <= BACK_WITHIN);
+        let cut = self.cuts.iter_mut().find(|cut| cut.source == source);
+        let Some(written) = back else {
+            if let Some(cut) = cut
+                && !cut.proven
+                && cut.message == *message
+            {
+                cut.against += 1;
+                // A clock that comes back is heard beside the one that goes on.
+                let enough = if may_interrupt_bulk(message) { TICKS / 2 } else { DISPROVEN_BY };
+                if cut.against >= enough {
+                    self.acquit(now, source);
+                }
+            }
+            return Heard::Pass;
+        };
+        written.away -= 1;
+        if let Some(cut) = cut {
+            (cut.asked, cut.unanswered) = (None, 0);
+            return Heard::Echo;
+        }
+        let is_clock = may_interrupt_bulk(message);
+        if is_clock && now - written.since > ROUND_MAX {
+            (written.rounds, written.since) = (0, now);
+        }
+        written.rounds = written.rounds.saturating_add(1);
+        let suspected = if is_clock {
+            written.rounds >= TICKS
+        } else {
+            written.rounds >= ROUNDS && now - written.since >= SUSPECTED_AFTER
+        };
+        let trusted = self.trusted.get(usize::from(source.0)).is_none_or(|until| now < *until);
+        if !suspected || trusted || self.cuts.len() >= CUTS_MAX {
+            return Heard::Pass;
+        }
+        self.cuts.push(Cut {
+            source,
+            output: written.output,
+            since: now,
+            message: *message,
+            against: 0,
+            proven: false,
+            asked: None,
+            unanswered: 0,
+        });
+        self.wake_at = self.wake_at.min(now + PROVEN_AFTER);
+        Heard::Echo
+    }
+
+    /// A source is there no more.
+    ///
+    /// Realtime-safe: yes
+    pub fn forget(&mut self, source: PortId) {
+        self.cuts.retain(|cut| cut.source != source);
+        if let Some(until) = self.trusted.get_mut(usize::from(source.0)) {
+            *until = LocalTime::ZERO;
+        }
+    }
+
+    /// What has shown by now, one thing at a time.
+    ///
+    /// Realtime-safe: yes
+    pub fn poll(&mut self, now: LocalTime) -> Option<Looped> {
+        if now < self.wake_at {
+            return None;
+        }
+        for n in 0..self.cuts.len() {
+            let cut = &mut self.cuts[n];
+            if !cut.proven && now - cut.since >= PROVEN_AFTER {
+                cut.proven = true;
+                return Some(Looped { source: cut.source, output: cut.output, cut: true });
+            }
+            if cut.asked.is_some_and(|asked| now - asked >= ROUND_MAX) {
+                cut.asked = None;
+                cut.unanswered += 1;
+                if cut.unanswered >= MENDED_BY {
+                    let cut = self.cuts.swap_remove(n);
+                    return Some(Looped { source: cut.source, output: cut.output, cut: false });
+                }
+            }
+        }
+        let next = |cut: &Cut| {
+            let proven = if cut.proven { LocalTime::MAX } else { cut.since + PROVEN_AFTER };
+            cut.asked.map_or(LocalTime::MAX, |asked| asked + ROUND_MAX).min(proven)
+        };
+        self.wake_at = self.cuts.iter().map(next).min().unwrap_or(LocalTime::MAX);
+        None
+    }
+
+    /// When [`EchoGuard::poll`] may have something.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn wake_at(&self) -> LocalTime {
+        self.wake_at
+    }
+
+    /// It was no loop.
+    fn acquit(&mut self, now: LocalTime, source: PortId) {
+        self.cuts.retain(|cut| cut.source != source);
+        if let Some(until) = self.trusted.get_mut(usize::from(source.0)) {
+            *until = now + TRUSTED_FOR;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
