@@ -61,9 +61,9 @@ http=$(field b http)
 equal "its own address" 200 "$(status /node/info)"
 equal "its own page" 200 "$(status /node/info -H "Origin: http://$http")"
 for path in /node/info /midi/devices /network/mesh /metrics/midi; do
-  equal "a foreign Host at $path" 403 "$(status $path -H 'Host: evil.example')"
+  equal "a foreign Host at $path" 421 "$(status $path -H 'Host: evil.example')"
 done
-equal "a foreign Host with the right port" 403 "$(status /node/info -H "Host: evil.example:${http##*:}")"
+equal "a foreign Host with the right port" 421 "$(status /node/info -H "Host: evil.example:${http##*:}")"
 equal "a foreign Origin" 403 "$(status /node/info -H 'Origin: http://evil.example')"
 equal "no Origin at all (a sandboxed page)" 403 "$(status /node/info -H 'Origin: null')"
 equal "panic from a foreign page" 403 "$(status /panic -X POST -H 'Origin: http://evil.example')"

@@ -211,6 +211,7 @@ impl Bulk {
                 self.lanes.next_fragment(now, link, |f| fragment = Some(OwnedFragment::of(f)));
                 let Some(fragment) = fragment else { break };
                 permit.send(fragment);
+                self.counters.fragments_sent.add_one();
             }
         }
         while let Ok(mut datagram) = self.handle.to_carry.pop() {
@@ -302,6 +303,7 @@ impl Bulk {
             FromPeer::Query(query) => self.lanes.query(link, &query),
             FromPeer::Ack(ack) => self.lanes.ack(clock::now(), link, &ack),
             FromPeer::Fragment(fragment) => {
+                self.counters.fragments_received.add_one();
                 let came = self.lanes.fragment(link, &fragment.as_fragment());
                 self.waiting.extend(came.map(|came| (link, came)));
             }

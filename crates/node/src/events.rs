@@ -46,6 +46,10 @@ pub const QUEUE: usize = 256;
 /// Ports that one event names, of those that came and of those that went; the others are counted.
 pub const PORTS_NAMED: usize = 64;
 
+/// The names of those events that all are told, as JSON has them.
+pub const NAMES: [&str; 6] =
+    ["state_changed", "devices", "path", "trust_waiting", "panicked", "error"];
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -185,6 +189,21 @@ impl Device {
 }
 
 impl Event {
+    /// Which it is, as JSON has it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::StateChanged { .. } => "state_changed",
+            Self::Devices { .. } => "devices",
+            Self::Path { .. } => "path",
+            Self::TrustWaiting { .. } => "trust_waiting",
+            Self::Panicked { .. } => "panicked",
+            Self::Error { .. } => "error",
+            Self::MidiReceived { .. } => "midi_received",
+            Self::Lagged { .. } => "lagged",
+        }
+    }
+
     /// As the module says.
     #[must_use]
     pub fn to_json(&self) -> Value {

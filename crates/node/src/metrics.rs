@@ -49,6 +49,10 @@ pub struct BulkCounters {
     pub failed: Counter,
     /// Messages of local sources that were cancelled.
     pub cancelled: Counter,
+    /// Fragments of messages that went to peers, each time that they went.
+    pub fragments_sent: Counter,
+    /// Fragments that came from peers.
+    pub fragments_received: Counter,
     queries: AtomicU64,
     resumed: AtomicU64,
     refused: AtomicU64,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 const CONTROLLER_MAX: u8 = 119;
 
 /// What a route lets through, and as what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterJson {
     /// Only these kinds of message: notes, pressure, controllers, programs, bends, sysex, clock, system.
@@ -145,7 +145,7 @@ impl From<&Filter> for FilterJson {
 }
 
 /// One end of a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndJson {
     /// The port's name, with its node's if it is another's.
@@ -175,7 +175,7 @@ impl EndJson {
 }
 
 /// A route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteJson {
     /// What it is named by.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says so
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -13,43 +13,10 @@ use midip2p::options::Options;
 use midip2p_proto::wire::{Frame, FrameDecoder, FrameEvent, FrameKind, frame};
 
 mod nodes;
+mod web;
 
 use nodes::{DEADLINE, options};
-
-/// An answer: its status, and its head with all in it in small letters, and its body.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-fn read_answer(mut stream: impl Read + Write, request: &str) -> Answer {
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
-}
-
-/// Asks by the network, with these lines in the head.
-async fn ask(at: SocketAddr, what: &str, lines: &[&str]) -> Answer {
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    let request = format!("{what} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{lines}\r\n");
-    let asked = tokio::task::spawn_blocking(move || {
-        let stream = TcpStream::connect(at).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        read_answer(stream, &request)
-    });
-    asked.await.unwrap()
-}
-
-fn bearer(node: &Node) -> String {
-    let token = std::fs::read_to_string(node.info().state.join("token")).unwrap();
-    format!("Authorization: Bearer {}", token.trim())
-}
+use web::{ask, bearer, read_answer};
 
 #[tokio::test]
 async fn by_the_network_a_program_shows_the_token_and_by_its_socket_nothing() {

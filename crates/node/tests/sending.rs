@@ -214,3 +214,18 @@ fn threads_that_send_by_themselves_keep_their_order() {
     });
     assert_eq!(a.counters.source_overflow.read(), 0);
 }
+
+#[test]
+fn what_the_system_does_not_take_is_counted_and_comes_all_the_same() {
+    let halves = pair(Rank::Background);
+    let mut source = halves[0].apps.source(KEYS).unwrap();
+    let mut sink = halves[1].apps.sink(SYNTH).unwrap();
+    halves[1].turn();
+    assert_eq!(halves[0].counters.datagrams_unsent.read(), 0);
+    halves[0].full.store(true, Ordering::Relaxed);
+    assert!(source.push_now(clock::now(), note(true, 60)));
+    until(&halves, || halves[0].counters.datagrams_unsent.read() > 0);
+    assert!(sink.pop().is_none());
+    halves[0].full.store(false, Ordering::Relaxed);
+    until(&halves, || sink.pop().is_some());
+}

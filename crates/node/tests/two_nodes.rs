@@ -52,6 +52,9 @@ async fn what_one_node_plays_the_other_hears_once_in_order_and_unchanged() {
     assert!(got == sent, "order or content changed");
     assert_eq!(sink.lost(), 0);
     until(|| a.shared().ports[usize::from(playing.0)].in_flight.read() == 0).await;
+    let fragments = a.shared().sysex.fragments_sent.read();
+    assert!(fragments >= 5, "{fragments}");
+    assert_eq!(fragments, b.shared().sysex.fragments_received.read());
     a.stop().await;
     b.stop().await;
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::client::{Client, NodeChoice};
+use super::client::{self, Client, NodeChoice};
 use super::exit::Exit;
 use super::output;
 use super::text::escape;
@@ -29,8 +29,7 @@ pub(super) fn run(args: &BrowserArgs) -> anyhow::Result<Exit> {
     let client = Client::find(&args.node)?;
     let (status, answer) = client.ask("/browser")?;
     if status != 200 {
-        let why = answer.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-        bail!("{} gave no link: {}", client.name, escape(why));
+        bail!("{} gave no link: {}", client.name, client::why(&answer));
     }
     if args.json {
         output::all(format!("{answer}\n").as_bytes())?;

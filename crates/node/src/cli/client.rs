@@ -139,8 +139,7 @@ impl Client {
             format!("{shown} answered {status}, but not with JSON; is it a node?")
         })?;
         if !status.is_success() {
-            let said = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-            bail!("{shown} answered {status}: {}", escape(said));
+            bail!("{shown} answered {status}: {}", why(&value));
         }
         Ok(value)
     }
@@ -171,8 +170,7 @@ impl Client {
             return Ok(());
         }
         let answer: Option<Value> = response.body_mut().read_json().ok();
-        let said = answer.as_ref().and_then(|a| a.get("error")).and_then(Value::as_str);
-        match said {
+        match answer.as_ref().and_then(detail) {
             Some(said) => bail!("{}", escape(said)),
             None => bail!("{shown} answered {}; is it a node of this version?", response.status()),
         }
@@ -193,11 +191,11 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
-        let said = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+        let said = why(&value);
         // What was asked for cannot be: with the same words it will not be next time.
         match status.as_u16() {
-            400 | 404 | 409 | 415 | 422 => Err(bad_input(escape(said))),
-            _ => bail!("{}", escape(said)),
+            400 | 404 | 409 | 415 | 422 => Err(bad_input(said)),
+            _ => bail!("{said}"),
         }
     }
 
@@ -208,6 +206,16 @@ impl Client {
             self.place
         )
     }
+}
+
+/// What a node said was wrong: the `detail` of a problem document.
+pub(super) fn detail(problem: &Value) -> Option<&str> {
+    problem.get("detail").and_then(Value::as_str)
+}
+
+/// The same, harmless to print, or that nothing was said.
+pub(super) fn why(problem: &Value) -> String {
+    escape(detail(problem).unwrap_or("no reason given"))
 }
 
 /// Nothing is looked up: the way is known.

@@ -18,7 +18,7 @@ use tungstenite::handshake::HandshakeError;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::exit::{Exit, bad_input};
 use super::inbox::{Inbox, Input};
 use super::text::escape;
@@ -344,10 +344,9 @@ fn refused(
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let status = response.status();
     if status.as_u16() != 404 {
-        let why = value.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-        return anyhow!("{} answered {status}: {}", client.place, escape(why));
+        return anyhow!("{} answered {status}: {}", client.place, client::why(&value));
     }
-    let words = value.get("error").and_then(Value::as_str);
+    let words = client::detail(&value);
     let names: Vec<String> = match value.get("closest").and_then(Value::as_array) {
         Some(closest) => closest.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         None => names_near(client, request),

@@ -19,14 +19,14 @@ use arc_swap::ArcSwap;
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use ring::hmac;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::guard::{Caller, refuse};
-use super::rest::error;
+use super::problem::{Kind, Problem};
 use super::{Context, dashboard};
 use crate::os::interfaces;
 use crate::os::state::{entropy, hex};
@@ -152,31 +152,48 @@ pub(crate) fn links(context: &Context, ticket: &str, for_others: bool) -> Vec<St
         .collect()
 }
 
-/// `POST /browser`: a link for a browser.
+/// A link for a browser, once for each address at which it may be followed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Invitation {
+    /// Of these one is to be followed, once.
+    links: Vec<String>,
+    /// How long it is good for.
+    seconds: u64,
+}
+
+/// A link for a browser.
+#[utoipa::path(post, path = "/browser", tag = "browser", responses(
+    (status = 200, description = "The link.", body = Invitation),
+    (status = 503, description = "The system has no random numbers."),
+))]
 pub(super) async fn invite(
     State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
-) -> Response {
+) -> Result<Json<Invitation>, Problem> {
     let is_elsewhere = matches!(caller, Caller::At(address) if !address.is_loopback());
-    match context.browsers.ticket(Instant::now()) {
-        Some(ticket) => {
-            let links = links(&context, &ticket, is_elsewhere);
-            Json(json!({ "links": links, "seconds": TICKET_LASTS.as_secs() })).into_response()
-        }
-        None => {
-            let why = "the system has no random numbers to give; try again";
-            error(StatusCode::SERVICE_UNAVAILABLE, why).into_response()
-        }
-    }
+    let ticket = context.browsers.ticket(Instant::now()).ok_or_else(|| {
+        let why = "the system has no random numbers to give; try again";
+        Problem::new(Kind::NoRandomness, why)
+    })?;
+    let links = links(&context, &ticket, is_elsewhere);
+    Ok(Json(Invitation { links, seconds: TICKET_LASTS.as_secs() }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Entering {
+    /// What a link has.
+    #[param(required = false)]
     ticket: Option<String>,
 }
 
-/// `GET /enter`: a ticket becomes a cookie. What comes back is a page that goes on to the next: so that page is asked
-/// for by one of this node's own, and has the cookie, wherever the link was.
+/// A ticket becomes a cookie.
+///
+/// What comes back is a page that goes on to the next: so that page is asked for by one of this node's own, and has
+/// the cookie, wherever the link was.
+#[utoipa::path(get, path = "/enter", tag = "browser", security(()), params(Entering), responses(
+    (status = 200, description = "A page that goes on to `/`, with the cookie.", body = String, content_type = "text/html"),
+))]
 pub(super) async fn enter(
     State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
@@ -185,7 +202,8 @@ pub(super) async fn enter(
     Query(entering): Query<Entering>,
 ) -> Response {
     if method != Method::GET {
-        return error(StatusCode::METHOD_NOT_ALLOWED, "a link is followed by GET").into_response();
+        let refused = Problem::new(Kind::MethodNotAllowed, "a link is followed by GET");
+        return refused.header(header::ALLOW, HeaderValue::from_static("GET")).into_response();
     }
     let is_let_in = entering.ticket.is_some_and(|t| context.browsers.redeem(&t, Instant::now()));
     let port = context.info.http.port();
@@ -196,12 +214,16 @@ pub(super) async fn enter(
         }
         return match caller {
             Caller::At(address) => refuse(&context, address, &method, &headers),
-            Caller::Owner => error(StatusCode::FORBIDDEN, "that is no ticket").into_response(),
+            Caller::Owner => {
+                let why =
+                    "that is no ticket, or one that was used; `midip2p browser` gives another";
+                Problem::new(Kind::Forbidden, why).into_response()
+            }
         };
     }
     let Some(pass) = context.browsers.pass(SystemTime::now()) else {
         let why = "the system has no random numbers to give; ask for another link";
-        return error(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        return Problem::new(Kind::NoRandomness, why).into_response();
     };
     let secure = if context.info.http_tls { "; Secure" } else { "" };
     let cookie = format!(

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ring::hmac;
 
 use super::browser::{ENTER, INVITE};
 use super::dashboard::STYLE;
-use super::rest::error;
+use super::problem::{Kind, Problem};
 use super::{Context, dashboard};
 
 /// Who is at the other end of a connection.
@@ -39,11 +39,14 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
+    if let Err(why) = content_fits(request.headers()) {
+        return why.into_response();
+    }
     let Caller::At(address) = caller else { return next.run(request).await };
     let headers = request.headers();
-    let forbidden = |why| {
+    let forbidden = |why: Problem| {
         context.shared.tunnels.http_forbidden.add_one();
-        error(StatusCode::FORBIDDEN, why).into_response()
+        why.into_response()
     };
     if let Err(why) = allowed(headers, context.info.http.port(), context.info.http_tls) {
         return forbidden(why);
@@ -54,14 +57,40 @@ pub(super) async fn check(
     }
     if context.browsers.is_shown_by(headers, context.info.http.port()) {
         if request.uri().path() == INVITE {
-            return forbidden("a browser lets no other in; `midip2p browser` does");
+            let why = "a browser lets no other in; `midip2p browser` does";
+            return forbidden(Problem::new(Kind::Forbidden, why));
         }
         if !is_its_own_doing(request.method(), headers) {
-            return forbidden("only the node's own page may do that");
+            let why = "only the node's own page may do that: a request with a cookie needs the node's `Origin`";
+            return forbidden(Problem::new(Kind::Forbidden, why));
         }
         return next.run(request).await;
     }
     refuse(&context, address, request.method(), headers)
+}
+
+/// The longest content of a request.
+pub(super) const CONTENT_MAX: usize = 64 * 1024;
+
+/// Whether what a request says of its content is what any path here could take: JSON, and not much of it. What is not
+/// announced is counted by whoever reads it.
+fn content_fits(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > CONTENT_MAX) {
+        let why = format!("the request's content may have {CONTENT_MAX} bytes; send less");
+        return Err(Problem::new(Kind::TooLong, why));
+    }
+    let has_content = length.unwrap_or(0) > 0 || headers.contains_key(header::TRANSFER_ENCODING);
+    let kind = text(header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
+    match kind {
+        Some(kind) if has_content && !kind.trim().eq_ignore_ascii_case("application/json") => {
+            let why =
+                format!("the request's content is {kind:?}; only application/json is read here");
+            Err(Problem::new(Kind::NotJson, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what there is to show.
@@ -79,14 +108,14 @@ pub(super) fn refuse(
     }
     if !context.failures.has_room(address, Instant::now()) {
         let why = "too many requests without what is to be shown; wait a second";
-        let refused = error(StatusCode::TOO_MANY_REQUESTS, why);
-        return ([(header::RETRY_AFTER, "1")], refused).into_response();
+        return Problem::new(Kind::TooManyRefused, why).into_response();
     }
     let why = "over the network a request needs the node's token: it is in `token` in the node's state directory; \
         give it as `Authorization: Bearer TOKEN`, or to midip2p as MIDIP2P_TOKEN. Programs of the node's user \
         need none by its socket (docs/http.md), and a browser is let in by `midip2p browser`";
-    let refused = error(StatusCode::UNAUTHORIZED, why);
-    ([(header::WWW_AUTHENTICATE, "Bearer")], refused).into_response()
+    Problem::new(Kind::NotLetIn, why)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        .into_response()
 }
 
 /// Whether a request with a cookie is the doing of the node's own page: what only looks need not be.
@@ -159,24 +188,38 @@ impl Failures {
 }
 
 /// Whether the headers are those of a request that means this node.
-fn allowed(headers: &HeaderMap, port: u16, tls: bool) -> Result<(), &'static str> {
-    let one = |name| {
-        let mut values = headers.get_all(name).iter();
+fn allowed(headers: &HeaderMap, port: u16, tls: bool) -> Result<(), Problem> {
+    let one = |name: header::HeaderName| {
+        let mut values = headers.get_all(&name).iter();
+        let bad = |what: &str| {
+            Problem::new(
+                Kind::BadRequest,
+                format!("the request's `{name}` {what}; send one, or none"),
+            )
+        };
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map(Some).map_err(|_| "a header is not text"),
-            (Some(_), Some(_)) => Err("a header stands twice"),
+            (Some(value), None) => value.to_str().map(Some).map_err(|_| bad("is not text")),
+            (Some(_), Some(_)) => Err(bad("stands twice")),
         }
     };
-    let host = one(header::HOST)?.ok_or("the request has no Host")?;
+    let no_host = || Problem::new(Kind::BadRequest, "the request has no Host; HTTP/1.1 wants one");
+    let host = one(header::HOST)?.ok_or_else(no_host)?;
     if !names_this_node(host, port, tls) {
-        return Err("the request's Host is not an address of this node");
+        let why = format!(
+            "the request's Host is not an address of this node; it must be an IP address or localhost, with the \
+             port {port}"
+        );
+        return Err(Problem::new(Kind::OtherHost, why));
     }
     let scheme = if tls { "https://" } else { "http://" };
     match one(header::ORIGIN)? {
         None => Ok(()),
         Some(origin) if origin.strip_prefix(scheme) == Some(host) => Ok(()),
-        Some(_) => Err("requests of pages from elsewhere are refused"),
+        Some(_) => {
+            let why = "requests of pages from elsewhere are refused; programs send no `Origin`";
+            Err(Problem::new(Kind::Forbidden, why))
+        }
     }
 }
 

@@ -2,18 +2,23 @@
 //!
 //! | | |
 //! |---|---|
-//! | `GET /node/info` | who the node is |
-//! | `GET /network/mesh` | its peers |
-//! | `GET /midi/devices` | ports, its own and others' |
-//! | `GET /metrics/midi` | counters |
-//! | `GET /debug/metrics` | what the stages count |
+//! | `GET /node/info` | who the node is (`node.rs`) |
+//! | `GET /network/mesh` | its peers (`mesh.rs`) |
+//! | `GET /midi/devices` | ports, its own and others' (`devices.rs`) |
+//! | `GET /metrics/midi`, `/metrics`, `/debug/connection/ID/metrics` | counters (`metrics`) |
 //! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
 //! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
-//! | `GET /routing/routes`, … | the routes that people made ([`routes`]) |
+//! | `GET /routing/routes`, … | the routes that people made (`routes.rs`) |
+//! | `GET /debug/metrics` | what the stages count (`debug.rs`) |
 //! | `POST /panic` | everything silent, everywhere |
+//! | `GET /events` | what happens, as it happens ([`events`]) |
 //! | `GET /ws` | app ports: JSONMIDI both ways ([`ws`]) |
 //! | `POST /browser`, `GET /enter` | a link that lets a browser in, once (`browser.rs`) |
 //! | `GET /` | the page for it (`dashboard`) |
+//! | `GET /openapi.json` | all of this, for programs (`openapi.rs`) |
+//!
+//! What is read comes from snapshots and counters, and never waits. What is done goes to the control stage, which has
+//! two seconds for it (`inbox.rs`). Every error is one kind of document (`problem.rs`).
 //!
 //! The node's user has a socket in the file system. Whoever comes by the network, were it this machine's loopback,
 //! shows the node's token or was let in by a link; a request's `Host` must name the node, and its `Origin`, if any,
@@ -27,10 +32,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::node::{NodeInfo, Shared};
@@ -40,9 +45,16 @@ use crate::os::state::State;
 mod browser;
 mod dashboard;
 mod debug;
+mod devices;
+pub mod events;
 mod guard;
+mod inbox;
+mod mesh;
+mod metrics;
+mod node;
+mod openapi;
 pub mod ping;
-mod rest;
+mod problem;
 mod routes;
 mod serve;
 pub mod tls;
@@ -115,6 +127,8 @@ pub(crate) struct Context {
     pub(crate) token: guard::Token,
     pub(crate) browsers: browser::Browsers,
     pub(crate) failures: guard::Failures,
+    /// Places of those who listen to what happens.
+    pub(crate) streams: Arc<Semaphore>,
     /// Whether it listens on every address of this machine.
     pub(crate) is_everywhere: bool,
 }
@@ -141,6 +155,7 @@ pub async fn start(
         browsers: browser::Browsers::new(&state.token, options.http_tls)
             .map_err(HttpError::Random)?,
         failures: guard::Failures::new(Instant::now()),
+        streams: Arc::new(Semaphore::new(events::STREAMS)),
         is_everywhere: options.http_address.is_unspecified(),
     });
     let router = router(&context);
@@ -151,34 +166,16 @@ pub async fn start(
 }
 
 fn router(context: &Arc<Context>) -> Router {
+    let paths = openapi::paths()
+        .fallback(problem::not_found)
+        .layer(DefaultBodyLimit::max(guard::CONTENT_MAX))
+        .with_state(Arc::clone(context));
+    // Around all of it, so that what a path does not take is seen with what it takes.
     Router::new()
-        .route("/node/info", get(rest::node_info))
-        .route("/network/mesh", get(rest::mesh))
-        .route("/midi/devices", get(rest::devices))
-        .route("/metrics/midi", get(rest::metrics))
-        .route("/debug/metrics", get(debug::metrics))
-        .route("/network/ping/{peer}", post(ping::ping))
-        .route("/trust", get(trust::list))
-        .route("/trust/{id}", post(trust::add).delete(trust::remove))
-        .route("/trust/{id}/ask", post(trust::ask))
-        .route("/trust/{id}/refuse", post(trust::refuse))
-        .route("/routing/routes", get(routes::list).post(routes::add))
-        .route(
-            "/routing/routes/{id}",
-            get(routes::one).patch(routes::change).delete(routes::remove),
-        )
-        .route("/panic", post(rest::panic))
-        .route("/ws", get(ws::open))
-        .route(browser::INVITE, post(browser::invite))
-        .route(browser::ENTER, get(browser::enter))
-        .route("/", get(dashboard::index))
-        .route("/page.js", get(dashboard::script))
-        .route(dashboard::STYLE, get(dashboard::style))
-        .route("/favicon.ico", get(StatusCode::NO_CONTENT))
-        .fallback(rest::not_found)
+        .fallback_service(paths)
         .layer(from_fn_with_state(Arc::clone(context), guard::check))
+        .layer(from_fn(problem::shape))
         .layer(map_response(dashboard::harden))
-        .with_state(Arc::clone(context))
 }
 
 async fn bind(address: IpAddr, asked: Option<u16>) -> Result<TcpListener, HttpError> {

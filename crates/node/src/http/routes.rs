@@ -11,10 +11,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderName, StatusCode, header};
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::control::routing::{
@@ -22,30 +20,36 @@ use midip2p_proto::control::routing::{
 };
 use midip2p_proto::data::filter::Filter;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
-use super::Context;
-use super::rest::error;
+use super::problem::{Kind, Problem};
+use super::{Context, inbox};
 use crate::routing::{FilterJson, RouteJson};
-use crate::session::names::resolve;
+use crate::session::names::{NotFound, resolve};
 use crate::stages::control::{ControlInput, Decided};
 
 type App = State<Arc<Context>>;
 
+/// The routes that people made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Routes {
+    routes: Vec<Shown>,
+}
+
 /// A route, and how it is doing.
-#[derive(Debug, Serialize)]
-struct Shown {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Shown {
     #[serde(flatten)]
     route: RouteJson,
-    /// "active", "disabled", "source away", "destination away", "no room".
+    /// How it is doing.
+    #[schema(pattern = "^(active|disabled|source away|destination away|loop cut|no room)$")]
     state: &'static str,
     /// How many messages passed since the node started.
     messages: u64,
 }
 
 /// A route that is to be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct New {
     /// A source, by its name.
@@ -65,7 +69,7 @@ const fn yes() -> bool {
 }
 
 /// What is to be changed of a route; what is left out stays.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     filter: Option<FilterJson>,
@@ -82,125 +86,143 @@ fn shown(context: &Context, view: &RouteView) -> Shown {
     }
 }
 
-pub(super) async fn list(State(context): App) -> Json<Value> {
+/// All routes.
+#[utoipa::path(get, path = "/routing/routes", tag = "routing", operation_id = "route_list", responses(
+    (status = 200, description = "All of them.", body = Routes),
+))]
+pub(super) async fn list(State(context): App) -> Json<Routes> {
     let view = context.shared.view.load();
-    let routes: Vec<Shown> = view.routes.iter().map(|route| shown(&context, route)).collect();
-    Json(json!({ "routes": routes }))
+    Json(Routes { routes: view.routes.iter().map(|route| shown(&context, route)).collect() })
 }
 
-pub(super) async fn one(State(context): App, Path(id): Path<String>) -> Response {
-    let Some(id) = id_of(&id) else { return no_id() };
-    answer(&context, StatusCode::OK, id)
+/// One route.
+#[utoipa::path(get, path = "/routing/routes/{id}", tag = "routing", operation_id = "route", params(
+    ("id" = u32, Path, description = "The route's number."),
+), responses(
+    (status = 200, description = "It.", body = Shown),
+    (status = 404, description = "There is no such route."),
+))]
+pub(super) async fn one(
+    State(context): App,
+    Path(id): Path<String>,
+) -> Result<Json<Shown>, Problem> {
+    answer(&context, id_of(&id)?)
 }
 
-pub(super) async fn add(State(context): App, body: Result<Json<New>, JsonRejection>) -> Response {
-    let new = match body {
-        Ok(Json(new)) => new,
-        Err(why) => return error(why.status(), &why.body_text()).into_response(),
-    };
-    let filter = match Filter::try_from(&new.filter) {
-        Ok(filter) => filter,
-        Err(why) => return error(StatusCode::BAD_REQUEST, &why.to_string()).into_response(),
-    };
+/// Make a route.
+#[utoipa::path(post, path = "/routing/routes", tag = "routing", operation_id = "route_add", request_body = New, responses(
+    (status = 201, description = "It is made, and that is on disk.", body = Shown,
+     headers(("Location" = String, description = "Where it is."))),
+    (status = 404, description = "No port, or several, have such a name."),
+    (status = 409, description = "There is one that does the same, or neither port is of this node."),
+    (status = 422, description = "The content is JSON, and not what makes a route."),
+    (status = 503, description = "The node is busy, or stopping."),
+    (status = 507, description = "It is done and could not be written, or there are too many."),
+))]
+pub(super) async fn add(
+    State(context): App,
+    Json(new): Json<New>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Shown>), Problem> {
+    let filter = filter(&new.filter)?;
     let end = |name: &str, direction| {
         let view = context.shared.view.load();
-        let found = resolve(&view.ports, name, direction).map_err(|why| {
-            let problem = json!({ "error": why.error, "closest": why.closest });
-            (StatusCode::NOT_FOUND, Json(problem)).into_response()
+        let found = resolve(&view.ports, name, direction);
+        let found = found.map_err(|NotFound { error, closest }| {
+            Problem::new(Kind::NoSuchPort, error).closest(closest)
         })?;
         let Wish::Port { node, identity } = found else { return Err(no_id()) };
         Ok(RouteEnd { node, identity, name: name.to_owned() })
     };
-    let ends = end(&new.from, Direction::Source)
-        .and_then(|source| Ok((source, end(&new.to, Direction::Destination)?)));
-    let (source, sink) = match ends {
-        Ok(ends) => ends,
-        Err(response) => return response,
-    };
+    let source = end(&new.from, Direction::Source)?;
+    let sink = end(&new.to, Direction::Destination)?;
     let (priority, enabled) = (new.priority, new.enabled);
     let spec = RouteSpec { source, sink, filter, priority, enabled };
-    decide(&context, RouteCommand::Add(spec), |id| {
-        let mut response = answer(&context, StatusCode::CREATED, id);
-        if let Ok(place) = format!("/routing/routes/{}", id.0).parse() {
-            response.headers_mut().insert(header::LOCATION, place);
-        }
-        response
-    })
-    .await
+    let id = decide(&context, RouteCommand::Add(spec)).await?;
+    let place = [(header::LOCATION, format!("/routing/routes/{}", id.0))];
+    Ok((StatusCode::CREATED, place, answer(&context, id)?))
 }
 
+/// Change a route.
+#[utoipa::path(patch, path = "/routing/routes/{id}", tag = "routing", operation_id = "route_change", params(
+    ("id" = u32, Path, description = "The route's number."),
+), request_body = Change, responses(
+    (status = 200, description = "It is changed, and that is on disk.", body = Shown),
+    (status = 404, description = "There is no such route."),
+    (status = 409, description = "There is one that does the same."),
+    (status = 422, description = "The content is JSON, and not what changes a route."),
+    (status = 503, description = "The node is busy, or stopping."),
+    (status = 507, description = "It is done and could not be written."),
+))]
 pub(super) async fn change(
     State(context): App,
     Path(id): Path<String>,
-    body: Result<Json<Change>, JsonRejection>,
-) -> Response {
-    let Some(id) = id_of(&id) else { return no_id() };
-    let Change { filter, priority, enabled } = match body {
-        Ok(Json(change)) => change,
-        Err(why) => return error(why.status(), &why.body_text()).into_response(),
-    };
-    let filter = match filter.as_ref().map(Filter::try_from).transpose() {
-        Ok(filter) => filter,
-        Err(why) => return error(StatusCode::BAD_REQUEST, &why.to_string()).into_response(),
-    };
+    Json(change): Json<Change>,
+) -> Result<Json<Shown>, Problem> {
+    let id = id_of(&id)?;
+    let Change { filter: json, priority, enabled } = change;
+    let filter = json.as_ref().map(filter).transpose()?;
     let command = RouteCommand::Change { id, filter, priority, enabled };
-    decide(&context, command, |id| answer(&context, StatusCode::OK, id)).await
+    answer(&context, decide(&context, command).await?)
 }
 
-pub(super) async fn remove(State(context): App, Path(id): Path<String>) -> Response {
-    let Some(id) = id_of(&id) else { return no_id() };
-    let gone = |_| StatusCode::NO_CONTENT.into_response();
-    decide(&context, RouteCommand::Remove(id), gone).await
+/// Remove a route; what it held is released.
+#[utoipa::path(delete, path = "/routing/routes/{id}", tag = "routing", operation_id = "route_remove", params(
+    ("id" = u32, Path, description = "The route's number."),
+), responses(
+    (status = 204, description = "It is gone."),
+    (status = 404, description = "There is no such route."),
+    (status = 503, description = "The node is busy, or stopping."),
+    (status = 507, description = "It is done and could not be written."),
+))]
+pub(super) async fn remove(
+    State(context): App,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    decide(&context, RouteCommand::Remove(id_of(&id)?)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-fn id_of(text: &str) -> Option<RouteId> {
-    text.parse().ok().map(RouteId)
+fn filter(json: &FilterJson) -> Result<Filter, Problem> {
+    Filter::try_from(json).map_err(|why| Problem::new(Kind::BadRequest, format!("`filter`: {why}")))
 }
 
-fn no_id() -> Response {
+fn id_of(text: &str) -> Result<RouteId, Problem> {
+    text.parse().map(RouteId).map_err(|_| no_id())
+}
+
+fn no_id() -> Problem {
     let why = "a route is named by its number; GET /routing/routes has it";
-    error(StatusCode::BAD_REQUEST, why).into_response()
+    Problem::new(Kind::BadRequest, why)
 }
 
 /// The route as it is now.
-fn answer(context: &Context, status: StatusCode, id: RouteId) -> Response {
+fn answer(context: &Context, id: RouteId) -> Result<Json<Shown>, Problem> {
     let view = context.shared.view.load();
-    match view.routes.iter().find(|route| route.id == id) {
-        Some(route) => (status, Json(shown(context, route))).into_response(),
-        None => refused(RouteError::Unknown(id)),
-    }
+    let route = view.routes.iter().find(|route| route.id == id);
+    route.map(|route| Json(shown(context, route))).ok_or_else(|| refused(RouteError::Unknown(id)))
 }
 
-fn refused(why: RouteError) -> Response {
-    let status = match why {
-        RouteError::Unknown(_) => StatusCode::NOT_FOUND,
-        RouteError::Full | RouteError::NoNumber => StatusCode::INSUFFICIENT_STORAGE,
-        _ => StatusCode::CONFLICT,
+fn refused(why: RouteError) -> Problem {
+    let kind = match why {
+        RouteError::Unknown(_) => Kind::NoSuchRoute,
+        RouteError::Full | RouteError::NoNumber => Kind::NotKept,
+        _ => Kind::NotRouted,
     };
-    error(status, &why.to_string()).into_response()
+    Problem::new(kind, why.to_string())
 }
 
-async fn decide(
-    context: &Context,
-    command: RouteCommand,
-    done: impl FnOnce(RouteId) -> Response,
-) -> Response {
-    let stopping =
-        || error(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping").into_response();
-    let (sender, answered) = oneshot::channel();
-    if context.shared.control.send(ControlInput::Route(command, sender)).await.is_err() {
-        return stopping();
-    }
-    match answered.await {
-        Ok(Decided::Done(id)) => done(id),
-        Ok(Decided::Refused(why)) => refused(why),
-        Ok(Decided::NotKept(_, why)) => {
+async fn decide(context: &Context, command: RouteCommand) -> Result<RouteId, Problem> {
+    let decided =
+        inbox::ask(&context.shared.control, |answer| ControlInput::Route(command, answer)).await?;
+    match decided {
+        Decided::Done(id) => Ok(id),
+        Decided::Refused(why) => Err(refused(why)),
+        Decided::NotKept(_, why) => {
             let why = format!(
                 "done, but only until the node ends: the routes cannot be written ({why}); free some space, then do \
                  it again"
             );
-            error(StatusCode::INSUFFICIENT_STORAGE, &why).into_response()
+            Err(Problem::new(Kind::NotKept, why))
         }
-        Err(_) => stopping(),
     }
 }

@@ -11,15 +11,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use axum::response::Response;
 use tokio::sync::mpsc;
 
 use super::Context;
+use super::problem::{Kind, Problem};
 use crate::node::Shared;
 use crate::session::asked::Asked;
 use crate::session::names::NotFound;
@@ -31,23 +29,33 @@ const TEXTS: usize = 64;
 /// Texts that wait to be heard; then the socket is not read.
 const TAKEN: usize = 1;
 
+/// App ports for a program: a WebSocket with JSONMIDI both ways, one or more records in a text.
+#[utoipa::path(get, path = "/ws", tag = "midi", operation_id = "ws", params(
+    ("name" = Option<String>, Query, max_length = 64, description = "The app port's name; `app` when it is left out."),
+    ("source" = Option<bool>, Query, description = "The program plays."),
+    ("destination" = Option<bool>, Query, description = "The program listens."),
+    ("exported" = Option<bool>, Query, description = "Peers may see the port."),
+    ("to" = Option<Vec<String>>, Query, description = "Destinations that what it plays goes to."),
+    ("from" = Option<Vec<String>>, Query, description = "Sources that it hears; `*`: all."),
+), responses(
+    (status = 101, description = "A WebSocket from now on."),
+    (status = 404, description = "There is no such port or key, or several are meant."),
+    (status = 426, description = "The request cannot become a WebSocket."),
+))]
 pub(super) async fn open(
     State(context): State<Arc<Context>>,
     Query(query): Query<Vec<(String, String)>>,
     upgrade: WebSocketUpgrade,
-) -> Response {
-    let asked = match Asked::of_query(&context.shared.view.load().ports, &query) {
-        Ok(asked) => asked,
-        Err(NotFound { error, closest }) => {
-            let body = Json(json!({ "error": error, "closest": closest }));
-            return (StatusCode::NOT_FOUND, body).into_response();
-        }
-    };
+) -> Result<Response, Problem> {
+    let asked = Asked::of_query(&context.shared.view.load().ports, &query);
+    let asked = asked.map_err(|NotFound { error, closest }| {
+        Problem::new(Kind::NoSuchPort, error).closest(closest)
+    })?;
     let shared = Arc::clone(&context.shared);
-    upgrade
+    Ok(upgrade
         .max_message_size(TEXT_MAX)
         .max_frame_size(TEXT_MAX)
-        .on_upgrade(move |socket| serve(socket, asked, shared))
+        .on_upgrade(move |socket| serve(socket, asked, shared)))
 }
 
 async fn serve(socket: WebSocket, asked: Asked, shared: Arc<Shared>) {

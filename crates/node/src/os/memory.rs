@@ -27,6 +27,17 @@ pub fn lock() -> Memory {
     Memory::Swappable
 }
 
+/// How many bytes of memory the process has now; `None` where the system does not say.
+///
+/// Realtime-safe: no
+#[must_use]
+pub fn resident() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return linux::resident();
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use nix::libc::MCL_ONFAULT;
@@ -51,5 +62,12 @@ mod linux {
             let _ = mlockall(now | MlockAllFlags::MCL_FUTURE);
         }
         Memory::Locked
+    }
+
+    pub(super) fn resident() -> Option<u64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
     }
 }

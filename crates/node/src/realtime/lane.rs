@@ -364,8 +364,10 @@ impl Lane {
 
     fn transmit(&mut self, to: Option<SocketAddr>, length: usize, carry: Option<LinkNo>) {
         let Some(datagram) = self.buf.get(..length) else { return };
-        if let Some(to) = to {
-            self.datagrams.send(to, datagram);
+        if let Some(to) = to
+            && !self.datagrams.send(to, datagram)
+        {
+            self.plane.unsent();
         }
         if let Some(carried) = carry.and_then(|link| Carried::of(link, datagram)) {
             // Without room it is lost, as on any network, and repeated.

@@ -22,7 +22,7 @@ use midip2p_proto::id::PortId;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use self::asked::Asked;
 use self::player::Player;
@@ -30,6 +30,7 @@ use self::said::{Cancels, Said, Says, Waiting};
 use crate::node::Shared;
 use crate::ports::app::{AppSink, AppSource};
 use crate::stages::control::{AppRequest, ControlInput};
+use crate::stages::inbox;
 
 pub(crate) mod asked;
 pub mod names;
@@ -48,6 +49,9 @@ pub(crate) const TEXT_MAX: usize = 34 << 20;
 /// How long what a program said last may take after it is gone: what it holds must not hang for as long as a
 /// dump takes.
 const GONE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the control stage has to open a port.
+const OPENED_WITHIN: Duration = Duration::from_secs(2);
 
 /// One end of an app port that a program has.
 #[derive(Clone, Copy)]
@@ -240,11 +244,57 @@ async fn open_port(
         ready,
     };
     let gone = || "the node is stopping".to_owned();
-    shared.control.send(ControlInput::AppOpen(request)).await.map_err(|_| gone())?;
-    let port = is_open
-        .await
-        .map_err(|_| gone())?
+    let port = opened_in_time(shared.control.clone(), request, is_open)
+        .await?
         .ok_or_else(|| "this node has no room for one more port".to_owned())?;
     is_ready.await.map_err(|_| gone())?;
     Ok(Opened { port, own: true })
+}
+
+/// Has the control stage open a port; one that is open too late for whoever asked is closed again.
+async fn opened_in_time(
+    control: inbox::Sender<ControlInput>,
+    request: AppRequest,
+    mut is_open: oneshot::Receiver<Option<PortId>>,
+) -> Result<Option<PortId>, String> {
+    let gone = || "the node is stopping".to_owned();
+    let busy = || "the node has more to do than it can, and opened no port; try again".to_owned();
+    let until = Instant::now() + OPENED_WITHIN;
+    let handed_over = timeout_at(until, control.send(ControlInput::AppOpen(request))).await;
+    handed_over.map_err(|_| busy())?.map_err(|_| gone())?;
+    if let Ok(opened) = timeout_at(until, &mut is_open).await {
+        return opened.map_err(|_| gone());
+    }
+    tokio::spawn(async move {
+        if let Ok(Some(port)) = is_open.await {
+            let _ = control.send(ControlInput::AppClose(port)).await;
+        }
+    });
+    Err(busy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_is_open_too_late_is_closed_again() {
+        let (control, mut inbox) = inbox::inbox("control", inbox::Policy::Wait, 4);
+        let ((opened, is_open), (ready, _)) = (oneshot::channel(), oneshot::channel());
+        let request = AppRequest {
+            name: "app".to_owned(),
+            direction: Direction::Source,
+            exported: false,
+            wishes: Vec::new(),
+            opened,
+            ready,
+        };
+        let begun = Instant::now();
+        let why = opened_in_time(control, request, is_open).await.unwrap_err();
+        assert!(why.contains("try again"), "{why}");
+        assert_eq!(begun.elapsed(), OPENED_WITHIN);
+        let Some(ControlInput::AppOpen(request)) = inbox.recv().await else { panic!("not asked") };
+        request.opened.send(Some(PortId(7))).unwrap();
+        assert!(matches!(inbox.recv().await, Some(ControlInput::AppClose(PortId(7)))));
+    }
 }

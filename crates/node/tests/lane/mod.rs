@@ -42,6 +42,8 @@ struct Wire {
     inward: Consumer<Packet>,
     /// While it is set, what is sent is lost.
     cut: Arc<std::sync::atomic::AtomicBool>,
+    /// While it is set, nothing is taken.
+    full: Arc<std::sync::atomic::AtomicBool>,
     /// Whether to do what the lane must not, to see that it is found out.
     planted: bool,
 }
@@ -58,6 +60,9 @@ impl Datagrams for Wire {
     }
 
     fn send(&mut self, _: SocketAddr, datagram: &[u8]) -> bool {
+        if self.full.load(std::sync::atomic::Ordering::Relaxed) {
+            return false;
+        }
         let mut bytes = [0; DATAGRAM_MAX];
         bytes[..datagram.len()].copy_from_slice(datagram);
         if self.planted {
@@ -87,6 +92,8 @@ pub(crate) struct Half {
     pub(crate) discards: Consumer<Discard>,
     /// What this node sends is lost while it is set.
     pub(crate) cut: Arc<std::sync::atomic::AtomicBool>,
+    /// What this node sends is refused while it is set.
+    pub(crate) full: Arc<std::sync::atomic::AtomicBool>,
     _carried: (Consumer<Carried>, Producer<Carried>),
     _hearing: std::os::fd::OwnedFd,
 }
@@ -131,7 +138,8 @@ fn half(out: Producer<Packet>, inward: Consumer<Packet>, rank: Rank) -> Half {
     let (host, hearing) = bell().unwrap();
     let cut = Arc::<std::sync::atomic::AtomicBool>::default();
     let planted = std::env::var_os("MIDIP2P_PLANT_ALLOCATION").is_some();
-    let wire = Wire { out, inward, cut: Arc::clone(&cut), planted };
+    let full = Arc::<std::sync::atomic::AtomicBool>::default();
+    let wire = Wire { out, inward, cut: Arc::clone(&cut), full: Arc::clone(&full), planted };
     let lane = Lane::new(plane, Box::new(wire), vec![Box::new(driver)], rings, host).unwrap();
     claim.open(Box::new(lane), rank);
     Half {
@@ -147,6 +155,7 @@ fn half(out: Producer<Packet>, inward: Consumer<Packet>, rank: Rank) -> Half {
         pieces,
         discards,
         cut,
+        full,
         _carried: (to_carry, carried),
         _hearing: hearing,
     }

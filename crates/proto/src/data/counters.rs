@@ -125,12 +125,14 @@ const BUCKETS: usize = 48 * SUB;
 /// A histogram of latencies from 1 ns to 78 hours with a resolution of 6 %, of fixed size.
 pub struct Histogram {
     counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
     max: AtomicI64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(), max: AtomicI64::new(0) }
+        let counts = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        Self { counts, sum: AtomicU64::new(0), max: AtomicI64::new(0) }
     }
 }
 
@@ -143,6 +145,7 @@ impl Histogram {
         if let Some(bucket) = self.counts.get(bucket_of(ns)) {
             bucket.fetch_add(1, Relaxed);
         }
+        self.sum.fetch_add(ns, Relaxed);
         self.max.fetch_max(value.as_ns(), Relaxed);
     }
 
@@ -154,28 +157,81 @@ impl Histogram {
 
     /// The value that `fraction` (0 to 1) of all values do not exceed; `None` when there are none.
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rank within the count
     pub fn quantile(&self, fraction: f64) -> Option<Span> {
-        let total = self.count();
-        if total == 0 {
-            return None;
-        }
-        let rank = ((total as f64 * fraction).ceil() as u64).clamp(1, total);
-        let mut seen = 0;
-        for (i, count) in self.counts.iter().enumerate() {
-            seen += count.load(Relaxed);
-            if seen >= rank {
-                let top = i64::try_from(upper_bound(i)).unwrap_or(i64::MAX);
-                return Some(Span::from_ns(top.min(self.max.load(Relaxed))));
-            }
-        }
-        self.max()
+        self.distribution().quantile(fraction)
     }
 
     /// The greatest value, exactly; `None` when there are none.
     #[must_use]
     pub fn max(&self) -> Option<Span> {
         (self.count() > 0).then(|| Span::from_ns(self.max.load(Relaxed)))
+    }
+
+    /// All of it as it is now: what is read of it then agrees with itself.
+    #[must_use]
+    pub fn distribution(&self) -> Distribution {
+        let counts: Vec<u64> = self.counts.iter().map(|c| c.load(Relaxed)).collect();
+        let count = counts.iter().sum();
+        Distribution { counts, count, sum: self.sum.load(Relaxed), max: self.max.load(Relaxed) }
+    }
+}
+
+/// What a histogram, or several together, had counted at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    counts: Vec<u64>,
+    count: u64,
+    sum: u64,
+    max: i64,
+}
+
+impl Distribution {
+    /// How many values there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// All values together.
+    #[must_use]
+    pub fn sum(&self) -> Span {
+        Span::from_ns(i64::try_from(self.sum).unwrap_or(i64::MAX))
+    }
+
+    /// As [`Histogram::quantile`].
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rank within the count
+    pub fn quantile(&self, fraction: f64) -> Option<Span> {
+        let rank = ((self.count as f64 * fraction).ceil() as u64).clamp(1, self.count.max(1));
+        let mut seen = 0;
+        let bucket = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        })?;
+        let top = i64::try_from(upper_bound(bucket)).unwrap_or(i64::MAX);
+        Some(Span::from_ns(top.min(self.max)))
+    }
+
+    /// As [`Histogram::max`].
+    #[must_use]
+    pub fn max(&self) -> Option<Span> {
+        (self.count > 0).then(|| Span::from_ns(self.max))
+    }
+
+    /// How many values are below this. It is exact for powers of two of nanoseconds, where buckets begin.
+    #[must_use]
+    pub fn below(&self, bound: Span) -> u64 {
+        let first = bucket_of(u64::try_from(bound.as_ns()).unwrap_or(0));
+        self.counts.iter().take(first).sum()
+    }
+
+    /// Takes the values of another in.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
     }
 }
 
@@ -211,6 +267,8 @@ pub struct PlaneCounters {
     pub datagrams_bad: Counter,
     /// Datagrams of links that are not (any more).
     pub datagrams_unknown_link: Counter,
+    /// Datagrams that the system did not take. They are repeated as if the network had lost them.
+    pub datagrams_unsent: Counter,
     /// Messages that peers addressed to ports which are not exported.
     pub not_exported: Counter,
     /// Messages of peers that may not send.
@@ -351,5 +409,26 @@ mod tests {
         assert!((500..=532).contains(&p50), "{p50}");
         assert_eq!(h.max(), Some(Span::from_ms(1)));
         assert_eq!(h.quantile(1.0), Some(Span::from_ms(1)));
+        assert_eq!(h.distribution().sum(), Span::from_us(500_500));
+    }
+
+    #[test]
+    fn distributions_add_up_and_say_exactly_what_is_below_a_power_of_two() {
+        let (few, many) = (Histogram::default(), Histogram::default());
+        for ns in [0, 1, 1023, 1024, 1025, 65_535, 65_536] {
+            few.record(Span::from_ns(ns));
+            many.record(Span::from_ns(ns * 1024));
+        }
+        let few = few.distribution();
+        let below = [0, 1, 2, 1024, 65_536, 131_072].map(|ns| few.below(Span::from_ns(ns)));
+        assert_eq!(below, [0, 1, 2, 3, 6, 7]);
+        let mut both = Distribution::default();
+        assert_eq!((both.quantile(0.5), both.max(), both.below(Span::from_s(1))), (None, None, 0));
+        both.add(&few);
+        both.add(&many.distribution());
+        assert_eq!((both.count(), both.max()), (14, Some(Span::from_ns(65_536 * 1024))));
+        assert_eq!(both.sum().as_ns(), few.sum().as_ns() * 1025);
+        assert_eq!(both.below(Span::from_ns(1024)), 4);
+        assert_eq!(both.quantile(0.0), Some(Span::from_ns(0)));
     }
 }

@@ -177,6 +177,13 @@ impl Plane {
         (Arc::clone(&self.counters), Arc::clone(&self.ports))
     }
 
+    /// A datagram that it gave out was not taken by the system.
+    ///
+    /// Realtime-safe: yes
+    pub fn unsent(&self) {
+        self.counters.datagrams_unsent.add_one();
+    }
+
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {

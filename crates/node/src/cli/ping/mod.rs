@@ -15,7 +15,7 @@ use midip2p_proto::time::{LocalTime, Span};
 use serde_json::{Value, json};
 
 use self::tally::{Answer, Tally};
-use super::client::{Client, NodeChoice};
+use super::client::{self, Client, NodeChoice};
 use super::exit::{Exit, bad_input};
 use super::inbox::{Inbox, Input};
 use super::output::{self, Open};
@@ -139,7 +139,7 @@ impl Run<'_> {
     fn take(&mut self, sequence: u64, said: &Value) -> anyhow::Result<Open> {
         let status = said.get("status").and_then(Value::as_u64).unwrap_or(0);
         let said = said.get("said").unwrap_or(&Value::Null);
-        let why = || escape(said.get("error").and_then(Value::as_str).unwrap_or("no reason given"));
+        let why = || client::why(said);
         let answer = match u16::try_from(status).unwrap_or(0) {
             ANSWERED => {
                 let answer = Answer::of(said).context("the node's answer is not one")?;

@@ -31,16 +31,36 @@ pub(super) async fn harden(mut answer: Response) -> Response {
     answer
 }
 
+/// The page.
+#[utoipa::path(get, path = "/", tag = "browser", responses(
+    (status = 200, description = "Peers, and who wants to connect.", body = String, content_type = "text/html"),
+))]
 pub(super) async fn index() -> Html<&'static str> {
     Html(include_str!("index.html"))
 }
 
+/// What the page does.
+#[utoipa::path(get, path = "/page.js", tag = "browser", responses(
+    (status = 200, description = "Its script.", body = String, content_type = "text/javascript"),
+))]
 pub(super) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page.js"))
 }
 
+/// How the pages look.
+#[utoipa::path(get, path = "/style.css", tag = "browser", security(()), responses(
+    (status = 200, description = "Their style.", body = String, content_type = "text/css"),
+))]
 pub(super) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css"))
+}
+
+/// That there is no icon.
+#[utoipa::path(get, path = "/favicon.ico", tag = "browser", responses(
+    (status = 204, description = "There is none."),
+))]
+pub(super) async fn icon() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 /// What a browser sees that followed a link: it goes on to the page.

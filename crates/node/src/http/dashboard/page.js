@@ -30,7 +30,7 @@ async function ask(path, method = 'GET') {
   if (answer.status === 401 || answer.status === 429) throw new LetOut();
   if (answer.status === 204) return null;
   const said = await answer.json();
-  if (!answer.ok) throw new Error(said.error ?? `the node answered ${answer.status}`);
+  if (!answer.ok) throw new Error(said.detail ?? `the node answered ${answer.status}`);
   return said;
 }
 
