@@ -41,10 +41,9 @@ use crate::os::local::{self, Socket};
 use crate::os::memory::Memory;
 use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
-use crate::os::routes;
 use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
-use crate::os::{host, interfaces};
+use crate::os::{host, interfaces, kept, routes, sessions};
 use crate::ports::app::{self, AppPorts, AppSweep};
 use crate::ports::{self, Backend, BackendContext, BackendEvent, Driver, Opened, PortError};
 use crate::realtime;
@@ -403,6 +402,8 @@ fn config(options: &Options) -> Config {
         mirrors_max: options.mirrors,
         accept_reset: options.accept_reset,
         dual_transport: options.dual_transport,
+        heartbeat_every: options.heartbeat,
+        heartbeats_missed: options.heartbeats_missed,
         trust: options.trust,
         ..Config::default()
     }
@@ -449,8 +450,7 @@ fn start_planes(
     let core = core(identity, rules(options, domains), &config, state)?;
     let tunnels = Arc::<TunnelCounters>::default();
     let ports = PortsStage::start(halves, events.clone())?;
-    let files = Files { trusted: state.trusted_path(), routes: state.routes_path() };
-    let persistence = persistence::start(files, events.clone());
+    let persistence = persistence::start(files(state), events.clone());
     let notification = Notification::start(&events)?;
     let of_control = [control.counters(), bulk.counters(), ports.counters()];
     let stages = of_control.into_iter().chain([persistence.counters(), notification.counters()]);
@@ -515,6 +515,15 @@ fn open_edges(
     Ok(Edges { backends, domains, halves, drivers, apps, sweep, claim })
 }
 
+/// Where is kept what outlives the node.
+fn files(state: &State) -> Files {
+    Files {
+        trusted: state.trusted_path(),
+        routes: state.routes_path(),
+        sessions: state.sessions_path(),
+    }
+}
+
 /// A control plane that knows what the node has kept, and nobody else.
 fn core(
     identity: Identity,
@@ -525,8 +534,9 @@ fn core(
     let seed = u64::from_be_bytes(entropy()?);
     let mut core = Control::new(identity, rules, config.clone(), seed);
     core.remember_trusted(state.trusted.iter().cloned());
-    let (newest, kept) = routes::load_or_put_aside(&state.routes_path());
-    core.remember_routes(newest, kept);
+    core.remember_sessions(kept::load(&state.sessions_path(), sessions::parse));
+    let (newest, routes) = kept::load(&state.routes_path(), routes::parse);
+    core.remember_routes(newest, routes);
     Ok(core)
 }
 

@@ -8,6 +8,7 @@ use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::PlayoutRules;
 use midip2p_proto::control::port::NameFilter;
 use midip2p_proto::control::trust::TrustPolicy;
+use midip2p_proto::time::Span;
 
 use crate::crypto::passphrase::Passphrase;
 
@@ -42,6 +43,10 @@ pub struct Options {
     pub import: NameFilter,
     /// How many remote ports may appear here.
     pub mirrors: usize,
+    /// Time between two signs of life to a peer: 100 ms to 10 s.
+    pub heartbeat: Span,
+    /// So many of its own missed, and a peer counts as gone: 2 to 20.
+    pub heartbeats_missed: u32,
     /// Whether to announce the node and look for others: multicast DNS, and nodes on this host.
     pub discovery: bool,
     /// Whether commands and other nodes on this machine find it.
@@ -81,6 +86,8 @@ impl Default for Options {
             export: NameFilter::default(),
             import: NameFilter::default(),
             mirrors: Config::default().mirrors_max,
+            heartbeat: Config::default().heartbeat_every,
+            heartbeats_missed: Config::default().heartbeats_missed,
             discovery: true,
             listed: true,
             trust: TrustPolicy::default(),

@@ -365,6 +365,7 @@ fn owned(message: Message<'_>) -> Option<Message<'static>> {
         Message::Bye(m) => Message::Bye(m),
         Message::Panic(m) => Message::Panic(m),
         Message::Pairing(m) => Message::Pairing(m),
+        Message::Sessions(m) => Message::Sessions(m),
         _ => return None,
     })
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use midip2p_proto::bridge::{Endpoint, Tap};
-use midip2p_proto::control::bus::{PortView, Reach};
+use midip2p_proto::control::bus::{PortView, Reach, SessionView};
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::control::routing::RouteView;
 use midip2p_proto::control::trust::Trusted;
@@ -22,6 +22,8 @@ pub struct View {
     pub ports: Vec<PortView>,
     /// The routes that people made.
     pub routes: Vec<RouteView>,
+    /// Sessions that this node or a peer is in.
+    pub sessions: Vec<SessionView>,
     /// Nodes that somebody confirmed.
     pub trusted: Vec<(NodeId, Trusted)>,
     /// Machines of nodes that are linked, or were and are missed.
@@ -45,8 +47,9 @@ impl View {
         let trusted = control.trusted().map(|(node, trusted)| (node, trusted.clone())).collect();
         let (friends, wrong_passphrases) =
             (control.friends().collect(), control.wrong_passphrases());
-        let (ports, routes) = (control.bus().view(), control.bus().route_views());
-        Self { peers, ports, routes, trusted, friends, wrong_passphrases }
+        let bus = control.bus();
+        let (ports, routes, sessions) = (bus.view(), bus.route_views(), bus.session_views());
+        Self { peers, ports, routes, sessions, trusted, friends, wrong_passphrases }
     }
 
     /// The name of the source that a message came from, if it is there.

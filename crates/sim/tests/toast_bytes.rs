@@ -43,6 +43,7 @@ fn the_conversation_holds_what_matters_and_replays_as_it_was() {
         FrameKind::Hello,
         FrameKind::Heartbeat,
         FrameKind::Devices,
+        FrameKind::Sessions,
         FrameKind::Subscribe,
         FrameKind::Fragment,
         FrameKind::BulkAck,

@@ -8,6 +8,9 @@
 
 mod up;
 
+mod config;
+mod doctor;
+
 mod browser;
 mod panic;
 mod peers;
@@ -34,6 +37,7 @@ mod fake;
 mod inbox;
 mod lines;
 mod listing;
+mod log;
 mod output;
 mod passphrase;
 mod performance;
@@ -41,6 +45,7 @@ mod socket;
 mod text;
 mod way;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +63,7 @@ use clap::{Parser, Subcommand};
     max_term_width = 100,
     after_help = "Examples:
   midip2p up                          make this machine part of the studio
+  midip2p doctor                      see what would hurt here, before it does
   midip2p trust                       see who wants to connect, and let it
   midip2p ports                       see everybody's keyboards and synthesizers
   midip2p play song.mid --to Synth    play a file on one of them
@@ -72,6 +78,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(Box<up::UpArgs>),
+    Config(Box<config::ConfigArgs>),
+    Doctor(doctor::DoctorArgs),
     Ports(ports::PortsArgs),
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
@@ -91,7 +99,9 @@ enum Verb {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::Up(args) => up::run(*args),
+        Verb::Up(_) => up::run(),
+        Verb::Config(args) => config::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Ports(args) => ports::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),
@@ -107,7 +117,8 @@ pub fn main() -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {
-        eprintln!("error: {}", exit::words(&error));
+        // With nobody there to read it, the number still says it.
+        let _ = writeln!(std::io::stderr(), "error: {}", exit::words(&error));
         exit::of_error(&error)
     });
     exit.into()

@@ -5,23 +5,25 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::FromArgMatches as _;
+use clap::builder::BoolishValueParser;
 use midip2p_midi::Ump;
 use midip2p_midi::json::{self, Message};
 use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::port::{BackendNo, Home, NameFilter};
 use midip2p_proto::control::trust::TrustPolicy;
+use midip2p_proto::time::Span;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 
+use super::config::{self, Layers};
 use super::exit::{Exit, bad_input};
 use super::inbox::Signals;
+use super::log;
 use super::output;
 use super::passphrase;
 use super::playout::{self, Playout};
@@ -80,7 +82,7 @@ impl From<Trust> for TrustPolicy {
 Patterns: * is any text, ? one character; case does not count.")]
 pub(super) struct UpArgs {
     /// The node's name, as others see it [default: this machine's]
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     name: Option<String>,
     /// Where the node keeps its identity [default: a directory of yours that no other node uses]
     #[arg(long, value_name = "DIR")]
@@ -105,17 +107,23 @@ pub(super) struct UpArgs {
     http_address: IpAddr,
     /// Speak HTTPS there, with http-cert.pem and http-key.pem of the state directory, which are made when
     /// there are none
-    #[arg(long, help_heading = "Network")]
-    http_tls: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "Network")]
+    http_tls: Option<bool>,
     /// Use only this network interface, by its name or its address
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     interface: Option<String>,
     /// Link with the node there, besides those that are found; repeatable
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Network")]
     peer: Vec<String>,
+    /// Milliseconds between two signs of life to a peer, 100 to 10000 [default: 1000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(100..=10_000), help_heading = "Network")]
+    heartbeat: Option<u32>,
+    /// So many missed, 2 to 20, and a peer counts as gone [default: 3]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=20), help_heading = "Network")]
+    heartbeats_missed: Option<u32>,
     /// Neither announce this node nor look for others
-    #[arg(long, help_heading = "Network")]
-    no_discovery: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "Network")]
+    no_discovery: Option<bool>,
 
     /// Whom to link with
     #[arg(long, value_name = "POLICY", default_value = "paired", help_heading = "Trust")]
@@ -131,7 +139,7 @@ pub(super) struct UpArgs {
     user_key: Option<PathBuf>,
 
     /// Open a port of this name for programs; repeatable
-    #[arg(long, value_name = "NAME", help_heading = "MIDI ports")]
+    #[arg(long, value_name = "NAME", value_parser = name, help_heading = "MIDI ports")]
     app_port: Vec<String>,
     /// Show others only those ports of this machine whose names match; repeatable
     #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
@@ -149,11 +157,11 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "NUMBER", help_heading = "MIDI ports")]
     mirrors: Option<usize>,
     /// Leave the ALSA sequencer alone
-    #[arg(long, help_heading = "MIDI ports")]
-    no_alsa: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "MIDI ports")]
+    no_alsa: Option<bool>,
     /// Leave JACK alone
-    #[arg(long, help_heading = "MIDI ports")]
-    no_jack: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "MIDI ports")]
+    no_jack: Option<bool>,
 
     /// When a port plays what comes: immediate; scheduled, a constant time after it was played, so that
     /// the network's jitter is not heard (with the latency that the network needs, or MS, 0.5 to 500);
@@ -169,16 +177,35 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "JSONMIDI", value_parser = panic_message, help_heading = "Safety")]
     panic_on: Option<Ump>,
     /// Let others send system resets (FF) to the ports of this machine
-    #[arg(long, help_heading = "Safety")]
-    allow_reset: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "Safety")]
+    allow_reset: Option<bool>,
 
-    /// Say more of what happens; the variable RUST_LOG says it more finely
-    #[arg(short, long)]
+    /// Read the options from this file [default: midip2p/config.toml in $XDG_CONFIG_HOME or ~/.config, if it is
+    /// there]. Flags stand above variables (--port-udp: MIDIP2P_PORT_UDP), these above the file
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "no_config",
+        help_heading = "Config and log"
+    )]
+    config: Option<PathBuf>,
+    /// Read no file
+    #[arg(long, help_heading = "Config and log")]
+    no_config: bool,
+    /// What the log says: error, warn, info, debug, trace, or a filter as midip2p=debug,mdns_sd=off. Where
+    /// nothing says it, the variable RUST_LOG does [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = log::parse, help_heading = "Config and log")]
+    log: Option<log::Wanted>,
+    /// How the log is written: for people, or a line of JSON for each entry
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Config and log")]
+    log_format: log::Format,
+    /// As --log debug
+    #[arg(short, long, help_heading = "Config and log")]
     verbose: bool,
     /// When ready, one line of JSON with name, id and ports on standard output; the log goes to
     /// standard error
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Stop when standard input ends: a child that outlives nobody.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
@@ -195,30 +222,41 @@ impl UpArgs {
             tcp: self.port_tcp,
             http: self.port_http,
             http_address: self.http_address,
-            http_tls: self.http_tls,
+            http_tls: self.http_tls.unwrap_or_default(),
             interface: self.interface.clone(),
             peers: self.peer.clone(),
             app_ports: self.app_port.clone(),
             export: NameFilter { allow: self.export.clone(), deny: self.no_export.clone() },
             import: NameFilter { allow: self.import.clone(), deny: self.no_import.clone() },
             mirrors: self.mirrors.unwrap_or(defaults.mirrors),
-            discovery: !self.no_discovery,
+            heartbeat: self.heartbeat.map_or(defaults.heartbeat, |ms| Span::from_ms(ms.into())),
+            heartbeats_missed: self.heartbeats_missed.unwrap_or(defaults.heartbeats_missed),
+            discovery: !self.no_discovery.unwrap_or_default(),
             listed: true,
             trust: self.trust.into(),
             passphrase: None,
             user_key: self.user_key.clone(),
-            alsa: !self.no_alsa,
-            jack: !self.no_jack,
+            alsa: !self.no_alsa.unwrap_or_default(),
+            jack: !self.no_jack.unwrap_or_default(),
             panic_on: self.panic_on,
-            accept_reset: self.allow_reset,
+            accept_reset: self.allow_reset.unwrap_or_default(),
             playout: playout::rules(&self.playout, &self.din),
         }
     }
 }
 
-pub(super) fn run(args: UpArgs) -> anyhow::Result<Exit> {
-    log_to_stderr(args.verbose);
-    check_names(&args)?;
+pub(super) fn run() -> anyhow::Result<Exit> {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let environment = config::environment();
+    let layers = Layers::of(&arguments, &["up"], &environment)?;
+    let args = UpArgs::from_arg_matches(&layers.matches)?;
+    log::to_stderr(args.log.as_ref(), args.verbose, args.log_format);
+    for strange in config::strange_variables(&environment) {
+        tracing::warn!("{strange}");
+    }
+    if let Some(file) = layers.file() {
+        tracing::info!("{} holds, where no flag or variable says otherwise", file.display());
+    }
     let passphrase = passphrase::of_session(
         args.trust == Trust::Session,
         args.passphrase_file.as_deref(),
@@ -281,41 +319,12 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
     Ok(end)
 }
 
-fn log_to_stderr(verbose: bool) {
-    let default = if verbose { "midip2p=debug,info" } else { "midip2p=info,warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // It fails when a log was set up already: then there is one.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .with_timer(Uptime(Instant::now()))
-        .try_init();
-}
-
-/// The time in the log: seconds since the node began.
-struct Uptime(Instant);
-
-impl FormatTime for Uptime {
-    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
-        write!(writer, "{:>9.3}", self.0.elapsed().as_secs_f64())
+/// A name that can be shown.
+fn name(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("a name has at least one letter and no control characters");
     }
-}
-
-/// Names that cannot be shown are refused before anything is opened.
-fn check_names(args: &UpArgs) -> anyhow::Result<()> {
-    let name = args.name.iter().map(|name| ("--name", name));
-    let ports = args.app_port.iter().map(|name| ("--app-port", name));
-    for (option, name) in name.chain(ports) {
-        if name.trim().is_empty() || name.chars().any(char::is_control) {
-            let shown = escape(name);
-            return Err(bad_input(format!(
-                "{option} \"{shown}\": a name has at least one letter and no control characters"
-            )));
-        }
-    }
-    Ok(())
+    Ok(text.to_owned())
 }
 
 /// The message that stands for the panic button.
@@ -424,7 +433,7 @@ fn welcome(node: &Node, args: &UpArgs) -> String {
                 .to_owned(),
         );
     }
-    if args.no_discovery && args.peer.is_empty() {
+    if args.no_discovery == Some(true) && args.peer.is_empty() {
         lines.push(
             "It neither looks for other nodes nor is found; others may name it as --peer."
                 .to_owned(),
@@ -483,7 +492,6 @@ fn replaced(info: &NodeInfo, args: &UpArgs) -> Vec<String> {
 mod tests {
     use clap::Parser;
     use midip2p_proto::bridge::PlayoutMode;
-    use midip2p_proto::time::Span;
 
     use super::super::{Cli, Verb};
     use super::*;
@@ -537,6 +545,10 @@ mod tests {
             "J",
             "--mirrors",
             "3",
+            "--heartbeat",
+            "200",
+            "--heartbeats-missed",
+            "5",
             "--no-discovery",
             "--trust",
             "lan",
@@ -568,6 +580,7 @@ mod tests {
         );
         assert_eq!((options.import.allow, options.import.deny), (strings(&["I"]), strings(&["J"])));
         assert_eq!(options.mirrors, 3);
+        assert_eq!((options.heartbeat, options.heartbeats_missed), (Span::from_ms(200), 5));
         assert_eq!((options.discovery, options.alsa, options.jack), (false, false, false));
         assert_eq!((options.trust, options.user_key), (TrustPolicy::Open, Some("/k".into())));
         assert!(options.accept_reset);
@@ -581,6 +594,10 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_a_reason() {
         for (arguments, want) in [
+            (["--app-port", " "], "at least one letter"),
+            (["--heartbeat", "99"], "100..=10000"),
+            (["--heartbeats-missed", "21"], "2..=20"),
+            (["--log", "midip2p=loud"], "midip2p=loud"),
             (["--panic-on", "{\"type\":\"noteOn\"}"], "JSONMIDI"),
             (["--panic-on", "{\"type\":\"sysex\",\"data\":\"00\"}"], "controller"),
             (["--port-udp", "70000"], "70000"),
@@ -591,7 +608,5 @@ mod tests {
             let error = parse(&arguments).unwrap_err();
             assert!(error.contains(want), "{error}");
         }
-        let args = parse(&["--app-port", " "]).unwrap();
-        assert!(check_names(&args).unwrap_err().to_string().contains("--app-port"));
     }
 }

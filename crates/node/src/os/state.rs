@@ -145,6 +145,12 @@ impl State {
         self.path.join("routes.json")
     }
 
+    /// The file that lists the sessions that the node is in.
+    #[must_use]
+    pub fn sessions_path(&self) -> PathBuf {
+        self.path.join("sessions.json")
+    }
+
     /// What stands in a file of the directory that nobody else may read; `None`: there is none.
     ///
     /// # Errors
@@ -416,7 +422,9 @@ fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError +
     move |source| StateError::Io { what, path, source }
 }
 
-fn base() -> PathBuf {
+/// The directory of all of this user's nodes.
+#[must_use]
+pub fn base() -> PathBuf {
     let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
     std::env::var_os("XDG_STATE_HOME")
         .filter(|d| !d.is_empty())

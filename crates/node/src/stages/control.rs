@@ -15,6 +15,7 @@ use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::routing::{RouteCommand, RouteError, RouteId};
+use midip2p_proto::control::session::{SessionCommand, SessionError};
 use midip2p_proto::control::stage::Stage;
 use midip2p_proto::control::trust::{TrustCommand, TrustError};
 use midip2p_proto::control::{Action, Control, Input};
@@ -106,6 +107,8 @@ pub enum ControlInput {
     Trust(TrustCommand, oneshot::Sender<Decided<(), TrustError>>),
     /// Somebody wants something done with the routes.
     Route(RouteCommand, oneshot::Sender<Decided<RouteId, RouteError>>),
+    /// Somebody wants something done with the sessions of this node.
+    Session(SessionCommand, oneshot::Sender<Decided<(), SessionError>>),
     /// Everything silent, everywhere.
     Panic,
     /// Ask the peer of a link for an answer, at once. Nothing is said when none comes.
@@ -357,14 +360,15 @@ impl ControlStage {
                 self.keeping.routing.insert(request, answer);
                 self.tell(Input::Route(request, command)).await;
             }
+            ControlInput::Session(command, answer) => {
+                let request = self.requests.fetch_add(1, Relaxed);
+                self.keeping.sessions.insert(request, answer);
+                self.tell(Input::Session(request, command)).await;
+            }
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
-            ControlInput::Look(answer) => {
-                self.changed = false;
-                self.publish();
-                let _ = answer.send(self.hands.view.load_full());
-            }
+            ControlInput::Look(answer) => self.look(answer),
             #[cfg(test)]
             ControlInput::Poison(_, words) => std::panic::panic_any(words),
             ControlInput::Stop(stopped) => {
@@ -400,6 +404,12 @@ impl ControlStage {
         self.opening.insert(number, opened);
         self.settling.insert(number, ready);
         self.tell(Input::AppOpen { request: number, name, direction, exported, wishes }).await;
+    }
+
+    fn look(&mut self, answer: oneshot::Sender<Arc<View>>) {
+        self.changed = false;
+        self.publish();
+        let _ = answer.send(self.hands.view.load_full());
     }
 
     async fn ping(&mut self, link: LinkNo, answer: oneshot::Sender<Probed>) {
@@ -506,7 +516,9 @@ impl ControlStage {
             action @ (Action::TrustChanged
             | Action::TrustDone(..)
             | Action::RoutesChanged
-            | Action::RouteDone(..)) => self.keep(action),
+            | Action::RouteDone(..)
+            | Action::SessionsChanged
+            | Action::SessionDone(..)) => self.keep(action),
             Action::Note(note) => notes::say(&note, &self.hands.shared.events),
             Action::Changed => self.changed = true,
             _ => {}

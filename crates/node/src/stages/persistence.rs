@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use midip2p_proto::control::session::Membership;
 use midip2p_proto::control::trust::Trusted;
 use midip2p_proto::id::NodeId;
 use tokio::sync::oneshot;
@@ -12,6 +13,7 @@ use super::inbox::{Policy, Sender, inbox};
 use super::supervisor::Supervisor;
 use crate::events::{Event, Events, Failure};
 use crate::os::routes::{self, Routes};
+use crate::os::sessions;
 use crate::os::trusted;
 
 /// Things that may wait to be written; one more is refused.
@@ -24,6 +26,8 @@ pub struct Files {
     pub trusted: PathBuf,
     /// The routes that people made.
     pub routes: PathBuf,
+    /// The sessions that the node is in.
+    pub sessions: PathBuf,
 }
 
 /// What is to be kept, as it is now.
@@ -32,6 +36,8 @@ pub enum What {
     Trusted(Vec<(NodeId, Trusted)>),
     /// The routes that people made.
     Routes(Routes),
+    /// The sessions that the node is in.
+    Sessions(Vec<Membership>),
 }
 
 /// Something that is to be kept.
@@ -52,10 +58,12 @@ pub fn start(files: Files, events: Events) -> Sender<Save> {
             let path = match &save.what {
                 What::Trusted(_) => &files.trusted,
                 What::Routes(_) => &files.routes,
+                What::Sessions(_) => &files.sessions,
             };
             let saved = supervisor.run("what outlives the node", || match &save.what {
                 What::Trusted(peers) => trusted::save(path, peers),
                 What::Routes(all) => routes::save(path, all),
+                What::Sessions(all) => sessions::save(path, all),
             });
             let written = saved.unwrap_or_else(|_| Err(io::Error::other("it was given up")));
             if let Err(error) = &written {

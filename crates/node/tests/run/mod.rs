@@ -56,14 +56,18 @@ impl Rooms {
             .args(arguments)
             .env("XDG_RUNTIME_DIR", dir)
             .env("XDG_STATE_HOME", dir)
+            .env("XDG_CONFIG_HOME", dir.join("config"))
             .env("TMPDIR", dir)
             .env_remove("RUST_LOG")
-            .env_remove("MIDIP2P_TOKEN")
-            .env_remove("MIDIP2P_CERT")
-            .env_remove("MIDIP2P_PASSPHRASE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // Nothing that somebody has set for a node of theirs.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MIDIP2P_") {
+                command.env_remove(name);
+            }
+        }
         command.spawn().unwrap()
     }
 

@@ -14,6 +14,7 @@ mod passphrase;
 mod peers;
 pub mod port;
 pub mod routing;
+pub mod session;
 mod sound;
 pub mod stage;
 mod strangers;
@@ -34,6 +35,7 @@ use self::lifecycle::{ConnId, Handshake, LinkState, Linked, Proof};
 use self::passphrase::Guesses;
 use self::port::{BackendNo, Direction, PortIdentity};
 use self::routing::{RouteCommand, RouteError, RouteId, RouteSpec};
+use self::session::{Membership, SessionCommand, SessionError};
 use self::strangers::Strangers;
 use self::trust::{Trust, TrustCommand, TrustError, Whose};
 use self::waiting::Waiting;
@@ -149,6 +151,8 @@ pub enum Input<'a> {
     Trust(u64, TrustCommand),
     /// Somebody here wants something done with the routes; answered by [`Action::RouteDone`].
     Route(u64, RouteCommand),
+    /// Somebody here wants something done with the sessions of this node; answered by [`Action::SessionDone`].
+    Session(u64, SessionCommand),
     /// Somebody here pressed the panic button: everything silent, everywhere.
     Panic,
     /// The node stops: say farewell.
@@ -229,6 +233,10 @@ pub enum Action {
     RouteDone(u64, Result<RouteId, RouteError>),
     /// The routes that people made have changed ([`bus::Bus::kept_routes`]): they are to be kept.
     RoutesChanged,
+    /// The answer to [`Input::Session`].
+    SessionDone(u64, Result<(), SessionError>),
+    /// The sessions that this node is in have changed ([`bus::Bus::joined`]): they are to be kept.
+    SessionsChanged,
     /// Something for the log.
     Note(Note),
     /// Peers or ports have changed for those who look.
@@ -420,6 +428,22 @@ impl Control {
         self.drain_bus();
     }
 
+    /// Takes in the sessions that this node was in when it ran last.
+    pub fn remember_sessions(&mut self, all: impl IntoIterator<Item = Membership>) {
+        self.bus.remember_sessions(all);
+        self.drain_bus();
+    }
+
+    fn session(&mut self, request: u64, command: SessionCommand) {
+        let done = self.bus.session(command);
+        if done.is_ok() {
+            self.actions.push_back(Action::SessionsChanged);
+            // It is so when that is answered.
+            self.drain_bus();
+        }
+        self.actions.push_back(Action::SessionDone(request, done));
+    }
+
     fn route(&mut self, request: u64, command: RouteCommand) {
         let done = self.bus.route(command);
         if done.is_ok() {
@@ -565,6 +589,10 @@ impl Control {
                     }
                     None => continue,
                 },
+                BusAction::Sessions(node, sessions) => match self.conn_of(node) {
+                    Some(conn) => Action::Send(conn, Message::Sessions(sessions)),
+                    None => continue,
+                },
                 BusAction::Subscribe(node, subscribe) => match self.conn_of(node) {
                     Some(conn) => Action::Send(conn, Message::Subscribe(subscribe)),
                     None => continue,
@@ -649,6 +677,7 @@ impl stage::Stage for Control {
             }
             Input::Trust(request, command) => self.trust_command(now, request, command),
             Input::Route(request, command) => self.route(request, command),
+            Input::Session(request, command) => self.session(request, command),
             Input::Stop => self.stop(now),
             Input::Anew => self.anew(now),
             Input::Timeout => self.timeout(now),

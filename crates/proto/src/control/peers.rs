@@ -292,6 +292,7 @@ impl Control {
                 rights.limit(&mut devices, Whose::Peers);
                 self.bus.devices(node, devices);
             }
+            Message::Sessions(sessions) => self.bus.sessions(node, sessions),
             Message::Subscribe(mut subscribe) => {
                 if !rights.receive {
                     subscribe.ports.clear();

@@ -120,6 +120,8 @@ pub enum RouteState {
     DestinationAway,
     /// As active; but what an output of this node plays comes back by its source, and that does not pass.
     Looped,
+    /// Its ends share no session.
+    OtherSession,
     /// There is no more room in the data plane, and others have a higher priority.
     NoRoom,
 }
@@ -134,6 +136,7 @@ impl RouteState {
             Self::SourceAway => "source away",
             Self::DestinationAway => "destination away",
             Self::Looped => "loop cut",
+            Self::OtherSession => "other session",
             Self::NoRoom => "no room",
         }
     }

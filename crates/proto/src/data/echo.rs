@@ -11,15 +11,18 @@
 //! A message that is read just after it was written is an echo, if it goes on so: a loop sends round the very same
 //! message, as often as it likes. A device may repeat itself too; what tells the two apart is that a loop is silent
 //! once its echoes are dropped. While a source is cut only echoes are dropped: what is played on it passes, goes round
-//! once, and ends where it came in. So a loop is no reason to be silent, and it does no harm to go on listening until
-//! what is written comes back no more.
+//! once, and ends where it came in. So a loop is no reason to be silent, and it does no harm to go on listening.
+//!
+//! The loop is open when what is written comes back no more. Where a program goes on to send on what it hears, the way
+//! on may be open instead: so now and then one echo passes that nobody hears twice, a note-off or a controller, and
+//! has to come back once more. Of several nodes that cut one loop the last goes on to do so.
 //!
 //! Two clocks of one tempo look like one that comes back. A clock is an echo only where it ticks as none does.
 
 use crate::config::PORTS_MAX;
 use crate::data::classify::may_interrupt_bulk;
 use crate::id::PortId;
-use crate::midi::Ump;
+use crate::midi::{MessageType, Ump};
 use crate::time::{LocalTime, Span};
 
 /// What comes back later than that after it was written did not come by a cable, nor by one of JACK's longer periods.
@@ -48,6 +51,14 @@ const TRUSTED_FOR: Span = Span::from_s(600);
 
 /// Messages that were written and did not come back: then the loop is open.
 const MENDED_BY: u8 = 2;
+
+/// After so long an echo may pass to see whether the loop is open; each time it is not, after twice as long.
+const TRIED_AFTER: Span = Span::from_s(2);
+/// See [`TRIED_AFTER`].
+const TRIED_AFTER_MAX: Span = Span::from_s(16);
+
+/// It has to come back once more within this.
+const TRIED_FOR: Span = Span::from_ms(150);
 
 /// Messages that are remembered, each in the place that its words give it: of two for one place the newer is.
 const PLACES: usize = 512;
@@ -102,6 +113,38 @@ struct Cut {
     /// When something was written that did not come back yet.
     asked: Option<LocalTime>,
     unanswered: u8,
+    /// The echo that passed, and when.
+    trying: Option<(Ump, LocalTime)>,
+    /// When the next may, and how long after the one before.
+    try_at: LocalTime,
+    pause: Span,
+}
+
+impl Cut {
+    /// An echo came, and no other of its like is on its way; whether it passes.
+    fn tries(&mut self, now: LocalTime, message: &Ump) -> bool {
+        if self.trying.is_some_and(|(tried, _)| tried == *message) {
+            self.pause = (self.pause * 2).min(TRIED_AFTER_MAX);
+            (self.trying, self.try_at) = (None, now + self.pause);
+            return false;
+        }
+        let tries =
+            self.proven && self.trying.is_none() && now >= self.try_at && may_repeat(message);
+        if tries {
+            self.trying = Some((*message, now));
+        }
+        tries
+    }
+}
+
+/// Whether a message says the same when it comes twice.
+fn may_repeat(message: &Ump) -> bool {
+    let [_, status, index, _] = message.words().first().map_or([0; 4], |word| word.to_be_bytes());
+    match (message.message_type(), status >> 4) {
+        (MessageType::Midi1Voice, 0xB) => !(96..=97).contains(&index),
+        (MessageType::Midi1Voice | MessageType::Midi2Voice, 0x8 | 0xA..=0xE) => true,
+        _ => false,
+    }
 }
 
 /// Listens for echoes on all sources of a node.
@@ -190,7 +233,11 @@ impl EchoGuard {
         written.away -= 1;
         if let Some(cut) = cut {
             (cut.asked, cut.unanswered) = (None, 0);
-            return Heard::Echo;
+            if written.away > 0 || !cut.tries(now, message) {
+                return Heard::Echo;
+            }
+            self.wake_at = self.wake_at.min(now + TRIED_FOR);
+            return Heard::Pass;
         }
         let is_clock = may_interrupt_bulk(message);
         if is_clock && now - written.since > ROUND_MAX {
@@ -215,6 +262,10 @@ impl EchoGuard {
             proven: false,
             asked: None,
             unanswered: 0,
+            trying: None,
+            // Two nodes that find one loop at one moment do not try at one.
+            try_at: now + TRIED_AFTER + Span::from_ms(i64::from(source.0 % 16) * 60),
+            pause: TRIED_AFTER,
         });
         self.wake_at = self.wake_at.min(now + PROVEN_AFTER);
         Heard::Echo
@@ -246,15 +297,17 @@ impl EchoGuard {
             if cut.asked.is_some_and(|asked| now - asked >= ROUND_MAX) {
                 cut.asked = None;
                 cut.unanswered += 1;
-                if cut.unanswered >= MENDED_BY {
-                    let cut = self.cuts.swap_remove(n);
-                    return Some(Looped { source: cut.source, output: cut.output, cut: false });
-                }
+            }
+            let is_silent = cut.trying.is_some_and(|(_, tried)| now - tried >= TRIED_FOR);
+            if is_silent || cut.unanswered >= MENDED_BY {
+                let cut = self.cuts.swap_remove(n);
+                return Some(Looped { source: cut.source, output: cut.output, cut: false });
             }
         }
         let next = |cut: &Cut| {
             let proven = if cut.proven { LocalTime::MAX } else { cut.since + PROVEN_AFTER };
-            cut.asked.map_or(LocalTime::MAX, |asked| asked + ROUND_MAX).min(proven)
+            let tried = cut.trying.map_or(LocalTime::MAX, |(_, tried)| tried + TRIED_FOR);
+            cut.asked.map_or(LocalTime::MAX, |asked| asked + ROUND_MAX).min(proven).min(tried)
         };
         self.wake_at = self.cuts.iter().map(next).min().unwrap_or(LocalTime::MAX);
         None

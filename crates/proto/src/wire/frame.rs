@@ -54,8 +54,8 @@ pub enum FrameKind {
     Heartbeat = 2,
     /// The ports of a node.
     Devices = 3,
-    /// Sessions; reserved for a later version.
-    Session = 4,
+    /// The sessions of a node.
+    Sessions = 4,
     /// The clock; reserved for a later version.
     Clock = 5,
     /// JSONMIDI: a part of what a client and a node say.
@@ -84,7 +84,7 @@ impl FrameKind {
         Self::Hello,
         Self::Heartbeat,
         Self::Devices,
-        Self::Session,
+        Self::Sessions,
         Self::Clock,
         Self::JsonMidi,
         Self::Fragment,
@@ -536,7 +536,7 @@ mod tests {
         }
         assert!(FrameKind::ALL.into_iter().zip(1..).all(|(kind, n)| kind.to_wire() == n));
         assert_eq!(FrameKind::from_wire(EXTENSIONS_FROM | 1), None);
-        for kind in [0, 4, 5, 15, EXTENSIONS_FROM, u32::MAX] {
+        for kind in [0, 5, 15, EXTENSIONS_FROM, u32::MAX] {
             assert_eq!(Message::decode(kind, &[1, 2, 3]), Ok(None));
         }
     }

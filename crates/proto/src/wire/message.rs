@@ -4,7 +4,7 @@
 
 use super::{
     BulkAck, BulkQuery, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, JsonMidi,
-    Pairing, Panic, Subscribe, WireError, Writer,
+    Pairing, Panic, Sessions, Subscribe, WireError, Writer,
 };
 
 /// What a frame carries.
@@ -35,6 +35,8 @@ pub enum Message<'a> {
     BulkQuery(BulkQuery),
     /// § 6.13
     Pairing(Pairing),
+    /// § 6.15
+    Sessions(Sessions),
 }
 
 impl<'a> Message<'a> {
@@ -54,6 +56,7 @@ impl<'a> Message<'a> {
             Self::JsonMidi(_) => FrameKind::JsonMidi,
             Self::BulkQuery(_) => FrameKind::BulkQuery,
             Self::Pairing(_) => FrameKind::Pairing,
+            Self::Sessions(_) => FrameKind::Sessions,
         }
     }
 
@@ -73,6 +76,7 @@ impl<'a> Message<'a> {
             Self::JsonMidi(m) => m.encoded_len(),
             Self::BulkQuery(_) => BulkQuery::LEN,
             Self::Pairing(_) => Pairing::LEN,
+            Self::Sessions(m) => m.encoded_len(),
         }
     }
 
@@ -94,6 +98,7 @@ impl<'a> Message<'a> {
             Self::JsonMidi(m) => m.encode(out),
             Self::BulkQuery(m) => m.encode(out),
             Self::Pairing(m) => m.encode(out),
+            Self::Sessions(m) => m.encode(out),
         }
     }
 
@@ -117,7 +122,8 @@ impl<'a> Message<'a> {
             FrameKind::Panic => Self::Panic(Panic::decode(payload)?),
             FrameKind::Datagram => Self::Datagram(Carried::decode(payload)?),
             FrameKind::JsonMidi => Self::JsonMidi(JsonMidi::decode(payload)?),
-            FrameKind::Session | FrameKind::Clock => return Ok(None),
+            FrameKind::Sessions => Self::Sessions(Sessions::decode(payload)?),
+            FrameKind::Clock => return Ok(None),
         };
         Ok(Some(message))
     }

@@ -29,7 +29,8 @@
 //! | frame 1      | [`Hello`]                  | control  | `hello.rs`                   |
 //! | frame 2      | [`Heartbeat`]              | control  | `heartbeat.rs`               |
 //! | frame 3      | [`Devices`]                | control  | `devices.rs`                 |
-//! | frame 4, 5   | session, clock             | control  | reserved                     |
+//! | frame 4      | [`Sessions`]               | control  | `sessions.rs`                |
+//! | frame 5      | clock                      | control  | reserved                     |
 //! | frame 6      | [`JsonMidi`]               | clients  | `json_midi.rs`               |
 //! | frame 7      | [`Fragment`]               | bulk     | `fragment.rs`                |
 //! | frame 8      | [`BulkAck`]                | bulk     | `bulk_ack.rs`                |
@@ -72,6 +73,7 @@ pub mod json_midi;
 pub mod message;
 pub mod pairing;
 pub mod panic;
+pub mod sessions;
 pub mod subscribe;
 pub mod sysex7;
 
@@ -99,6 +101,7 @@ pub use pairing::Pairing;
 pub use panic::Panic;
 pub use probe::Probe;
 pub use report::Report;
+pub use sessions::{InSession, Sessions};
 pub use snapshot::{PartLen, Snapshot, SnapshotBuilder, SnapshotEntry};
 pub use subscribe::Subscribe;
 pub use times::{Echo, Times};

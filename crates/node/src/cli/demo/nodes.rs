@@ -18,6 +18,7 @@ use midip2p_proto::time::Span;
 use serde_json::Value;
 
 use super::super::client::Client;
+use super::super::config;
 use super::super::exit::Exit;
 use super::super::inbox::{Inbox, Input};
 use super::super::socket::signal_exit;
@@ -167,7 +168,7 @@ impl NodeProcess {
         let program = std::env::current_exe().context("cannot find this very program")?;
         let mut command = Command::new(program);
         command
-            .args(["up", "--json", "--no-discovery", "--no-alsa", "--no-jack"])
+            .args(["up", "--no-config", "--json", "--no-discovery", "--no-alsa", "--no-jack"])
             .args(["--port-udp", "0", "--port-tcp", "0", "--port-http", "0"])
             .args(["--until-stdin-closes", "--name", name])
             .arg("--state")
@@ -177,6 +178,9 @@ impl NodeProcess {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(dir.join(format!("{name}.log")))?);
+        for variable in config::variables() {
+            command.env_remove(variable);
+        }
         if let Some(tcp) = peer {
             command.args(["--peer", &format!("127.0.0.1:{tcp}")]);
         }

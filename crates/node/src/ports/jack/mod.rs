@@ -85,6 +85,18 @@ pub fn open(context: BackendContext) -> Result<Opened, PortError> {
     Ok((Box::new(backend), Box::new(driver)))
 }
 
+/// Whether a server is there now; it is not started.
+///
+/// Realtime-safe: no
+///
+/// # Errors
+/// When there is no libjack.
+pub fn is_server_there() -> Result<bool, String> {
+    jack::jack_sys::library().map_err(|error| error.to_string())?;
+    jack::set_logger(LoggerType::None);
+    Ok(jack::Client::new("midip2p-doctor", jack::ClientOptions::NO_START_SERVER).is_ok())
+}
+
 /// The ports stage's half: hands each call to the keeper and waits for its answer.
 struct JackBackend {
     keeper: Line<Note>,

@@ -96,6 +96,7 @@ impl ControlInput {
             Self::AppOpen(_) | Self::AppClose(_) => "a program's port",
             Self::Trust(..) => "a decision about trust",
             Self::Route(..) => "a route",
+            Self::Session(..) => "a session",
             Self::Panic | Self::PanicOn(_) => "the panic button",
             Self::Ping(..) | Self::Look(_) => "a question",
             Self::Stop(_) => "its end",

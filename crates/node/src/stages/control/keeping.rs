@@ -5,6 +5,7 @@ use std::io;
 
 use midip2p_proto::control::Action;
 use midip2p_proto::control::routing::{RouteError, RouteId};
+use midip2p_proto::control::session::SessionError;
 use midip2p_proto::control::trust::TrustError;
 use tokio::sync::oneshot;
 
@@ -19,8 +20,10 @@ type Written = oneshot::Sender<io::Result<()>>;
 pub(super) struct Keeping {
     pub(super) trusting: BTreeMap<u64, oneshot::Sender<Decided<(), TrustError>>>,
     pub(super) routing: BTreeMap<u64, oneshot::Sender<Decided<RouteId, RouteError>>>,
+    pub(super) sessions: BTreeMap<u64, oneshot::Sender<Decided<(), SessionError>>>,
     trust_changed: bool,
     routes_changed: bool,
+    sessions_changed: bool,
 }
 
 impl ControlStage {
@@ -29,6 +32,7 @@ impl ControlStage {
         match action {
             Action::TrustChanged => self.keeping.trust_changed = true,
             Action::RoutesChanged => self.keeping.routes_changed = true,
+            Action::SessionsChanged => self.keeping.sessions_changed = true,
             Action::TrustDone(request, done) => {
                 if let Some(answer) = self.keeping.trusting.remove(&request) {
                     let changed = self.keeping.trust_changed;
@@ -39,6 +43,12 @@ impl ControlStage {
                 if let Some(answer) = self.keeping.routing.remove(&request) {
                     let changed = self.keeping.routes_changed;
                     self.answer(answer, done, changed, Self::save_routes);
+                }
+            }
+            Action::SessionDone(request, done) => {
+                if let Some(answer) = self.keeping.sessions.remove(&request) {
+                    let changed = self.keeping.sessions_changed;
+                    self.answer(answer, done, changed, Self::save_sessions);
                 }
             }
             _ => {}
@@ -85,6 +95,9 @@ impl ControlStage {
         if self.keeping.routes_changed {
             self.save_routes(None);
         }
+        if self.keeping.sessions_changed {
+            self.save_sessions(None);
+        }
     }
 
     fn save_trusted(&mut self, done: Option<Written>) {
@@ -96,6 +109,11 @@ impl ControlStage {
     fn save_routes(&mut self, done: Option<Written>) {
         let what = What::Routes(self.control.bus().kept_routes());
         self.keeping.routes_changed = !self.hand_on(what, done);
+    }
+
+    fn save_sessions(&mut self, done: Option<Written>) {
+        let what = What::Sessions(self.control.bus().joined().cloned().collect());
+        self.keeping.sessions_changed = !self.hand_on(what, done);
     }
 
     fn hand_on(&self, what: What, done: Option<Written>) -> bool {

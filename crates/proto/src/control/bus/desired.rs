@@ -6,7 +6,7 @@ use super::{Bus, BusAction, Local, Mirror, MirrorKey, Remote, Wish, names};
 use crate::bridge::{Endpoint, Route, Tap};
 use crate::config::{OUTPUTS_MAX, ROUTES_MAX};
 use crate::control::Note;
-use crate::control::port::{BackendNo, Direction, Home, PortIdentity};
+use crate::control::port::{BackendNo, Direction, Home, LocalPort, PortIdentity};
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::wire::DevicePort;
 
@@ -115,6 +115,7 @@ impl Bus {
         let keys: BTreeSet<MirrorKey> = self
             .remote_ports()
             .filter(|p| !p.remote.hidden && self.rules.import.lets(&p.name()))
+            .filter(|p| self.shares_port(p.remote, p.port.id))
             .flat_map(|p| self.foreign_backends(p.remote).map(move |b| p.key(b)))
             .collect();
         let mut ranked: Vec<(u8, MirrorKey)> = keys
@@ -192,7 +193,8 @@ impl Bus {
         let mut left_out = None;
         for port in self.remote_ports() {
             let name = port.name();
-            if port.remote.hidden || !self.rules.import.lets(&name) {
+            let shared = self.shares_port(port.remote, port.port.id);
+            if port.remote.hidden || !shared || !self.rules.import.lets(&name) {
                 continue;
             }
             for backend in self.foreign_backends(port.remote) {
@@ -218,7 +220,9 @@ impl Bus {
                 let mirror = self.mirrors.get(&port.key(b))?;
                 wanted.mirrors.contains_key(&mirror.id).then_some(mirror)
             });
+            let shares = |l: &LocalPort| self.shares_with(l, port.remote, port.port.id);
             let wishing = self.present().filter(|l| port.is_wished_by(l)).map(|l| &l.port);
+            let wishing = wishing.filter(|l| shares(l));
             let near: Vec<PortId> = match port.direction() {
                 Direction::Source => mirrors
                     .filter(|m| m.listened)
@@ -245,14 +249,16 @@ impl Bus {
                 let links = self
                     .remotes
                     .values()
-                    .filter_map(|r| r.reach().filter(|_| r.subscribed.contains(&source.port.id)));
+                    .filter(|r| r.subscribed.contains(&source.port.id))
+                    .filter(|r| self.shares_with_peer(&source.port, r))
+                    .filter_map(Remote::reach);
                 wanted.routes.extend(
                     links.map(|l| Route { source: near, sink: Endpoint::remote(l, PortId::NONE) }),
                 );
             }
             for sink in self.present().filter(|l| l.port.direction == Direction::Destination) {
                 let wished = wishes_for(sink, source) || wishes_for(source, sink);
-                if wished {
+                if wished && self.shares_here(&sink.port, &source.port) {
                     let sink = Endpoint::local(sink.port.id);
                     wanted.routes.insert(Route { source: near, sink });
                 }

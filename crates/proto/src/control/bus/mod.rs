@@ -13,6 +13,7 @@
 mod desired;
 mod names;
 mod playout;
+mod sessions;
 mod taps;
 mod view;
 
@@ -24,16 +25,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Note;
 use super::port::{BackendNo, Direction, Home, LocalPort, NameFilter, PortIdentity};
 use super::routing::Routing;
+use super::session::Joined;
 use crate::bridge::{Endpoint, Route, Tap, ToData};
 use crate::config::{Config, LINKS_MAX, MIRRORS_MAX, PORTS_MAX};
 use crate::data::echo::Looped;
 use crate::id::{LinkNo, NodeId, PortId};
 use crate::time::LocalTime;
-use crate::wire::{DevicePort, Devices, Subscribe};
+use crate::wire::{DevicePort, Devices, Sessions, Subscribe};
 
 pub use desired::Wanted;
 pub(super) use names::cut;
 pub use playout::PlayoutRules;
+pub use sessions::{SessionMember, SessionView};
 pub use view::{PortView, Reach};
 
 /// Bytes of a port in a device list, apart from its name and identity, and some to spare.
@@ -60,6 +63,8 @@ pub enum BusAction {
     Data(ToData),
     /// Send this node our ports.
     Devices(NodeId, Devices),
+    /// Send this node which sessions we are in.
+    Sessions(NodeId, Sessions),
     /// Send this node what we want of it.
     Subscribe(NodeId, Subscribe),
     /// Connect to a port of another program or device.
@@ -82,6 +87,7 @@ struct Remote {
     /// How people tell it from the others.
     display: String,
     domains: Vec<String>,
+    sessions: sessions::PeerSessions,
     link: Option<LinkNo>,
     devices: Vec<DevicePort>,
     devices_version: u32,
@@ -173,6 +179,9 @@ pub struct Bus {
     routing: Routing,
     /// Sources by which what an output plays comes back.
     loops: BTreeMap<PortId, PortId>,
+    /// The sessions that this node is in, and what peers were told of them.
+    joined: Joined,
+    said_sessions: Sessions,
     applied: Wanted,
     subscriptions: BTreeMap<NodeId, Subscribe>,
     said: desired::Said,
@@ -197,6 +206,8 @@ impl Bus {
             devices: Devices { version: 1, ports: Vec::new() },
             routing: Routing::new(),
             loops: BTreeMap::new(),
+            joined: Joined::default(),
+            said_sessions: sessions::plain(),
             applied: Wanted::default(),
             subscriptions: BTreeMap::new(),
             said: desired::Said::default(),
@@ -315,12 +326,14 @@ impl Bus {
         let subscribed =
             before.as_ref().filter(|_| same).map(|r| r.subscribed.clone()).unwrap_or_default();
         let devices_known = same && before.as_ref().is_some_and(|r| r.devices_known);
+        let sessions = before.as_ref().map(|r| r.sessions.clone()).unwrap_or_default();
         let devices = before.map(|r| r.devices).unwrap_or_default();
         self.remotes.insert(
             node,
             Remote {
                 display,
                 domains,
+                sessions,
                 link: Some(link),
                 // What it had before stands until it says anew, so that mirrors do not flicker.
                 devices,
@@ -335,9 +348,16 @@ impl Bus {
                 hidden: false,
             },
         );
-        self.subscriptions.remove(&node);
-        self.actions.push_back(BusAction::Devices(node, self.devices.clone()));
+        self.tell_all(node);
         self.update();
+    }
+
+    /// Tells a peer what this node has, first in which sessions: so no port is shown for a moment to who is in none
+    /// of its.
+    fn tell_all(&mut self, node: NodeId) {
+        self.subscriptions.remove(&node);
+        self.actions.push_back(BusAction::Sessions(node, self.said_sessions.clone()));
+        self.actions.push_back(BusAction::Devices(node, self.devices.clone()));
     }
 
     /// A peer's link has lost its stream and goes on: nothing is taken away, nothing can be said.
@@ -353,8 +373,7 @@ impl Bus {
         let Some(remote) = self.remotes.get_mut(&node) else { return };
         remote.adrift = false;
         remote.answered = 0;
-        self.subscriptions.remove(&node);
-        self.actions.push_back(BusAction::Devices(node, self.devices.clone()));
+        self.tell_all(node);
         self.update();
     }
 
@@ -524,13 +543,17 @@ impl Bus {
     fn close_source(&mut self, id: PortId, direction: Direction) {
         if direction == Direction::Source {
             let source = Endpoint::local(id);
-            self.loops.remove(&id);
+            // Whoever gave it the echoes is gone.
+            if let Some(output) = self.loops.get(&id).copied() {
+                self.looped(Looped { source: id, output, cut: false });
+            }
             self.actions.push_back(BusAction::Data(ToData::SourceClose { source }));
         }
     }
 
     /// Makes what is as it should be.
     fn update(&mut self) {
+        self.update_sessions();
         self.update_devices();
         self.choose_mirrors();
         let wanted = self.desired();

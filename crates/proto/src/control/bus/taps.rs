@@ -92,6 +92,8 @@ impl Bus {
             RouteState::SourceAway
         } else if !is_there(&kept.spec.sink, Direction::Destination) {
             RouteState::DestinationAway
+        } else if !self.shares_session(&kept.spec) {
+            RouteState::OtherSession
         } else {
             RouteState::NoRoom
         }
@@ -107,6 +109,28 @@ impl Bus {
         let remote = self.remotes.get(&node).filter(|remote| remote.devices_known)?;
         let (link, port) = (remote.reach()?, remote.port(&end.identity, direction)?);
         Some(Endpoint::remote(link, port.id))
+    }
+
+    /// Whether the ends of a route share a session, as far as they are there.
+    fn shares_session(&self, spec: &RouteSpec) -> bool {
+        let local = |end: &RouteEnd, direction| {
+            let mut locals = self.present().map(|local| &local.port).filter(|_| end.node.is_none());
+            locals.find(|p| p.identity == end.identity && p.direction == direction)
+        };
+        let source = local(&spec.source, Direction::Source);
+        let sink = local(&spec.sink, Direction::Destination);
+        let far = |end: &RouteEnd, direction| {
+            let remote = self.remotes.get(&end.node?)?;
+            Some((remote, remote.port(&end.identity, direction)?.id))
+        };
+        match (source, sink) {
+            (Some(source), Some(sink)) => self.shares_here(source, sink),
+            (Some(source), None) => far(&spec.sink, Direction::Destination)
+                .is_none_or(|(remote, port)| self.shares_with(source, remote, port)),
+            (None, Some(sink)) => far(&spec.source, Direction::Source)
+                .is_none_or(|(remote, port)| self.shares_with(sink, remote, port)),
+            (None, None) => true,
+        }
     }
 
     /// How an end of a route is called now, if it is known.
@@ -126,7 +150,8 @@ impl Bus {
     pub(super) fn want_taps(&self, wanted: &mut Wanted) {
         for (_, kept) in self.routing.all().filter(|(_, kept)| kept.spec.enabled) {
             let RouteSpec { source, sink, filter, priority, .. } = &kept.spec;
-            if let Some(source) = self.endpoint_of(source, Direction::Source)
+            if self.shares_session(&kept.spec)
+                && let Some(source) = self.endpoint_of(source, Direction::Source)
                 && let Some(sink) = self.endpoint_of(sink, Direction::Destination)
             {
                 let (id, priority, filter) = (kept.tap, *priority, *filter);

@@ -9,7 +9,10 @@ use super::*;
 use crate::config::{OUTPUTS_MAX, ROUTES_MAX};
 use crate::control::bus::desired::Wanted;
 use crate::control::routing::{RouteCommand, RouteEnd, RouteId, RouteSpec, RouteState};
+use crate::control::session::{Membership, SessionCommand};
 use crate::data::filter::Filter;
+
+mod sessions;
 
 const BACKENDS: u8 = 2;
 const MIRRORS_MAX: usize = 6;
@@ -30,6 +33,9 @@ enum Op {
     Route(u8, u8, i8, bool),
     Change(u32, i8, bool),
     Unroute(u32),
+    Join(u8, bool),
+    Leave(u8),
+    Sessions(u8, bool, Vec<(u8, Vec<u16>)>),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -52,6 +58,14 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(from, to, t, on)| Op::Route(from, to, t, on)),
         (1u32..6, 0i8..3, any::<bool>()).prop_map(|(id, t, on)| Op::Change(id, t, on)),
         (1u32..6).prop_map(Op::Unroute),
+        (0u8..2, any::<bool>()).prop_map(|(n, all)| Op::Join(n, all)),
+        (0u8..2).prop_map(Op::Leave),
+        (
+            0u8..3,
+            any::<bool>(),
+            prop::collection::btree_map(0u8..2, prop::collection::vec(1u16..6, 0..3), 0..3)
+        )
+            .prop_map(|(n, d, named)| Op::Sessions(n, d, named.into_iter().collect())),
     ]
 }
 
@@ -109,6 +123,7 @@ struct Model {
     is: Wanted,
     subscribed: BTreeMap<NodeId, Subscribe>,
     told: BTreeMap<NodeId, Devices>,
+    told_sessions: BTreeMap<NodeId, Sessions>,
 }
 
 impl Model {
@@ -147,6 +162,9 @@ impl Model {
             BusAction::Devices(node, devices) => {
                 self.told.insert(node, devices);
             }
+            BusAction::Sessions(node, sessions) => {
+                self.told_sessions.insert(node, sessions);
+            }
             BusAction::Subscribe(node, subscribe) => {
                 self.subscribed.insert(node, subscribe);
             }
@@ -174,6 +192,7 @@ impl Model {
             assert_eq!(wanted.taps.contains_key(&view.tap), active, "{view:?}");
             assert!(!active || view.spec.enabled);
         }
+        sessions::check(bus, &wanted);
         let pairs = |route: &Route| (route.source, route.sink);
         let own: Vec<_> = wanted.taps.values().map(|tap| (tap.source, tap.sink)).collect();
         assert!(!wanted.routes.iter().any(|r| own.contains(&pairs(r))), "all would come twice");
@@ -183,6 +202,7 @@ impl Model {
         for (node, remote) in &bus.remotes {
             let Some(link) = remote.link else { continue };
             assert_eq!(self.told[node], bus.devices, "every peer knows our ports");
+            assert_eq!(self.told_sessions[node], bus.said_sessions, "and our sessions");
             if !remote.devices_said {
                 continue;
             }
@@ -240,6 +260,11 @@ fn carry_out(bus: &mut Bus, now: &mut LocalTime, version: &mut u32, op: Op) {
             let (id, enabled) = (RouteId(id), Some(enabled));
             let _ = bus.route(RouteCommand::Change { id, filter, priority: None, enabled });
         }
+        Op::Join(n, all) => sessions::join(bus, n, all),
+        Op::Leave(n) => {
+            let _ = bus.session(SessionCommand::Leave(sessions::name(n)));
+        }
+        Op::Sessions(n, default, named) => sessions::said(bus, node(n), default, named),
         Op::Unroute(id) => {
             let _ = bus.route(RouteCommand::Remove(RouteId(id)));
         }
@@ -433,4 +458,36 @@ fn what_no_route_can_be_is_refused_and_changes_nothing() {
     let unknown = RouteId(999);
     let gone = bus.route(RouteCommand::Remove(unknown));
     assert_eq!(gone, Err(RouteError::Unknown(unknown)));
+}
+
+#[test]
+fn a_loop_is_said_and_so_is_its_end_whatever_ended_it() {
+    let mut bus = Bus::new(BusRules::default(), &Config::default());
+    let said = |bus: &mut Bus| {
+        let mut said = vec![];
+        while let Some(action) = bus.poll() {
+            if let BusAction::Note(Note::Looped { source, output, cut }) = action {
+                said.push((source, output, cut));
+            }
+        }
+        said
+    };
+    let spec = RouteSpec { source: RouteEnd { node: None, ..end(0) }, ..route(0, 1, 0, true) };
+    let id = bus.route(RouteCommand::Add(spec)).unwrap();
+    let source = bus.appeared(BackendNo(0), identity(0), Direction::Source, "In".into()).unwrap();
+    let output =
+        bus.appeared(BackendNo(0), identity(1), Direction::Destination, "Out".into()).unwrap();
+    let names = |cut| ("In".to_owned(), "Out".to_owned(), cut);
+    let looped = |cut| Looped { source, output, cut };
+    let state = |bus: &Bus| bus.route_views().iter().find(|view| view.id == id).unwrap().state;
+    assert_eq!(said(&mut bus), []);
+    bus.looped(looped(true));
+    assert_eq!((said(&mut bus), state(&bus)), (vec![names(true)], RouteState::Looped));
+    bus.looped(looped(false));
+    assert_eq!((said(&mut bus), state(&bus)), (vec![names(false)], RouteState::Active));
+    bus.looped(looped(true));
+    said(&mut bus);
+    bus.vanished(BackendNo(0), &identity(0), Direction::Source);
+    assert_eq!((said(&mut bus), state(&bus)), (vec![names(false)], RouteState::SourceAway));
+    assert!(bus.view().iter().all(|port| !port.looped));
 }

@@ -52,7 +52,8 @@ impl Bus {
         let locals = self.locals.values().filter(|l| l.present).map(|l| self.local_view(l));
         let shown = self.remotes.iter().filter(|(_, r)| !r.hidden);
         let remotes = shown.flat_map(|(node, remote)| {
-            remote.devices.iter().map(move |port| PortView {
+            let shared = remote.devices.iter().filter(|port| self.shares_port(remote, port.id));
+            shared.map(move |port| PortView {
                 id: port.id,
                 name: format!("{} @ {}", names::port_name(port, &remote.devices), remote.display),
                 direction: if port.source { Direction::Source } else { Direction::Destination },

@@ -18,6 +18,8 @@ struct Loop {
     cable_us: i64,
     way_us: i64,
     is_closed: bool,
+    /// Whether what passes the source comes to the output.
+    goes_on: bool,
     /// What arrives when: at the source, or at the output.
     due: Vec<(i64, bool, Ump)>,
     said: Vec<(i64, bool)>,
@@ -29,7 +31,7 @@ impl Loop {
     fn new(cable_us: i64, way_us: i64) -> Self {
         let guard = EchoGuard::default();
         let (due, said, passed) = (vec![], vec![], vec![]);
-        Self { guard, cable_us, way_us, is_closed: true, due, said, passed }
+        Self { guard, cable_us, way_us, is_closed: true, goes_on: true, due, said, passed }
     }
 
     fn play(&mut self, us: i64, message: Ump) {
@@ -60,7 +62,9 @@ impl Loop {
                 }
             } else if self.guard.read(at(us), SOURCE, &message) == Heard::Pass {
                 self.passed.push((us, message));
-                self.due.push((us + self.way_us, false, message));
+                if self.goes_on {
+                    self.due.push((us + self.way_us, false, message));
+                }
             }
         }
     }
@@ -167,4 +171,37 @@ fn a_source_that_is_gone_is_forgotten_and_nothing_grows() {
         }
     }
     assert_eq!(it.guard.capacities(), before);
+}
+
+/// A program that sends on what it hears is none: where the way on from it is open, it is heard again, and soon. And
+/// while it is closed, no note is begun twice.
+#[test]
+fn a_program_that_sends_on_what_it_hears_is_heard_again_when_the_way_on_is_open() {
+    let mut it = Loop::new(3_000, 1_000);
+    it.play(0, note(60));
+    it.run(1_000_000);
+    assert_eq!(it.said.len(), 1);
+    let off = Ump::midi1(0, 0x80, 50, 0);
+    // Somebody else plays on the output.
+    for n in 0..100 {
+        it.due.push((1_000_000 + n * 200_000, false, note(50)));
+        it.due.push((1_100_000 + n * 200_000, false, off));
+    }
+    let before = it.passed.len();
+    it.run(21_000_000);
+    let passed = &it.passed[before..];
+    assert!(passed.iter().all(|(_, message)| *message == off), "a note is begun twice");
+    assert!((2..=8).contains(&passed.len()), "{}", passed.len());
+    assert_eq!(it.said.len(), 1, "{:?}", it.said);
+
+    it.goes_on = false;
+    for n in 0..200 {
+        it.due.push((22_000_000 + n * 200_000, false, note(50)));
+        it.due.push((22_100_000 + n * 200_000, false, off));
+    }
+    it.run(62_000_000);
+    assert_eq!(it.said.len(), 2, "{:?}", it.said);
+    assert!(it.said[1].0 < 40_000_000 && !it.said[1].1, "{:?}", it.said);
+    let heard = it.passed.iter().filter(|(us, message)| *us > 50_000_000 && *message == note(50));
+    assert_eq!(heard.count(), 60);
 }
