@@ -43,8 +43,7 @@ use crate::os::priority::Priority;
 use crate::os::registry::{self, Registered};
 use crate::os::state::{self, State, StateError, entropy};
 use crate::os::wake::{Signal, bell};
-use crate::os::{host, interfaces};
-use crate::os::{kept, routes, sessions};
+use crate::os::{host, interfaces, kept, routes, sessions};
 use crate::ports::app::{self, AppPorts, AppSweep};
 use crate::ports::{self, Backend, BackendContext, BackendEvent, Driver, Opened, PortError};
 use crate::realtime;
@@ -451,12 +450,7 @@ fn start_planes(
     let core = core(identity, rules(options, domains), &config, state)?;
     let tunnels = Arc::<TunnelCounters>::default();
     let ports = PortsStage::start(halves, events.clone())?;
-    let files = Files {
-        trusted: state.trusted_path(),
-        routes: state.routes_path(),
-        sessions: state.sessions_path(),
-    };
-    let persistence = persistence::start(files, events.clone());
+    let persistence = persistence::start(files(state), events.clone());
     let notification = Notification::start(&events)?;
     let of_control = [control.counters(), bulk.counters(), ports.counters()];
     let stages = of_control.into_iter().chain([persistence.counters(), notification.counters()]);
@@ -519,6 +513,15 @@ fn open_edges(
     let (halves, mut drivers): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
     drivers.insert(usize::from(control::APP_DRIVER), Box::new(app_driver));
     Ok(Edges { backends, domains, halves, drivers, apps, sweep, claim })
+}
+
+/// Where is kept what outlives the node.
+fn files(state: &State) -> Files {
+    Files {
+        trusted: state.trusted_path(),
+        routes: state.routes_path(),
+        sessions: state.sessions_path(),
+    }
 }
 
 /// A control plane that knows what the node has kept, and nobody else.

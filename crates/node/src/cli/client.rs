@@ -35,6 +35,8 @@ pub(super) enum Method {
     Post,
     /// A change.
     Patch,
+    /// How it is to be.
+    Put,
 }
 
 /// A node's HTTP interface.
@@ -182,6 +184,7 @@ impl Client {
         let sent = match method {
             Method::Post => self.authorized(self.agent.post(&url)).send_json(body),
             Method::Patch => self.authorized(self.agent.patch(&url)).send_json(body),
+            Method::Put => self.authorized(self.agent.put(&url)).send_json(body),
         };
         let mut response = sent.map_err(|error| self.unreachable(&error))?;
         let status = response.status();

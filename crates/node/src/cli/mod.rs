@@ -18,6 +18,7 @@ mod ping;
 mod ports;
 mod progress;
 mod route;
+mod session;
 mod trust;
 
 mod monitor;
@@ -85,6 +86,7 @@ enum Verb {
     Ping(ping::PingArgs),
     Trust(trust::TrustArgs),
     Route(route::RouteArgs),
+    Session(session::SessionArgs),
     Browser(browser::BrowserArgs),
     Play(play::PlayArgs),
     Send(send::SendArgs),
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Ping(args) => ping::run(&args),
         Verb::Trust(args) => trust::run(&args),
         Verb::Route(args) => route::run(&args),
+        Verb::Session(args) => session::run(&args),
         Verb::Browser(args) => browser::run(&args),
         Verb::Play(args) => play::run(&args),
         Verb::Send(args) => send::run(&args),

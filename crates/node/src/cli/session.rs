@@ -116,7 +116,8 @@ fn said(client: &Client, name: &str, what: &str) -> anyhow::Result<Exit> {
 
 fn list(args: &ListArgs) -> anyhow::Result<Exit> {
     let client = Client::find(&args.node)?;
-    let listing = Listing { path: "/sessions", key: "sessions", json: args.json, watch: args.watch };
+    let listing =
+        Listing { path: "/sessions", key: "sessions", json: args.json, watch: args.watch };
     listing::show(&client, &listing, |sessions| table(sessions, &client.name))
 }
 

@@ -20,7 +20,7 @@ use super::metrics::{connection, midi, prometheus};
 use super::problem::{CONTENT_TYPE, Problem};
 use super::{
     Context, browser, dashboard, debug, devices, events, mesh, node, ping, routes as routing,
-    trust, ws,
+    sessions, trust, ws,
 };
 
 /// What every request may be refused for, whatever it asks.
@@ -83,6 +83,8 @@ fn table() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(trust::refuse))
         .routes(routes!(routing::list, routing::add))
         .routes(routes!(routing::one, routing::change, routing::remove))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::join, sessions::leave))
         .routes(routes!(debug::debug))
         .routes(routes!(midi::midi))
         .routes(routes!(prometheus::prometheus))

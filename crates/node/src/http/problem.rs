@@ -31,11 +31,13 @@ pub(crate) enum Kind {
     NoSuchPeer,
     NoSuchPort,
     NoSuchRoute,
+    NoSuchSession,
     NotKnown,
     MethodNotAllowed,
     NotLinked,
     NotDecided,
     NotRouted,
+    NotJoined,
     TooLong,
     NotJson,
     OtherHost,
@@ -54,7 +56,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// All there are, as `docs/http.md` lists them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::BadRequest,
         Self::NotLetIn,
         Self::Forbidden,
@@ -62,11 +64,13 @@ impl Kind {
         Self::NoSuchPeer,
         Self::NoSuchPort,
         Self::NoSuchRoute,
+        Self::NoSuchSession,
         Self::NotKnown,
         Self::MethodNotAllowed,
         Self::NotLinked,
         Self::NotDecided,
         Self::NotRouted,
+        Self::NotJoined,
         Self::TooLong,
         Self::NotJson,
         Self::OtherHost,
@@ -93,12 +97,14 @@ impl Kind {
             Self::NoSuchPeer => (S::NOT_FOUND, "no-such-peer", "No peer, or several, are meant"),
             Self::NoSuchPort => (S::NOT_FOUND, "no-such-port", "No port, or several, are meant"),
             Self::NoSuchRoute => (S::NOT_FOUND, "no-such-route", "No route has this number"),
+            Self::NoSuchSession => (S::NOT_FOUND, "no-such-session", "No session has this name"),
             Self::NotKnown => (S::NOT_FOUND, "not-known", "The node neither waits nor is trusted"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The path has no such method")
             }
             Self::NotLinked => (S::CONFLICT, "not-linked", "The peer is not linked"),
             Self::NotRouted => (S::CONFLICT, "not-routed", "The route cannot be made so"),
+            Self::NotJoined => (S::CONFLICT, "not-joined", "The session cannot be joined so"),
             Self::NotDecided => (S::CONFLICT, "not-decided", "Trust cannot be changed so"),
             Self::TooLong => {
                 (S::PAYLOAD_TOO_LARGE, "too-long", "The request's content is too long")

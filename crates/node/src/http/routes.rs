@@ -42,7 +42,9 @@ pub(super) struct Shown {
     #[serde(flatten)]
     route: RouteJson,
     /// How it is doing.
-    #[schema(pattern = "^(active|disabled|source away|destination away|loop cut|no room)$")]
+    #[schema(
+        pattern = "^(active|disabled|source away|destination away|other session|loop cut|no room)$"
+    )]
     state: &'static str,
     /// How many messages passed since the node started.
     messages: u64,

@@ -368,11 +368,7 @@ impl ControlStage {
             ControlInput::Panic => self.tell(Input::Panic).await,
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
-            ControlInput::Look(answer) => {
-                self.changed = false;
-                self.publish();
-                let _ = answer.send(self.hands.view.load_full());
-            }
+            ControlInput::Look(answer) => self.look(answer),
             #[cfg(test)]
             ControlInput::Poison(_, words) => std::panic::panic_any(words),
             ControlInput::Stop(stopped) => {
@@ -408,6 +404,12 @@ impl ControlStage {
         self.opening.insert(number, opened);
         self.settling.insert(number, ready);
         self.tell(Input::AppOpen { request: number, name, direction, exported, wishes }).await;
+    }
+
+    fn look(&mut self, answer: oneshot::Sender<Arc<View>>) {
+        self.changed = false;
+        self.publish();
+        let _ = answer.send(self.hands.view.load_full());
     }
 
     async fn ping(&mut self, link: LinkNo, answer: oneshot::Sender<Probed>) {
