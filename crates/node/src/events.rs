@@ -360,7 +360,7 @@ fn devices_changed(before: &[PortView], after: &[PortView]) -> Option<Event> {
     let ((added, more_added), (removed, more_removed)) = (differ(after, &was), differ(before, &is));
     let more = more_added + more_removed;
     let is_same = added.is_empty() && removed.is_empty();
-    (!is_same).then(|| Event::Devices { ports: after.len(), added, removed, more })
+    (!is_same).then_some(Event::Devices { ports: after.len(), added, removed, more })
 }
 
 /// What makes a port another one for people.
