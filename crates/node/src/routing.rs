@@ -32,6 +32,7 @@ pub struct FilterJson {
     pub notes: Option<[u8; 2]>,
     /// Semitones up, -127 to 127.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = -127, maximum = 127)]
     pub transpose: Option<i8>,
     /// Channels, 1 to 16, that become others.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -187,6 +188,7 @@ pub struct RouteJson {
     /// Whether it is to be in force.
     pub enabled: bool,
     /// Of several from one source the highest is served first, and stays where there is not room for all.
+    #[schema(maximum = 255)]
     pub priority: u8,
     /// What passes, and as what.
     #[serde(default)]

@@ -61,6 +61,7 @@ pub(super) struct New {
     #[serde(default)]
     filter: FilterJson,
     #[serde(default)]
+    #[schema(maximum = 255)]
     priority: u8,
     #[serde(default = "yes")]
     enabled: bool,
@@ -75,6 +76,7 @@ const fn yes() -> bool {
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     filter: Option<FilterJson>,
+    #[schema(maximum = 255)]
     priority: Option<u8>,
     enabled: Option<bool>,
 }
