@@ -449,7 +449,7 @@ fn start_planes(
     let (bulk, drained) = start_bulk(task, &host);
     let core = core(identity, rules(options, domains), &config, state)?;
     let tunnels = Arc::<TunnelCounters>::default();
-    let ports = PortsStage::start(halves, events.clone())?;
+    let ports = PortsStage::start(halves, events.clone(), control.clone())?;
     let persistence = persistence::start(files(state), events.clone());
     let notification = Notification::start(&events)?;
     let of_control = [control.counters(), bulk.counters(), ports.counters()];

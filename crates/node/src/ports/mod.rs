@@ -75,6 +75,11 @@ pub enum BackendEvent {
         /// For people: readable, without the backend's numbers.
         name: String,
     },
+    /// What is played on it is heard from now on. Said by the ports stage, not by backends.
+    Attached {
+        /// Its number.
+        id: PortId,
+    },
     /// It is gone. What it held is released by the ports stage.
     Vanished {
         /// As it appeared.

@@ -383,6 +383,7 @@ impl ControlStage {
             BackendEvent::Appeared { identity, direction, name } => {
                 self.tell(Input::PortAppeared(backend, identity, direction, name)).await;
             }
+            BackendEvent::Attached { id } => self.tell(Input::Attached(id)).await,
             BackendEvent::Vanished { identity, direction } => {
                 self.tell(Input::PortVanished(backend, identity, direction)).await;
             }

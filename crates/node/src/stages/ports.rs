@@ -10,12 +10,13 @@ use midip2p_proto::id::PortId;
 use midip2p_proto::time::LocalTime;
 
 use self::retries::Retries;
+use super::control::ControlInput;
 use super::counters::StageCounters;
 use super::inbox::{Inbox, Policy, Sender, TimeIsUp, Unsent, inbox};
 use super::supervisor::Supervisor;
 use crate::events::Events;
 use crate::os::clock;
-use crate::ports::{Backend, PortError};
+use crate::ports::{Backend, BackendEvent, PortError};
 
 mod retries;
 #[cfg(test)]
@@ -49,13 +50,17 @@ impl PortsStage {
     ///
     /// # Errors
     /// When the system has no more threads.
-    pub fn start(backends: Vec<Box<dyn Backend>>, events: Events) -> std::io::Result<Self> {
+    pub fn start(
+        backends: Vec<Box<dyn Backend>>,
+        events: Events,
+        control: Sender<ControlInput>,
+    ) -> std::io::Result<Self> {
         let (inbox, commands) = inbox("ports", Policy::Refuse, INBOX);
         let counters = Arc::clone(inbox.counters());
         let supervisor = Supervisor::new(Arc::clone(&counters), events);
         let thread = std::thread::Builder::new()
             .name("midip2p-ports".into())
-            .spawn(move || run(backends, commands, supervisor))?;
+            .spawn(move || run(backends, commands, supervisor, &control))?;
         Ok(Self { inbox: Some(inbox), thread: Some(thread), counters })
     }
 
@@ -86,12 +91,14 @@ fn run(
     mut backends: Vec<Box<dyn Backend>>,
     mut commands: Inbox<PortsCommand>,
     mut supervisor: Supervisor,
+    control: &Sender<ControlInput>,
 ) {
     let mut retries = Retries::default();
     loop {
         let now = clock::now();
         if let Some(command) = retries.due(now) {
-            carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
+            let done = carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
+            say(control, done);
             continue;
         }
         let next = match retries.wake_at() {
@@ -101,7 +108,8 @@ fn run(
         match next {
             Ok(Some(command)) => {
                 retries.forget(&command);
-                carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
+                let done = carry_out_guarded(&mut backends, &mut retries, command, &mut supervisor);
+                say(control, done);
             }
             Ok(None) => return,
             Err(TimeIsUp) => {}
@@ -116,14 +124,25 @@ fn carry_out_guarded(
     retries: &mut Retries,
     command: PortsCommand,
     supervisor: &mut Supervisor,
-) {
+) -> Option<Attached> {
     let now = clock::now();
     let again = command.clone();
-    let done = supervisor.run("a MIDI system's ports", || {
-        carry_out(backends, retries, now, command);
-    });
+    let done =
+        supervisor.run("a MIDI system's ports", || carry_out(backends, retries, now, command));
     if done.is_err() {
         retries.refused(now, again);
+    }
+    done.ok().flatten()
+}
+
+/// A port that is connected now.
+type Attached = (BackendNo, PortId);
+
+/// Tells the control stage, which is not there any more when the node ends.
+fn say(control: &Sender<ControlInput>, attached: Option<Attached>) {
+    if let Some((backend, id)) = attached {
+        let event = BackendEvent::Attached { id };
+        let _ = control.send_blocking(ControlInput::Backend(backend, event));
     }
 }
 
@@ -133,7 +152,7 @@ fn carry_out(
     retries: &mut Retries,
     now: LocalTime,
     command: PortsCommand,
-) {
+) -> Option<Attached> {
     let (backend, result) = match &command {
         PortsCommand::Attach(backend, id, identity, direction) => {
             (*backend, on(backends, *backend, |b| b.attach(*id, identity, *direction)))
@@ -157,7 +176,12 @@ fn carry_out(
         }
     };
     match result {
-        Ok(()) => retries.forget(&command),
+        Ok(()) => {
+            retries.forget(&command);
+            if let PortsCommand::Attach(backend, id, ..) = command {
+                return Some((backend, id));
+            }
+        }
         // It vanished in the same moment: its disappearance is on its way.
         Err(error @ PortError::NoSuchPort(_)) => {
             retries.forget(&command);
@@ -169,6 +193,7 @@ fn carry_out(
             }
         }
     }
+    None
 }
 
 fn on(

@@ -125,6 +125,8 @@ pub enum Input<'a> {
     Data(ToControl),
     /// A port of another program or device is there.
     PortAppeared(BackendNo, PortIdentity, Direction, String),
+    /// What [`Action::Attach`] asked for is done: what is played on that port is heard.
+    Attached(PortId),
     /// It is gone.
     PortVanished(BackendNo, PortIdentity, Direction),
     /// Local programs began or ceased to use a mirror.
@@ -212,7 +214,7 @@ pub enum Action {
     Revoked(ConnId),
     /// Tell the data plane.
     Data(ToData),
-    /// Connect to a port of another program or device.
+    /// Connect to a port of another program or device; answer with [`Input::Attached`] once that is done.
     Attach(BackendNo, PortId, PortIdentity, Direction),
     /// End that.
     Detach(BackendNo, PortId),
@@ -666,6 +668,7 @@ impl stage::Stage for Control {
             Input::PortVanished(backend, identity, direction) => {
                 self.bus.vanished(backend, &identity, direction);
             }
+            Input::Attached(id) => self.bus.attached(id),
             Input::Listened(id, listened) => self.bus.listened(id, listened),
             Input::AppOpen { request, name, direction, exported, wishes } => {
                 self.app_open(now, (request, name, direction), exported, wishes);

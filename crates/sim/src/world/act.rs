@@ -131,10 +131,12 @@ impl World {
 
     pub(super) fn act(&mut self, host: usize, action: Action) {
         let h = &mut self.hosts[host];
+        let mut attached = None;
         match action {
             Action::Attach(_, id, identity, _) => {
                 if let Some(port) = h.ports.values_mut().find(|p| p.identity == identity) {
                     port.attached = Some(id);
+                    attached = Some(id);
                 }
             }
             Action::Detach(_, id) => {
@@ -161,6 +163,14 @@ impl World {
                 h.notes.push(note);
             }
             _ => {}
+        }
+        if let Some(id) = attached {
+            let h = &mut self.hosts[host];
+            let now = h.clock.read(self.now);
+            // It is still asked what there is to do.
+            if let Some(node) = &mut h.node {
+                node.handle(now, NodeInput::Control(Input::Attached(id)));
+            }
         }
     }
 

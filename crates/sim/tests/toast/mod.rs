@@ -447,7 +447,7 @@ impl Side {
                     self.node.written(now, &due);
                     self.plays(due.port, due.play.message);
                 }
-                NodeOutput::Act(action) => self.act(action),
+                NodeOutput::Act(action) => self.act(now, action),
                 NodeOutput::WakeAt(at) => {
                     assert!(at > now, "it wants to be called again and again");
                     self.wakes = at;
@@ -460,10 +460,11 @@ impl Side {
         panic!("it does not come to rest");
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, now: LocalTime, action: Action) {
         match action {
             Action::Attach(_, id, identity, _) => {
                 self.ports.insert(identity.0, id);
+                self.node.handle(now, NodeInput::Control(Input::Attached(id)));
             }
             Action::Mirror(_, id, _, name) => {
                 self.ports.insert(name, id);

@@ -75,7 +75,7 @@ impl Stage {
 
     fn tell(&mut self, command: PortsCommand) {
         self.retries.forget(&command);
-        carry_out(&mut self.backends, &mut self.retries, self.now, command);
+        let _ = carry_out(&mut self.backends, &mut self.retries, self.now, command);
     }
 
     /// Lets time pass; the milliseconds at which something was tried again.
@@ -85,7 +85,7 @@ impl Stage {
             self.now = self.now.max(self.retries.wake_at());
             tried.push(self.now.as_us() / 1_000);
             let command = self.retries.due(self.now).unwrap();
-            carry_out(&mut self.backends, &mut self.retries, self.now, command);
+            let _ = carry_out(&mut self.backends, &mut self.retries, self.now, command);
         }
         tried
     }

@@ -146,6 +146,8 @@ struct Mirror {
 struct Local {
     port: LocalPort,
     present: bool,
+    /// Whether what is played on it is heard; nobody plays on a source.
+    ready: bool,
     wishes: Vec<Wish>,
 }
 
@@ -249,9 +251,18 @@ impl Bus {
             None => self.new_id()?,
         };
         let port = LocalPort { id, direction, name, identity, home, exported };
-        self.locals.insert(id, Local { port, present: true, wishes: Vec::new() });
+        let ready = direction == Direction::Source;
+        self.locals.insert(id, Local { port, present: true, ready, wishes: Vec::new() });
         self.update();
         Some(id)
+    }
+
+    /// What is played on a port of another program or device is heard from now on: peers may know of it. Had they
+    /// known of it before, their first notes would have been lost.
+    pub fn attached(&mut self, id: PortId) {
+        let Some(local) = self.locals.get_mut(&id).filter(|local| !local.ready) else { return };
+        local.ready = true;
+        self.update();
     }
 
     /// It is gone; its id stays its own.
@@ -278,7 +289,7 @@ impl Bus {
         let has_all = direction == Direction::Destination && wishes.contains(&Wish::All);
         let exported = exported && !has_all && self.rules.export.lets(&name);
         let port = LocalPort { id, direction, name, identity, home: Home::App, exported };
-        self.locals.insert(id, Local { port, present: true, wishes });
+        self.locals.insert(id, Local { port, present: true, ready: true, wishes });
         self.update();
         Some(id)
     }
@@ -625,7 +636,7 @@ impl Bus {
         let ports: Vec<DevicePort> = self
             .locals
             .values()
-            .filter(|l| l.present && l.port.exported)
+            .filter(|l| l.present && l.ready && l.port.exported)
             .map(|l| DevicePort {
                 id: l.port.id,
                 source: l.port.direction == Direction::Source,

@@ -198,7 +198,7 @@ impl Bus {
 
     /// Tells all peers which sessions this node is in, if that has changed.
     pub(super) fn update_sessions(&mut self) {
-        let exported = |local: &&Local| local.present && local.port.exported;
+        let exported = |local: &&Local| local.present && local.ready && local.port.exported;
         let ids = |membership: &Membership| {
             let mine = self.locals.values().filter(exported);
             let mine = mine.filter(|local| membership.holds(&local.port.name));

@@ -491,3 +491,23 @@ fn a_loop_is_said_and_so_is_its_end_whatever_ended_it() {
     assert_eq!((said(&mut bus), state(&bus)), (vec![names(false)], RouteState::SourceAway));
     assert!(bus.view().iter().all(|port| !port.looped));
 }
+
+/// Whoever knows of a port may play on it.
+#[test]
+fn peers_know_of_a_destination_once_it_is_heard() {
+    let mut bus = Bus::new(BusRules::default(), &Config::default());
+    let told = |bus: &Bus| bus.devices.ports.iter().map(|port| port.id).collect::<Vec<_>>();
+    let appears = |bus: &mut Bus, direction| {
+        bus.appeared(BackendNo(0), identity(0), direction, "Port".into()).unwrap()
+    };
+    let source = appears(&mut bus, Direction::Source);
+    assert_eq!(told(&bus), [source], "nobody plays on a source");
+    let synth = appears(&mut bus, Direction::Destination);
+    assert_eq!(told(&bus), [source]);
+    assert!(bus.applied.attached.contains_key(&synth));
+    bus.attached(synth);
+    assert_eq!(told(&bus), [source, synth]);
+    bus.vanished(BackendNo(0), &identity(0), Direction::Destination);
+    assert_eq!(appears(&mut bus, Direction::Destination), synth);
+    assert_eq!(told(&bus), [source], "it has to be connected anew");
+}
