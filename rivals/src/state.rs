@@ -15,8 +15,7 @@ use midip2p::connection::{Connection, ConnectionState};
 use midip2p::node::Node;
 use midip2p::options::Options;
 use midip2p::transport::memory::Network;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::measure::{Rival, compare};
 use crate::row::{Check, Row, quantiles};
@@ -153,9 +152,9 @@ fn together(connection: &Connection, rounds: usize) -> Row {
 
 /// What this thread has used.
 fn cpu_us() -> Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
-    let us = |time: TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
-    Ok(us(usage.user_time()) + us(usage.system_time()))
+    // Not getrusage: what a thread used within a tick it does not know.
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    Ok(time.tv_sec() as f64 * 1e6 + time.tv_nsec() as f64 / 1e3)
 }
 
 async fn pair(dir: &Path) -> Result<(Node, Node)> {
