@@ -1,3 +1,5 @@
+//! Loops of every length, and what only looks like one.
+
 use super::*;
 
 const SOURCE: PortId = PortId(3);

@@ -1,3 +1,5 @@
+//! What passes a filter, and as what.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -189,7 +189,7 @@ fn routes_of_one_source_are_served_by_priority() {
     for n in 0..10u8 {
         let sink = Endpoint::local(SYNTH);
         let priority = n * 7 % 10;
-        let own = Tap { priority, ..tap(100 + u16::from(n), source, sink, priority as i8) };
+        let own = Tap { priority, ..tap(100 + u16::from(n), source, sink, priority.cast_signed()) };
         here.command(now, ToData::TapAdd(own));
     }
     let order: Vec<u8> =
