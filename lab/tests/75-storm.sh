@@ -5,7 +5,7 @@
 # root: no
 . "$LAB/lib.sh"
 
-cargo build --release --manifest-path "$LAB/../Cargo.toml" -p midip2p --no-default-features --example storm \
+cargo build --release --manifest-path "$LAB/../Cargo.toml" -p midip2p --example storm \
   >"$OUT/build.out" 2>"$OUT/build.err" || fail "it does not build"
 "${CARGO_TARGET_DIR:-$LAB/../target}/release/examples/storm" 15 100 >"$OUT/storm.out" 2>"$OUT/storm.err" ||
   fail "the storm: $(tail -n 1 "$OUT/storm.err")"
