@@ -131,8 +131,8 @@ fn name(status: &str) -> String {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, post, patch, delete, .. } = item;
-    [get, post, patch, delete].into_iter().filter_map(Option::as_mut)
+    let PathItem { get, post, put, patch, delete, .. } = item;
+    [get, post, put, patch, delete].into_iter().filter_map(Option::as_mut)
 }
 
 /// What a handler says of its errors is said in documents; the others are the same everywhere.
