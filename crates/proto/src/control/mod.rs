@@ -5,6 +5,7 @@
 
 mod adrift;
 pub mod bus;
+pub mod census;
 mod clients;
 pub mod discovery;
 pub mod heartbeat;
