@@ -13,7 +13,7 @@ mod ops;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use midip2p_proto::config::{BULK_KEPT_FOR, Config};
+use midip2p_proto::config::{BULK_KEPT_FOR, Config, STREAM_SILENT_FOR};
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::data::filter::Filter;
 use midip2p_proto::midi::Ump;
@@ -28,6 +28,8 @@ pub const NODES: usize = 10;
 /// After everything is mended, all agree within this: a dial that fails takes three seconds, and the longest pause
 /// before the next is six; twice that, since who was reached may only then tell of others.
 pub const MENDED_WITHIN: Span = Span::from_s(20);
+/// The same where somebody has moved since: a stream to where it was is given up only after half a minute.
+const MOVED_WITHIN: Span = Span::from_s(STREAM_SILENT_FOR.as_ns() / 1_000_000_000 + 20);
 /// Longer than anything is kept for a peer that may come back.
 const QUIET_FOR: Span = Span::from_s(BULK_KEPT_FOR.as_ns() / 1_000_000_000 + 10);
 /// Operations between two times that all is mended.
@@ -47,6 +49,8 @@ pub struct Chaos {
     sleeps: BTreeMap<usize, TrueTime>,
     /// What every route ever let through: it may be what holds a note.
     filters: Vec<Filter>,
+    /// Whether a node has moved since all was mended.
+    moved: bool,
     told: VecDeque<String>,
     numbers: u64,
 }
@@ -76,6 +80,7 @@ impl Chaos {
             listened: BTreeSet::new(),
             sleeps: BTreeMap::new(),
             filters: Vec::new(),
+            moved: false,
             told: VecDeque::new(),
             numbers: 0,
         };
@@ -125,13 +130,14 @@ impl Chaos {
 
     /// Runs until all nodes agree with what is there.
     fn agreed(&mut self) -> Result<(), String> {
-        let end = self.world.now.after(MENDED_WITHIN);
+        let within = if std::mem::take(&mut self.moved) { MOVED_WITHIN } else { MENDED_WITHIN };
+        let end = self.world.now.after(within);
         loop {
             self.world.run(Span::from_ms(100))?;
             match agree::all(self) {
                 Ok(()) => return Ok(()),
                 Err(what) if self.world.now >= end => {
-                    return Err(format!("not within {} ms: {what}", MENDED_WITHIN.as_us() / 1000));
+                    return Err(format!("not within {} ms: {what}", within.as_us() / 1000));
                 }
                 Err(_) => {}
             }

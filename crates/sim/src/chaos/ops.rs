@@ -294,6 +294,7 @@ impl Chaos {
 
     fn move_away(&mut self, host: usize) {
         self.note(format!("{host} has another address"));
+        self.moved = true;
         self.world.move_host(host);
     }
 

@@ -106,7 +106,7 @@ impl Checkers {
     pub fn may_be_cut(&mut self, host: usize) {
         self.excused = true;
         for (_, output) in self.outputs.iter_mut().filter(|((h, _), _)| *h == host) {
-            output.sysex.open = None;
+            output.sysex.may_be_cut();
         }
     }
 
@@ -121,7 +121,7 @@ impl Checkers {
     pub fn unplugged(&mut self, place: &Place) {
         if let Some(output) = self.outputs.get_mut(place) {
             output.device = State::default();
-            output.sysex.open = None;
+            output.sysex.may_be_cut();
         }
     }
 
