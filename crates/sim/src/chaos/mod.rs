@@ -5,7 +5,7 @@
 //! operations (ops) ▸ mend: partitions joined, sleepers woken, most of the dead started
 //!                  ▸ within MENDED_WITHIN all agree (agree) ▸ nothing sounds that nobody holds
 //!                  ▸ all keys are let go of ▸ silence      ▸ the next operations
-//! at last, also    ▸ QUIET_FOR: the links stay the same, and nothing is left of what is over
+//! at last, also    ▸ QUIET_FOR: nothing is left of what is over, and the links stay the same
 //! ```
 
 mod agree;
@@ -144,10 +144,12 @@ impl Chaos {
         }
     }
 
-    /// After a time of quiet the links are the same, and nothing is kept of what is over.
+    /// After a time of quiet nothing is kept of what is over, and from then on the links stay the same.
     fn rest(&mut self) -> Result<(), String> {
-        let before = agree::links(self);
         self.world.run(QUIET_FOR)?;
+        agree::all(self)?;
+        let before = agree::links(self);
+        self.world.run(MOVED_WITHIN)?;
         agree::all(self)?;
         let same = before == agree::links(self);
         same.then_some(()).ok_or("links changed though nothing happened")?;
