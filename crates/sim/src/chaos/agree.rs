@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use midip2p_proto::control::Control;
 use midip2p_proto::control::bus::Reach;
 use midip2p_proto::control::census::{Census, LinkCensus};
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::control::routing::{RouteEnd, RouteSpec, RouteState};
-use midip2p_proto::control::Control;
 use midip2p_proto::id::NodeId;
 
 use super::{Chaos, NODES};
@@ -112,8 +112,10 @@ fn shown(chaos: &Chaos, b: usize) -> BTreeSet<(String, Direction)> {
 
 fn ports_known(chaos: &Chaos, (a, control): (usize, &Control), b: usize) -> Result<(), String> {
     let id = chaos.world.hosts[b].id;
-    let is_of = |reach: &Reach| matches!(reach, Reach::Remote { node, link: Some(_), .. } if *node == id);
-    let known: BTreeSet<_> = control.bus().view().into_iter().filter(|p| is_of(&p.reach)).collect_names();
+    let is_of =
+        |reach: &Reach| matches!(reach, Reach::Remote { node, link: Some(_), .. } if *node == id);
+    let known: BTreeSet<_> =
+        control.bus().view().into_iter().filter(|p| is_of(&p.reach)).collect_names();
     let there = shown(chaos, b);
     (known == there)
         .then_some(())
@@ -186,7 +188,8 @@ fn state(chaos: &Chaos, host: usize, spec: &RouteSpec) -> RouteState {
         let Some(at) = at.map(|at| &chaos.world.hosts[at]).filter(|h| h.node.is_some()) else {
             return false;
         };
-        let port = at.ports.values().any(|p| p.identity == end.identity && p.direction == direction);
+        let port =
+            at.ports.values().any(|p| p.identity == end.identity && p.direction == direction);
         port || at.apps.keys().any(|app| format!("app:{app}") == end.identity.0)
     };
     if !spec.enabled {

@@ -119,6 +119,9 @@ impl Chaos {
                 self.start(a);
             }
         }
+        if self.world.random.below(2) == 0 {
+            self.nobody_hears_all();
+        }
         // Who moved while nobody reached it is found as multicast finds it.
         self.announce();
         self.agreed()?;

@@ -1,10 +1,10 @@
 //! What happens to the mesh.
 
+use midip2p_proto::control::Input;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::port::{Direction, PortIdentity};
 use midip2p_proto::control::routing::{RouteCommand, RouteEnd, RouteId, RouteSpec};
-use midip2p_proto::control::Input;
 use midip2p_proto::data::filter::{Filter, Kinds};
 use midip2p_proto::midi::Ump;
 use midip2p_proto::node::NodeInput;
@@ -99,7 +99,8 @@ impl Chaos {
 
     /// A program begins or ceases to listen to a mirror.
     fn listen(&mut self, host: usize) {
-        let sources = self.world.hosts[host].mirrors.values().filter(|(d, _)| *d == Direction::Source);
+        let sources =
+            self.world.hosts[host].mirrors.values().filter(|(d, _)| *d == Direction::Source);
         let names: Vec<String> = sources.map(|(_, name)| name.clone()).collect();
         if !self.is_awake(host) || names.is_empty() {
             return;
@@ -107,7 +108,11 @@ impl Chaos {
         let name = names[self.pick(names.len())].clone();
         let key = (host, name.clone());
         let listens = !self.listened.contains(&key);
-        if listens { self.listened.insert(key) } else { self.listened.remove(&key) };
+        if listens {
+            self.listened.insert(key)
+        } else {
+            self.listened.remove(&key)
+        };
         self.note(format!("{host} listens to {name}: {listens}"));
         self.world.listen(host, &name, listens);
         if !listens {
@@ -154,12 +159,21 @@ impl Chaos {
         }
     }
 
+    /// Monitors close: while one is open, every source is read, rightly or not.
+    pub(super) fn nobody_hears_all(&mut self) {
+        self.note("all monitors close".to_owned());
+        for host in 0..NODES {
+            let name = format!("monitor{host}");
+            self.world.close_app(host, &name);
+            self.world.checkers.unplugged(&(host, name));
+        }
+    }
+
     fn change_routes(&mut self, host: usize) {
         if !self.is_awake(host) {
             return;
         }
-        let all: Vec<RouteId> =
-            self.world.hosts[host].routes.1.iter().map(|(id, _)| *id).collect();
+        let all: Vec<RouteId> = self.world.hosts[host].routes.1.iter().map(|(id, _)| *id).collect();
         let command = match self.pick(4) {
             0 | 1 if all.len() < 6 => RouteCommand::Add(self.any_route(host)),
             2 if !all.is_empty() => RouteCommand::Remove(all[self.pick(all.len())]),
@@ -191,7 +205,13 @@ impl Chaos {
         let app = end(from, format!("play{from}"), format!("app:play{from}"));
         let sink = end(to, format!("Synth{to}"), format!("dev:Synth{to}"));
         let source = if self.pick(3) == 0 { app } else { source };
-        RouteSpec { source, sink, filter: self.any_filter(), priority: 0, enabled: self.pick(8) > 0 }
+        RouteSpec {
+            source,
+            sink,
+            filter: self.any_filter(),
+            priority: 0,
+            enabled: self.pick(8) > 0,
+        }
     }
 
     fn any_filter(&mut self) -> Filter {
