@@ -39,6 +39,8 @@ pub struct Host {
     pub ports: BTreeMap<String, Port>,
     /// The mirrors on its backend.
     pub mirrors: BTreeMap<PortId, (Direction, String)>,
+    /// Mirrors that are to go: what their outputs let go of is still written.
+    pub leaving: BTreeMap<PortId, String>,
     /// The app ports, by name.
     pub apps: BTreeMap<String, PortId>,
     /// What programs asked for and was not answered yet.
@@ -94,6 +96,7 @@ impl Host {
         let port = self.ports.iter().find(|(_, p)| p.attached == Some(id)).map(|(name, _)| name);
         let app = self.apps.iter().find(|(_, app)| **app == id).map(|(name, _)| name);
         let mirror = self.mirrors.get(&id).map(|(_, name)| name);
+        let mirror = mirror.or_else(|| self.leaving.get(&id));
         port.or(app).or(mirror).cloned()
     }
 

@@ -140,6 +140,7 @@ impl World {
             node: None,
             ports: Default::default(),
             mirrors: Default::default(),
+            leaving: Default::default(),
             apps: Default::default(),
             requests: Default::default(),
             ready: Default::default(),

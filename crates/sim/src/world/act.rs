@@ -104,6 +104,7 @@ impl World {
         h.requests.clear();
         h.appointment += 1;
         h.mirrors.clear();
+        h.leaving.clear();
         h.apps.clear();
         h.ready.clear();
         h.ports.values_mut().for_each(|p| p.attached = None);
@@ -190,7 +191,9 @@ impl World {
             }
             Action::Mirror(_, id, direction, name) => self.mirror_made(host, id, direction, name),
             Action::Unmirror(_, id) => {
-                h.mirrors.remove(&id);
+                if let Some((_, name)) = h.mirrors.remove(&id) {
+                    h.leaving.insert(id, name);
+                }
                 self.checkers.may_be_cut(host);
             }
             Action::AppOpened(request, id) => {
