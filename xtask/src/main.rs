@@ -32,6 +32,7 @@ usage: cargo xtask COMMAND [OPTIONS]
   lab   [TEST…] [--list]          the tests of lab/tests: namespaces, JACK, a VM (as root)
   soak  [--minutes N] [--seeds N] long runs; writes docs/results/soak-DATE.md (default 60, 10000)
   soak  sim [--seeds N]           the real-time lane's loss rows; writes docs/results/soak-sim-DATE.md (1000)
+  soak  mesh [--seeds N]          chaos on a mesh, and 64 nodes here; writes docs/results/soak-mesh-DATE.md (20)
   bench [ROW…] [--quick] [--json] [--check] [--compare FILE]
                                   the figures beside their yardsticks; ROW: words of their names; --check:
                                   fails when one misses its target

@@ -35,6 +35,7 @@ use crate::bridge::{Endpoint, ToControl, ToData};
 use crate::config::Config;
 use crate::control::bus::BusRules;
 use crate::control::lifecycle::ConnId;
+use crate::control::routing::{RouteId, RouteSpec};
 use crate::control::stage::Stage;
 use crate::control::{Action, Control, Identity, Input};
 use crate::data::bulk::lane::{Came, Lanes};
@@ -131,6 +132,15 @@ impl Node {
             links: Vec::new(),
             config,
         }
+    }
+
+    /// Takes in routes that were kept, and the newest number that was ever given to one.
+    pub fn remember_routes(
+        &mut self,
+        newest: u32,
+        routes: impl IntoIterator<Item = (RouteId, RouteSpec)>,
+    ) {
+        self.control.remember_routes(newest, routes);
     }
 
     /// The control plane, to look at.

@@ -8,8 +8,10 @@ use midip2p_proto::control::Note;
 use midip2p_proto::control::bus::BusRules;
 use midip2p_proto::control::lifecycle::ConnId;
 use midip2p_proto::control::port::{Direction, PortIdentity};
+use midip2p_proto::control::routing::{RouteId, RouteSpec};
 use midip2p_proto::id::{NodeId, PortId};
 use midip2p_proto::node::Node;
+use midip2p_proto::time::LocalTime;
 
 use crate::clock::Clock;
 
@@ -21,6 +23,8 @@ pub struct Host {
     pub id: NodeId,
     /// Which start of the node this is.
     pub boot: u64,
+    /// Where its node takes connections now.
+    pub address: SocketAddr,
     /// Its clock.
     pub clock: Clock,
     /// What its node shares with others: first the machine, then its one backend.
@@ -35,6 +39,8 @@ pub struct Host {
     pub ports: BTreeMap<String, Port>,
     /// The mirrors on its backend.
     pub mirrors: BTreeMap<PortId, (Direction, String)>,
+    /// Mirrors that are to go: what their outputs let go of is still written.
+    pub leaving: BTreeMap<PortId, String>,
     /// The app ports, by name.
     pub apps: BTreeMap<String, PortId>,
     /// What programs asked for and was not answered yet.
@@ -51,6 +57,10 @@ pub struct Host {
     pub damages_ppm: u64,
     /// Whether connections to it are taken.
     pub takes_streams: bool,
+    /// What its clock showed when it fell asleep, while it sleeps.
+    pub asleep: Option<LocalTime>,
+    /// The routes that people made in its node, as they are kept on its disk.
+    pub routes: (u32, Vec<(RouteId, RouteSpec)>),
     /// Counts up with every appointment, so that an older one is void.
     pub appointment: u64,
 }
@@ -67,7 +77,7 @@ pub struct Port {
 }
 
 impl Host {
-    /// Where its node takes connections.
+    /// Where its node takes connections as long as it has not moved.
     #[must_use]
     pub fn address(index: usize) -> SocketAddr {
         let [_, _, high, low] = u32::try_from(index + 1).unwrap_or(0).to_be_bytes();
@@ -86,6 +96,7 @@ impl Host {
         let port = self.ports.iter().find(|(_, p)| p.attached == Some(id)).map(|(name, _)| name);
         let app = self.apps.iter().find(|(_, app)| **app == id).map(|(name, _)| name);
         let mirror = self.mirrors.get(&id).map(|(_, name)| name);
+        let mirror = mirror.or_else(|| self.leaving.get(&id));
         port.or(app).or(mirror).cloned()
     }
 

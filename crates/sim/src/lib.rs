@@ -20,6 +20,8 @@ pub mod world;
 pub mod checkers;
 pub mod device;
 
+pub mod chaos;
+
 pub mod measure;
 pub mod scenario;
 pub mod seeds;

@@ -151,7 +151,7 @@ fn counters(w: &World, host: usize, other: usize) -> Result<&LinkCounters, Strin
 }
 
 /// The first port of which something is under way.
-fn in_flight(w: &World) -> Option<String> {
+pub(crate) fn in_flight(w: &World) -> Option<String> {
     w.hosts.iter().enumerate().find_map(|(n, host)| {
         let (_, ports) = host.node.as_ref()?.counters();
         let (port, count) =

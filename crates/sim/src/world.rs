@@ -84,6 +84,8 @@ pub struct World {
     /// For the mutant that forgets repeats: the newest event sent under each link id.
     newest_sent: std::collections::BTreeMap<u32, u32>,
     spins: (TrueTime, u32),
+    /// What came by streams for hosts that sleep.
+    asleep: std::collections::BTreeMap<usize, Vec<streams::StreamEvent>>,
 }
 
 impl World {
@@ -106,6 +108,7 @@ impl World {
             old: None,
             newest_sent: Default::default(),
             spins: (TrueTime(0), 0),
+            asleep: Default::default(),
         }
     }
 
@@ -129,6 +132,7 @@ impl World {
             name: name.to_owned(),
             id: NodeId(id),
             boot: 0,
+            address: Host::address(index),
             clock,
             domains,
             rules,
@@ -136,6 +140,7 @@ impl World {
             node: None,
             ports: Default::default(),
             mirrors: Default::default(),
+            leaving: Default::default(),
             apps: Default::default(),
             requests: Default::default(),
             ready: Default::default(),
@@ -144,6 +149,8 @@ impl World {
             stuck: Default::default(),
             damages_ppm: 0,
             takes_streams: true,
+            asleep: None,
+            routes: Default::default(),
             appointment: 0,
         });
         self.start(index);
@@ -155,7 +162,7 @@ impl World {
         let seed = self.random.next_u64();
         let host = &mut self.hosts[index];
         host.boot += 1;
-        let address = Host::address(index);
+        let address = host.address;
         let identity = Identity {
             node: host.id,
             boot: BootId(seed),
@@ -164,7 +171,11 @@ impl World {
             tcp_port: address.port(),
             domains: host.domains.clone(),
         };
-        host.node = Some(Node::new(identity, host.rules.clone(), host.config.clone(), seed));
+        let mut node = Node::new(identity, host.rules.clone(), host.config.clone(), seed);
+        if self.mutant != Some(Mutant::ForgetRoutes) {
+            node.remember_routes(host.routes.0, host.routes.1.iter().cloned());
+        }
+        host.node = Some(node);
         let ports: Vec<_> = host.ports.keys().cloned().collect();
         for name in ports {
             self.port_appears(index, &name);
@@ -219,7 +230,7 @@ impl World {
     pub fn tell(&mut self, index: usize, input: NodeInput<'_>) {
         let host = &mut self.hosts[index];
         let local = host.clock.read(self.now);
-        let Some(node) = &mut host.node else { return };
+        let Some(node) = host.node.as_mut().filter(|_| host.asleep.is_none()) else { return };
         node.handle(local, input);
         self.drain(index);
     }
@@ -235,7 +246,10 @@ impl World {
             Event::Datagram { from, to, mut bytes } => {
                 self.tell(to, NodeInput::Datagram(from, &mut bytes));
             }
-            Event::Stream(event) => self.stream_event(event),
+            Event::Stream(event) => match self.sleeper(&event) {
+                Some(host) => self.asleep.entry(host).or_default().push(event),
+                None => self.stream_event(event),
+            },
         }
     }
 
@@ -288,7 +302,7 @@ impl World {
         self.damage(from, &mut bytes);
         let arrivals = self.network.datagram(self.now, from, (to, port), &mut bytes);
         let seen = self.network.udp_port(from);
-        let from = std::net::SocketAddr::new(Host::address(from).ip(), seen);
+        let from = std::net::SocketAddr::new(self.hosts[from].address.ip(), seen);
         for at in arrivals.into_iter().flatten() {
             self.schedule(at, Event::Datagram { from, to, bytes: bytes.clone() });
         }
@@ -337,7 +351,7 @@ impl World {
     }
 
     fn at(&self, address: std::net::SocketAddr) -> Option<usize> {
-        (0..self.hosts.len()).find(|n| Host::address(*n) == address)
+        self.hosts.iter().position(|host| host.address == address)
     }
 
     fn fail(&mut self, what: String) {
@@ -347,7 +361,8 @@ impl World {
     /// Links made and lost, for scenarios: `address` may have a node.
     pub fn find(&mut self, host: usize, other: usize) {
         let via = midip2p_proto::control::discovery::Via::User;
-        let input = Input::Found { address: Host::address(other), node: None, via };
+        let address = self.hosts[other].address;
+        let input = Input::Found { address, node: None, via };
         self.tell(host, NodeInput::Control(input));
     }
 }

@@ -19,7 +19,9 @@ use super::lifecycle::{Handshake, Linked, Proof};
 use super::trust::Tie;
 use super::{Action, ConnId, Control, Note};
 use crate::bridge::ToData;
-use crate::config::{ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN, ALIVE_EVERY};
+use crate::config::{
+    ADRIFT_ASK_EVERY, ADRIFT_FOR, ADRIFT_SIGN_WITHIN, ALIVE_EVERY, STREAM_SILENT_FOR,
+};
 use crate::id::{LinkNo, NodeId};
 use crate::time::LocalTime;
 use crate::wire::{ByeReason, Hello, Living, hello};
@@ -103,6 +105,22 @@ impl Control {
         self.adrift.insert(node, Adrift { linked, since: now, ask_at: now });
         self.ask_for_signs(now);
         Some(node)
+    }
+
+    /// Gives up streams that have been silent too long. What is heard by datagram keeps such a link alive, and nothing
+    /// else would end the stream of a peer that has another address now.
+    pub(super) fn give_up_silent_streams(&mut self, now: LocalTime) {
+        let links = self.links.iter().filter(|(_, l)| l.can_drift());
+        let silent = links.filter(|(_, l)| now - l.stream_heard >= STREAM_SILENT_FOR);
+        for conn in silent.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            self.actions.push_back(Action::Close(conn));
+            self.stream_lost(now, conn, "nothing came by its connection, though datagrams do");
+        }
+    }
+
+    pub(super) fn silent_wake_at(&self) -> impl Iterator<Item = LocalTime> {
+        let links = self.links.values().filter(|l| l.can_drift());
+        links.map(|l| l.stream_heard + STREAM_SILENT_FOR)
     }
 
     /// Whether nothing came by the stream of a link for longer than a heartbeat explains: who has lost it does not

@@ -5,6 +5,7 @@
 
 mod adrift;
 pub mod bus;
+pub mod census;
 mod clients;
 pub mod discovery;
 pub mod heartbeat;
@@ -705,6 +706,7 @@ impl stage::Stage for Control {
             .chain(self.clients_wake_at())
             .chain(self.waiting_wake_at())
             .chain(self.adrift_wake_at())
+            .chain(self.silent_wake_at())
             .chain(settling)
             .chain(parked)
             .chain([self.bus.wake_at(), self.strangers.wake_at()])

@@ -360,6 +360,7 @@ impl Control {
 
     pub(super) fn timeout(&mut self, now: LocalTime) {
         self.bus.timeout(now);
+        self.give_up_silent_streams(now);
         self.adrift_pulse(now);
         self.give_up_old(now);
         if self.strangers.forget(now) {

@@ -186,16 +186,22 @@ impl Routing {
         if spec.source.node.is_some() && spec.sink.node.is_some() {
             return Err(RouteError::Elsewhere);
         }
+        if let Some(id) = self.same(spec, None) {
+            return Err(RouteError::Exists(id));
+        }
+        if self.routes.len() >= TAPS_MAX { Err(RouteError::Full) } else { Ok(()) }
+    }
+
+    /// A route that does the same, other than this one.
+    fn same(&self, spec: &RouteSpec, except: Option<RouteId>) -> Option<RouteId> {
         let same = |kept: &Kept| {
             let other = &kept.spec;
             other.source.is(&spec.source)
                 && other.sink.is(&spec.sink)
                 && other.filter == spec.filter
         };
-        if let Some((id, _)) = self.routes.iter().find(|(_, kept)| same(kept)) {
-            return Err(RouteError::Exists(*id));
-        }
-        if self.routes.len() >= TAPS_MAX { Err(RouteError::Full) } else { Ok(()) }
+        let mut others = self.routes.iter().filter(|(id, _)| Some(**id) != except);
+        others.find(|(_, kept)| same(kept)).map(|(id, _)| *id)
     }
 
     /// Takes in one that was checked.
@@ -206,14 +212,20 @@ impl Routing {
         id
     }
 
-    /// Changes one.
+    /// Changes one, unless it would do the same as another then: of two alike only one is taken in after a restart.
     pub(super) fn change(
         &mut self,
         id: RouteId,
         change: impl FnOnce(&mut RouteSpec),
     ) -> Result<(), RouteError> {
-        let kept = self.routes.get_mut(&id).ok_or(RouteError::Unknown(id))?;
-        change(&mut kept.spec);
+        let mut spec = self.routes.get(&id).ok_or(RouteError::Unknown(id))?.spec.clone();
+        change(&mut spec);
+        if let Some(other) = self.same(&spec, Some(id)) {
+            return Err(RouteError::Exists(other));
+        }
+        if let Some(kept) = self.routes.get_mut(&id) {
+            kept.spec = spec;
+        }
         Ok(())
     }
 

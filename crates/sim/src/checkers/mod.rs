@@ -90,7 +90,7 @@ impl Checkers {
         let group = packet.group().unwrap_or(0);
         let found = if self.shared.contains(&group) {
             output.device.play(packet);
-            Ok(())
+            output.sysex.heard(packet).map(drop)
         } else {
             let nothing = Source::default();
             output.take(now, packet, self.sources.get(&group).unwrap_or(&nothing), repaired)
@@ -106,7 +106,7 @@ impl Checkers {
     pub fn may_be_cut(&mut self, host: usize) {
         self.excused = true;
         for (_, output) in self.outputs.iter_mut().filter(|((h, _), _)| *h == host) {
-            output.sysex.open = None;
+            output.sysex.may_be_cut();
         }
     }
 
@@ -115,6 +115,19 @@ impl Checkers {
         for (_, output) in self.outputs.iter_mut().filter(|((h, _), _)| *h == host) {
             output.device = State::default();
         }
+    }
+
+    /// The device on one output is as in the beginning: it was unplugged, or its program is gone.
+    pub fn unplugged(&mut self, place: &Place) {
+        if let Some(output) = self.outputs.get_mut(place) {
+            output.device = State::default();
+            output.sysex.may_be_cut();
+        }
+    }
+
+    /// What sounds anywhere.
+    pub fn all_sounding(&self) -> impl Iterator<Item = (&Place, Vec<(u8, u8, u8)>)> {
+        self.outputs.iter().map(|(place, output)| (place, output.device.sounding()))
     }
 
     /// Nothing sounds on any output, and no SysEx is unfinished.

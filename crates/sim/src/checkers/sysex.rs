@@ -8,9 +8,16 @@ use midip2p_proto::midi::{MessageType, Ump};
 pub struct Whole {
     /// The group whose SysEx is being written, and its bytes.
     pub open: Option<(u8, Vec<u8>)>,
+    /// Whether what follows may be the rest of one whose beginning is not looked at.
+    headless: bool,
 }
 
 impl Whole {
+    /// What is being written may end unfinished, or go on: it is not looked at.
+    pub fn may_be_cut(&mut self) {
+        self.headless |= self.open.take().is_some();
+    }
+
     /// A packet was heard: the SysEx that it ends, if it ends one.
     ///
     /// # Errors
@@ -34,12 +41,19 @@ impl Whole {
             (Some((inside, _)), true) => {
                 return Err(format!("a SysEx begins inside one of source {inside}"));
             }
+            (None, false) if self.headless => {
+                self.headless = !part.ends();
+                return Ok(None);
+            }
             (None, false) => return Err(format!("{part:?} of a SysEx that did not begin")),
             (Some((inside, _)), false) if *inside != group => {
                 return Err(format!("a SysEx of {group} goes on inside one of source {inside}"));
             }
             (Some((_, all)), false) => all.extend_from_slice(bytes),
-            (None, true) => self.open = Some((group, bytes.to_vec())),
+            (None, true) => {
+                self.headless = false;
+                self.open = Some((group, bytes.to_vec()));
+            }
         }
         Ok(if part.ends() { self.open.take().map(|(_, whole)| whole) } else { None })
     }

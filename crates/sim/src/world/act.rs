@@ -2,12 +2,13 @@
 
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::{BackendNo, Direction, PortIdentity};
+use midip2p_proto::control::routing::RouteCommand;
 use midip2p_proto::control::{Action, Input, Note};
 use midip2p_proto::id::PortId;
 use midip2p_proto::midi::{Ump, sysex7};
 use midip2p_proto::node::NodeInput;
 
-use super::World;
+use super::{Mutant, World};
 use crate::host::Port;
 
 const BACKEND: BackendNo = BackendNo(0);
@@ -25,6 +26,9 @@ impl World {
     pub fn unplug(&mut self, host: usize, name: &str) {
         let Some(port) = self.hosts[host].ports.remove(name) else { return };
         self.checkers.may_be_cut(host);
+        if self.bites(Mutant::MissVanish, 3) {
+            return;
+        }
         let input = Input::PortVanished(BACKEND, port.identity, port.direction);
         self.tell(host, NodeInput::Control(input));
     }
@@ -96,12 +100,50 @@ impl World {
         self.abandon_streams(host, silently);
         let h = &mut self.hosts[host];
         h.node = None;
+        h.asleep = None;
+        h.requests.clear();
         h.appointment += 1;
         h.mirrors.clear();
+        h.leaving.clear();
         h.apps.clear();
         h.ready.clear();
         h.ports.values_mut().for_each(|p| p.attached = None);
+        self.asleep.remove(&host);
         self.checkers.may_be_cut(host);
+    }
+
+    /// A machine falls asleep: its time stands still, what is sent to it by datagram is lost, and what
+    /// comes by stream waits.
+    pub fn fall_asleep(&mut self, host: usize) {
+        let shows = self.hosts[host].clock.read(self.now);
+        self.hosts[host].asleep.get_or_insert(shows);
+    }
+
+    /// It wakes up, and its time goes on from where it stood.
+    pub fn wake_up(&mut self, host: usize) {
+        let h = &mut self.hosts[host];
+        let Some(showed) = h.asleep.take() else { return };
+        let slept = h.clock.read(self.now) - showed;
+        h.clock.offset = h.clock.offset - slept;
+        self.tell(host, NodeInput::Timeout);
+        for event in self.asleep.remove(&host).unwrap_or_default() {
+            self.stream_event(event);
+        }
+    }
+
+    /// A machine gets another address: what it had open stands still, and nobody says so.
+    pub fn move_host(&mut self, host: usize) {
+        self.cut_streams(host);
+        let address = &mut self.hosts[host].address;
+        if let std::net::IpAddr::V4(ip) = address.ip() {
+            let [net, moves, high, low] = ip.octets();
+            address.set_ip([net, moves.wrapping_add(1), high, low].into());
+        }
+    }
+
+    /// Somebody wants something done with the routes of a node; its answer is not looked at.
+    pub fn route(&mut self, host: usize, command: RouteCommand) {
+        self.tell(host, NodeInput::Control(Input::Route(0, command)));
     }
 
     /// Two hosts do not reach each other any more.
@@ -130,9 +172,15 @@ impl World {
     }
 
     pub(super) fn act(&mut self, host: usize, action: Action) {
+        let keeps = match &action {
+            Action::Unmirror(..) => self.bites(Mutant::KeepMirror, 3),
+            Action::Detach(..) => self.bites(Mutant::KeepPort, 3),
+            _ => false,
+        };
         let h = &mut self.hosts[host];
         let mut attached = None;
         match action {
+            _ if keeps => {}
             Action::Attach(_, id, identity, _) => {
                 if let Some(port) = h.ports.values_mut().find(|p| p.identity == identity) {
                     port.attached = Some(id);
@@ -145,7 +193,9 @@ impl World {
             }
             Action::Mirror(_, id, direction, name) => self.mirror_made(host, id, direction, name),
             Action::Unmirror(_, id) => {
-                h.mirrors.remove(&id);
+                if let Some((_, name)) = h.mirrors.remove(&id) {
+                    h.leaving.insert(id, name);
+                }
                 self.checkers.may_be_cut(host);
             }
             Action::AppOpened(request, id) => {
@@ -157,6 +207,10 @@ impl World {
                 if let Some(name) = h.requests.remove(&request) {
                     h.ready.insert(name);
                 }
+            }
+            Action::RoutesChanged => {
+                h.routes =
+                    h.node.as_ref().map(|n| n.control().bus().kept_routes()).unwrap_or_default();
             }
             Action::Note(note) => {
                 self.checkers.excused |= matches!(note, Note::Down(..));

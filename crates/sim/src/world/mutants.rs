@@ -41,6 +41,18 @@ pub enum Mutant {
     AckTooMuch,
     /// Events that were sent once are never sent again.
     ForgetRepeats,
+    /// One dial in ten is never answered.
+    LoseDial,
+    /// One stream in three that its node closed stays open.
+    KeepStream,
+    /// One mirror in three that is to go stays.
+    KeepMirror,
+    /// One port in three that is let go of is read on.
+    KeepPort,
+    /// One port in three that vanishes is not said to have.
+    MissVanish,
+    /// A node that starts does not remember its routes.
+    ForgetRoutes,
 }
 
 impl Mutant {
@@ -62,11 +74,22 @@ impl Mutant {
             Self::DropSelection => controller == Some(98),
             Self::DropTune => message.status() == 0xF6,
             Self::ForgetAck | Self::AckTooMuch | Self::ForgetRepeats => false,
+            Self::LoseDial | Self::KeepStream | Self::KeepMirror | Self::KeepPort => false,
+            Self::MissVanish | Self::ForgetRoutes => false,
         }
     }
 }
 
 impl World {
+    /// Whether a bug beside the path of a note bites this time: one time in so many.
+    pub(super) const fn bites(&mut self, mutant: Mutant, every: u32) -> bool {
+        if !matches!(self.mutant, Some(planted) if planted as u8 == mutant as u8) {
+            return false;
+        }
+        self.mutations += 1;
+        self.mutations.is_multiple_of(every)
+    }
+
     /// An output plays a message, as it is or as a planted bug has it.
     pub(super) fn sound(&mut self, place: Place, message: Ump) {
         let mutant = self.mutant.filter(|mutant| mutant.concerns(&message));

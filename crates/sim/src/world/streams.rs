@@ -7,9 +7,8 @@ use midip2p_proto::control::lifecycle::{ConnId, Proof};
 use midip2p_proto::node::NodeInput;
 use midip2p_proto::time::Span;
 
-use super::{Event, World};
+use super::{Event, Mutant, World};
 use crate::clock::TrueTime;
-use crate::host::Host;
 
 /// How long a connection is tried before it is given up.
 const DIAL_LIMIT: Span = Span::from_s(3);
@@ -25,6 +24,8 @@ pub(super) enum StreamEvent {
 /// A stream. End 0 dialed.
 pub(super) struct Stream {
     ends: [End; 2],
+    /// An end of it has another address now: nothing passes any more, and nobody says so.
+    cut: bool,
 }
 
 struct End {
@@ -40,12 +41,15 @@ struct End {
 
 impl World {
     pub(super) fn dial(&mut self, from: usize, address: SocketAddr) {
+        if self.bites(Mutant::LoseDial, 10) {
+            return;
+        }
         let takes = |to: &usize| self.hosts[*to].node.is_some() && self.hosts[*to].takes_streams;
         let there = self.at(address).filter(takes);
         let arrived = self.network.arrival(self.now);
         let refused = self.network.arrival(arrived);
         match there {
-            Some(to) if !self.network.are_apart(from, to) => {
+            Some(to) if !self.network.are_apart(from, to) && self.hosts[to].asleep.is_none() => {
                 self.connect(Some(from), to);
             }
             found => {
@@ -75,7 +79,7 @@ impl World {
         let end =
             |owner, n, arrives| End { owner, conn: conn(n), open: false, arrives, held: vec![] };
         let ends = [end(from.and_then(owner), 0, back), end(owner(to), 1, there)];
-        self.streams.push(Stream { ends });
+        self.streams.push(Stream { ends, cut: false });
         for (end, at) in [(0, back), (1, there)] {
             self.schedule(at, Event::Stream(StreamEvent::Opened { stream, end }));
         }
@@ -91,6 +95,9 @@ impl World {
     }
 
     pub(super) fn stream_close(&mut self, from: usize, conn: ConnId) {
+        if self.bites(Mutant::KeepStream, 3) {
+            return;
+        }
         let Some((stream, end)) = self.hosts[from].conns.remove(&conn) else { return };
         self.streams[stream].ends[end].open = false;
         self.transfer(stream, 1 - end, None);
@@ -146,12 +153,47 @@ impl World {
         }
     }
 
+    /// Nothing passes by the streams of a host any more.
+    pub(super) fn cut_streams(&mut self, host: usize) {
+        let is_of = |stream: &&mut Stream| {
+            stream.ends.iter().any(|end| end.owner.is_some_and(|(owner, _)| owner == host))
+        };
+        self.streams.iter_mut().filter(is_of).for_each(|stream| stream.cut = true);
+    }
+
+    /// How many streams two hosts have open, as both of them believe.
+    #[must_use]
+    pub fn open_streams(&self, a: usize, b: usize) -> usize {
+        let between = |stream: &usize| {
+            let ends = &self.streams[*stream].ends;
+            ends.iter().all(|end| end.open)
+                && self.hosts_of(*stream).is_some_and(|ends| ends == (a, b) || ends == (b, a))
+                && (0..2).all(|end| self.owner(*stream, end).is_some())
+        };
+        (0..self.streams.len()).filter(between).count()
+    }
+
+    /// The host that this is for, if it sleeps.
+    pub(super) fn sleeper(&self, event: &StreamEvent) -> Option<usize> {
+        let host = match event {
+            StreamEvent::DialFailed { host, .. } => *host,
+            StreamEvent::Opened { stream, end }
+            | StreamEvent::Bytes { stream, end, .. }
+            | StreamEvent::Ended { stream, end }
+            | StreamEvent::Writable { stream, end } => self.owner(*stream, *end)?.0,
+        };
+        self.hosts[host].asleep.map(|_| host)
+    }
+
     fn hosts_of(&self, stream: usize) -> Option<(usize, usize)> {
         let [a, b] = &self.streams[stream].ends;
         Some((a.owner?.0, b.owner?.0))
     }
 
     fn transfer(&mut self, stream: usize, end: usize, what: Option<Vec<u8>>) {
+        if self.streams[stream].cut {
+            return;
+        }
         if self.hosts_of(stream).is_some_and(|(a, b)| self.network.are_apart(a, b)) {
             self.streams[stream].ends[end].held.push(what);
             return;
@@ -225,8 +267,8 @@ impl World {
         let other = self.streams[stream].ends[1 - end].owner.map(|(host, _)| host);
         let address = match other {
             // A stream that comes in has whatever port the other machine gave it.
-            Some(other) if end == 1 => SocketAddr::new(Host::address(other).ip(), 40_000),
-            Some(other) => Host::address(other),
+            Some(other) if end == 1 => SocketAddr::new(self.hosts[other].address.ip(), 40_000),
+            Some(other) => self.hosts[other].address,
             None => SocketAddr::from(([10, 9, 9, 9], 40_000)),
         };
         self.hosts[host].conns.insert(conn, (stream, end));

@@ -82,18 +82,23 @@ impl Bus {
     }
 
     fn route_state(&self, kept: &Kept) -> RouteState {
-        let is_there = |end, direction| self.endpoint_of(end, direction).is_some();
+        // While a node may come back to its link its ports count as there for what is kept for it, but not for people.
+        let is_linked = |end: &RouteEnd| {
+            end.node.is_none_or(|node| self.remotes.get(&node).is_some_and(|r| r.link.is_some()))
+        };
+        let is_there =
+            |end, direction| is_linked(end) && self.endpoint_of(end, direction).is_some();
         if !kept.spec.enabled {
             RouteState::Disabled
-        } else if let Some(tap) = self.applied.taps.get(&kept.tap) {
-            let looped = self.loops.keys().any(|port| Endpoint::local(*port) == tap.source);
-            if looped { RouteState::Looped } else { RouteState::Active }
         } else if !is_there(&kept.spec.source, Direction::Source) {
             RouteState::SourceAway
         } else if !is_there(&kept.spec.sink, Direction::Destination) {
             RouteState::DestinationAway
         } else if !self.shares_session(&kept.spec) {
             RouteState::OtherSession
+        } else if let Some(tap) = self.applied.taps.get(&kept.tap) {
+            let looped = self.loops.keys().any(|port| Endpoint::local(*port) == tap.source);
+            if looped { RouteState::Looped } else { RouteState::Active }
         } else {
             RouteState::NoRoom
         }

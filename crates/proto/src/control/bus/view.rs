@@ -114,6 +114,20 @@ impl Bus {
         Some((id, self.playout(id, Some(name))?.0))
     }
 
+    /// How many nodes are known, those among them that are gone.
+    #[must_use]
+    pub fn remotes(&self) -> usize {
+        self.remotes.len()
+    }
+
+    /// Sources of a peer that this node asked for, and those of this node that the peer asked for.
+    #[must_use]
+    pub fn subscribed(&self, node: NodeId) -> (Vec<PortId>, Vec<PortId>) {
+        let asked = self.subscriptions.get(&node).map(|said| said.ports.clone());
+        let wanted = self.remotes.get(&node).map(|r| r.subscribed.iter().copied().collect());
+        (asked.unwrap_or_default(), wanted.unwrap_or_default())
+    }
+
     /// How a node is shown.
     #[must_use]
     pub fn display(&self, node: NodeId) -> Option<&str> {
