@@ -188,6 +188,8 @@ pub enum ToControl {
     Alive {
         /// The link.
         link: LinkNo,
+        /// Whether so much of what is sent on it is lost that a stream may stand still for long.
+        lossy: bool,
     },
     /// Datagrams of this link do not seem to pass, so that its stream carries them; or they pass again.
     Degraded {

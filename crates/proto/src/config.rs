@@ -295,8 +295,8 @@ pub const BULK_KEPT_FOR: Span = Span::from_s(60);
 pub const ADRIFT_FOR: Span = BULK_KEPT_FOR;
 
 /// A stream by which nothing has come for so long, while datagrams pass, is given up: a machine that has another address
-/// leaves one behind that its system would try for a quarter of an hour. Where two packets in three are lost a stream
-/// stands still for tens of seconds and goes on; longer than this, and bulk messages on it have failed anyway.
+/// leaves one behind that its system would try for a quarter of an hour. But not where much is lost: there a stream stands
+/// still for tens of seconds and goes on, and a new one may not come about.
 pub const STREAM_SILENT_FOR: Span = BULK_UNPROVEN;
 
 /// In this time after its stream was lost a datagram of the peer must have come: a program that was killed loses its

@@ -434,7 +434,7 @@ impl ControlStage {
         let now = clock::now();
         match &input {
             Input::Heard(conn) | Input::Message(conn, _) => self.pulses.heard_by(*conn, now),
-            Input::Data(ToControl::Alive { link }) => self.pulses.heard_on(*link, now),
+            Input::Data(ToControl::Alive { link, .. }) => self.pulses.heard_on(*link, now),
             _ => {}
         }
         self.control.handle(now, input);

@@ -107,10 +107,10 @@ impl Control {
         Some(node)
     }
 
-    /// Gives up streams that have been silent too long. What is heard by datagram keeps such a link alive, and nothing
+    /// Gives up streams that have been silent too long, unless so much is lost that they may go on. What is heard by datagram keeps such a link alive, and nothing
     /// else would end the stream of a peer that has another address now.
     pub(super) fn give_up_silent_streams(&mut self, now: LocalTime) {
-        let links = self.links.iter().filter(|(_, l)| l.can_drift());
+        let links = self.links.iter().filter(|(_, l)| l.can_drift() && !l.lossy);
         let silent = links.filter(|(_, l)| now - l.stream_heard >= STREAM_SILENT_FOR);
         for conn in silent.map(|(conn, _)| *conn).collect::<Vec<_>>() {
             self.actions.push_back(Action::Close(conn));
@@ -119,7 +119,7 @@ impl Control {
     }
 
     pub(super) fn silent_wake_at(&self) -> impl Iterator<Item = LocalTime> {
-        let links = self.links.values().filter(|l| l.can_drift());
+        let links = self.links.values().filter(|l| l.can_drift() && !l.lossy);
         links.map(|l| l.stream_heard + STREAM_SILENT_FOR)
     }
 

@@ -139,6 +139,8 @@ pub struct Linked {
     pub datagrams: bool,
     /// Whether one has come.
     pub datagram_came: bool,
+    /// Whether so much is lost that its stream may stand still for long.
+    pub lossy: bool,
     /// Whether they do not pass, so that the stream carries them.
     pub degraded: bool,
     /// When something last came by its stream.

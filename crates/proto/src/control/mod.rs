@@ -651,7 +651,7 @@ impl stage::Stage for Control {
             Input::Misbehaved(conn, why) => self.misbehaved(conn, why),
             // A sign of life changes nothing else; a hundred peers give some hundred a second.
             Input::Heard(conn) => return self.heard(now, conn),
-            Input::Data(ToControl::Alive { link }) => return self.alive(now, link),
+            Input::Data(ToControl::Alive { link, lossy }) => return self.alive(now, link, lossy),
             Input::Data(ToControl::Degraded { link, degraded }) => {
                 self.degraded(now, link, degraded)
             }

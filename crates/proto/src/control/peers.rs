@@ -51,11 +51,11 @@ impl Control {
     }
 
     /// A genuine datagram came by a link.
-    pub(super) fn alive(&mut self, now: LocalTime, link: LinkNo) {
+    pub(super) fn alive(&mut self, now: LocalTime, link: LinkNo, lossy: bool) {
         let adrift = self.adrift.values_mut().map(|a| &mut a.linked);
         if let Some(linked) = self.links.values_mut().chain(adrift).find(|l| l.link == link) {
             linked.heartbeat.heard(now);
-            linked.datagram_came = true;
+            (linked.datagram_came, linked.lossy) = (true, lossy);
         }
     }
 
@@ -676,6 +676,7 @@ impl Control {
             version,
             datagrams,
             datagram_came: false,
+            lossy: false,
             degraded: false,
             stream_heard: now,
             since: now,

@@ -364,6 +364,14 @@ impl Link {
         }
     }
 
+    /// Whether so much of what is sent is lost that a stream may stand still for long.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        self.rate.loss().share().is_some_and(|share| share > LOSSY)
+    }
+
     /// Whether to say now that the peer lives.
     ///
     /// Realtime-safe: yes
@@ -650,6 +658,10 @@ impl Link {
         self.receiver.ack()
     }
 }
+
+/// Where more than this part is lost, TCP may be silent for half a minute and go on: seven tries in a row fail once in
+/// three hundred times.
+const LOSSY: f64 = 0.25;
 
 /// A source is held up for the sake of a link's full history only while its oldest event was sent so lately:
 /// a peer that plays along acknowledges within a round trip.

@@ -436,7 +436,8 @@ impl Plane {
             return Output::Control(word);
         }
         if let Some(link) = self.next_alive(now) {
-            return Output::Control(ToControl::Alive { link });
+            let lossy = self.links.get(link).is_some_and(Link::is_lossy);
+            return Output::Control(ToControl::Alive { link, lossy });
         }
         if let Some(discard) = self.discards.pop_front() {
             return Output::Discard(discard);

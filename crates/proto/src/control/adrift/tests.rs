@@ -94,6 +94,9 @@ struct Bench {
     /// How often the peer was asked for a sign of life.
     asked: [u32; 2],
     udp: bool,
+    /// Connections that stand still, and whether so much is lost that they may.
+    stalled: BTreeSet<ConnId>,
+    lossy: bool,
     dials: [bool; 2],
     /// Why both trust each other that are on no list.
     tie: Option<Tie>,
@@ -142,6 +145,8 @@ impl Bench {
             unanswered: [0; 2],
             asked: [0; 2],
             udp: true,
+            stalled: BTreeSet::new(),
+            lossy: false,
             dials: [true; 2],
             tie: None,
             notes: [vec![], vec![]],
@@ -308,7 +313,10 @@ impl Bench {
 
     /// Connections on which something is on its way, and to whom.
     fn busy(&self) -> Vec<(ConnId, usize)> {
-        self.ways.iter().filter(|(_, way)| !way.is_empty()).map(|(key, _)| *key).collect()
+        let moves = |(key, way): &(&(ConnId, usize), &VecDeque<Item>)| {
+            !way.is_empty() && !self.stalled.contains(&key.0)
+        };
+        self.ways.iter().filter(moves).map(|(key, _)| *key).collect()
     }
 
     fn carry(&mut self) {
@@ -324,7 +332,8 @@ impl Bench {
             let Some(Sealed { link, .. }) = self.planes[end] else { continue };
             self.unanswered[end] = if passes { 0 } else { self.unanswered[end] + 1 };
             if passes {
-                self.tell(end, Input::Data(ToControl::Alive { link }));
+                let lossy = self.lossy;
+                self.tell(end, Input::Data(ToControl::Alive { link, lossy }));
             }
             if self.unanswered[end] == UNANSWERED {
                 let degraded = ToControl::Degraded { link, degraded: true };
@@ -497,7 +506,7 @@ fn what_came_before_the_stream_was_lost_is_no_sign_of_life() {
     bench.cut(&[0, 1]);
     bench.now += Span::from_ms(100);
     let link = bench.planes[0].unwrap().link;
-    bench.tell(0, Input::Data(ToControl::Alive { link }));
+    bench.tell(0, Input::Data(ToControl::Alive { link, lossy: false }));
     bench.pass(Span::from_ms(1_000));
     assert_eq!(bench.planes[0], None);
 }
@@ -703,4 +712,27 @@ fn goes_on_tied(tie: Tie) {
     let is_refused =
         |m: &Message<'_>| matches!(m, Message::Bye(Bye { reason: ByeReason::Refused, .. }));
     assert!(!bench.said.iter().flatten().any(is_refused), "{:?}", bench.said);
+}
+
+/// A stream that a machine left behind with its address; or that waits until less is lost.
+#[test]
+fn a_stream_that_stays_silent_is_given_up_and_the_link_goes_on_unless_much_is_lost() {
+    for lossy in [false, true] {
+        let mut bench = Bench::linked(16);
+        let before = bench.keys();
+        bench.lossy = lossy;
+        bench.pass(PULSE);
+        bench.stalled = bench.begun.keys().copied().collect();
+        bench.pass(Span::from_s(28));
+        assert!(bench.notes.iter().flatten().next().is_none(), "{:?}", bench.notes);
+        bench.pass(Span::from_s(20));
+        let given_up = bench.notes[0].iter().any(|note| matches!(note, Note::StreamLost(..)));
+        assert_eq!(given_up, !lossy, "{:?}", bench.notes);
+        if lossy {
+            bench.stalled.clear();
+            bench.pass(Span::from_s(2));
+        }
+        assert!(bench.is_whole() && bench.keys() == before, "{:?}", bench.notes);
+        assert_eq!([0, 1].map(|end| bench.ups_and_downs(end)), [0, 0]);
+    }
 }

@@ -85,7 +85,7 @@ impl Pair {
                     let [_, status, note, _] = due.play.message.words()[0].to_be_bytes();
                     played.push((status, note));
                 }
-                Output::Control(ToControl::Alive { link }) => alive.push(link),
+                Output::Control(ToControl::Alive { link, .. }) => alive.push(link),
                 Output::WakeAt(at) => {
                     assert!(at > self.now, "it spins");
                     return (played, alive);
