@@ -18,7 +18,7 @@ fn a_mesh_comes_together_again_whatever_happened() -> Result<(), String> {
 #[test]
 fn what_was_planted_is_found() -> Result<(), String> {
     let bugs: [(Mutant, &[&str]); 7] = [
-        (Mutant::LoseDial, &[" links to "]),
+        (Mutant::LoseDial, &[" links to ", " links without a stream"]),
         (Mutant::KeepStream, &[" open streams"]),
         (Mutant::KeepMirror, &["too many", "twice"]),
         (Mutant::KeepPort, &["is read: true"]),
