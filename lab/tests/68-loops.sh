@@ -54,7 +54,7 @@ check "the cable is put in" on_jack jack_connect "$out" "$in"
 play b "Thru a @ a" "$(note_on 1 60 100)"
 eventually 3 "the loop is found" one_looped a b
 read -r times ms < <(lasted a 60 100)
-within "times that the note went round" 2 "$times" 100
+within "times that the note went round" 2 "$times" 200
 within "ms for which it did" 0 "$ms" 100
 eventually 2 "and is said" grep -qs 'a loop:' "$OUT/a.err" "$OUT/b.err"
 heard_once a b "Thru a @ a"
@@ -90,7 +90,7 @@ done
 play b "Thru a @ a" "$(note_on 1 60 100)"
 eventually 3 "the loop is found" one_looped a b c
 read -r times ms < <(lasted a 60 100)
-within "times that the note went round" 2 "$times" 40
+within "times that the note went round" 2 "$times" 200
 within "ms for which it did" 0 "$ms" 100
 states() { for n in a b c; do at "$n" route --json | json state; done; }
 eventually 3 "a route says so" eval 'states | grep -q "loop cut"'

@@ -114,6 +114,8 @@ impl Connections {
 #[derive(Debug, Default)]
 pub(crate) struct Pulses {
     connections: Connections,
+    /// Those with peers that are gone, as long as somebody has them.
+    held: BTreeMap<NodeId, Connection>,
     links: BTreeMap<LinkNo, Connection>,
     conns: BTreeMap<ConnId, LinkNo>,
 }
@@ -136,7 +138,8 @@ impl Pulses {
                 let (state, heard) = (AtomicU8::new(0), AtomicI64::new(NEVER));
                 Connection(Arc::new(Pulse { state, heard }))
             };
-            let connection = before.get(&node).cloned().unwrap_or_else(new);
+            let held = || self.held.remove(&node);
+            let connection = before.get(&node).cloned().or_else(held).unwrap_or_else(new);
             let state = ConnectionState::of(peer.state).to_byte();
             connection.0.state.store(state, Relaxed);
             if let Some(at) = peer.last_heard {
@@ -150,11 +153,15 @@ impl Pulses {
         for (node, gone) in before.iter() {
             if !now.contains_key(node) {
                 gone.0.state.store(ConnectionState::Disconnected.to_byte(), Relaxed);
+                self.held.insert(*node, gone.clone());
             }
         }
         if !before.keys().eq(now.keys()) {
             self.connections.0.store(Arc::new(now));
         }
+        drop(before);
+        // Nobody else has it: nobody is to see its peer come back.
+        self.held.retain(|_, connection| Arc::strong_count(&connection.0) > 1);
     }
 
     /// The connection is that link's from now on.

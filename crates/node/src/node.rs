@@ -327,9 +327,12 @@ impl Node {
             tokio::task::spawn_blocking(move || drop(discovery));
         }
         let (stopped, done) = oneshot::channel();
-        if self.shared.control.send(ControlInput::Stop(stopped)).await.is_ok() {
-            let _ = tokio::time::timeout_at(deadline, done).await;
-        }
+        let ended = async {
+            if self.shared.control.send(ControlInput::Stop(stopped)).await.is_ok() {
+                let _ = done.await;
+            }
+        };
+        let _ = tokio::time::timeout_at(deadline, ended).await;
         let _ = tokio::time::timeout_at(deadline, self.shared.notification.closed()).await;
         // The writers of the tunnels have the farewells; they need one more turn of the runtime.
         tokio::time::sleep(Duration::from_millis(50)).await;

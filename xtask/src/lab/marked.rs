@@ -14,7 +14,7 @@ pub(super) struct Mark(String);
 
 impl Mark {
     /// The variable that carries it.
-    pub(super) const VARIABLE: &'static str = "MIDIP2P_LAB_TEST";
+    pub(super) const VARIABLE: &'static str = "LAB_TEST_OF_MIDIP2P";
 
     /// One that no other run uses.
     pub(super) fn new(test: &str) -> Self {

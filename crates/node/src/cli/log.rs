@@ -6,8 +6,13 @@ mod limit;
 
 use std::error::Error;
 use std::fmt::{self, Debug, Write as _};
-use std::io::{self, IsTerminal as _};
-use std::time::Instant;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValue;
 use serde_json::{Map, Value};
@@ -80,26 +85,78 @@ fn of_level(level: Level) -> String {
 pub(super) fn to_stderr(wanted: Option<&Wanted>, verbose: bool, format: Format) {
     let usual = of_level(if verbose { Level::DEBUG } else { Level::INFO });
     let filter = match wanted {
+        // A flag stands above what file and environment say; a flag that says a filter contradicts it (`up.rs`).
+        _ if verbose => EnvFilter::new(usual),
         Some(Wanted(filter)) => EnvFilter::new(filter),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual)),
     };
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let Ok(stderr) = Stderr::start() else { return };
     let colours = format == Format::Text && io::stderr().is_terminal() && !set("NO_COLOR");
     // It fails when a log was set up already: then there is one.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        .with_writer(Stderr)
+        .with_writer(stderr)
         .event_format(Lines::new(format))
         .try_init();
 }
 
-/// Standard error, whose end is nobody's error.
-struct Stderr;
+/// Lines that may wait for whoever reads standard error; of more the newest are left out.
+const WAITING: usize = 1_024;
+
+/// How long the end of a program waits until they are written.
+const LAST_WITHIN: Duration = Duration::from_millis(200);
+
+/// Standard error, whose end is nobody's error, and whose reader may be slow, or not read at all: a thread of its own
+/// writes, so that nobody else waits.
+#[derive(Clone)]
+struct Stderr {
+    lines: SyncSender<Vec<u8>>,
+    left_out: Arc<AtomicU64>,
+}
+
+impl Stderr {
+    fn start() -> io::Result<Self> {
+        let (lines, waiting) = sync_channel::<Vec<u8>>(WAITING);
+        let left_out = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&left_out);
+        thread::Builder::new().name("midip2p-log".into()).spawn(move || {
+            while let Ok(line) = waiting.recv() {
+                let _ = io::stderr().write_all(&line);
+                let missing = counted.swap(0, Relaxed);
+                if missing > 0 {
+                    let _ = writeln!(
+                        io::stderr(),
+                        "{missing} lines of the log were not read in time, and left out"
+                    );
+                }
+                WRITTEN.fetch_add(1, Release);
+            }
+        })?;
+        Ok(Self { lines, left_out })
+    }
+}
+
+/// Lines that were given to be written, and that are.
+static GIVEN: AtomicU64 = AtomicU64::new(0);
+/// See [`GIVEN`].
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// Waits until what was logged is written, a moment at most: a program that ends takes its threads with it.
+pub(super) fn finish() {
+    let until = Instant::now() + LAST_WITHIN;
+    while WRITTEN.load(Acquire) < GIVEN.load(Acquire) && Instant::now() < until {
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
 
 impl io::Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(bytes);
+        match self.lines.try_send(bytes.to_vec()) {
+            Ok(()) => GIVEN.fetch_add(1, Release),
+            Err(_) => self.left_out.fetch_add(1, Relaxed),
+        };
         Ok(bytes.len())
     }
 
@@ -112,7 +169,7 @@ impl<'a> MakeWriter<'a> for Stderr {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
-        Self
+        self.clone()
     }
 }
 

@@ -268,6 +268,7 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     let options = Options { passphrase, ..args.options() };
     let done = runtime.block_on(live(&args, options, signals));
     runtime.shutdown_timeout(LAST_THREADS);
+    log::finish();
     done
 }
 

@@ -54,4 +54,14 @@ fn a_handle_outlives_its_peer_and_says_so() {
     pulses.publish(&View::default());
     assert_eq!(held.state(), ConnectionState::Disconnected);
     assert!(connections.with(PEER).is_none());
+    assert_eq!(pulses.held.len(), 1);
+
+    // It comes back, after an orderly end.
+    pulses.publish(&view(LinkState::Connected, Some(link)));
+    assert_eq!(held.state(), ConnectionState::Connected);
+    pulses.heard_on(link, at(50));
+    assert_eq!(held.last_heartbeat(), Some(at(50)));
+    drop(held);
+    pulses.publish(&View::default());
+    assert!(pulses.held.is_empty(), "nobody has it");
 }

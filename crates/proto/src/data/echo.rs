@@ -57,8 +57,9 @@ const TRIED_AFTER: Span = Span::from_s(2);
 /// See [`TRIED_AFTER`].
 const TRIED_AFTER_MAX: Span = Span::from_s(16);
 
-/// It has to come back once more within this.
-const TRIED_FOR: Span = Span::from_ms(150);
+/// It has to come back once more in thrice the time that a round took when the loop was found, and this; and no later
+/// than a loop can be long: what comes then is somebody who plays the same.
+const TRIED_FOR: Span = Span::from_ms(20);
 
 /// Messages that are remembered, each in the place that its words give it: of two for one place the newer is.
 const PLACES: usize = 512;
@@ -113,6 +114,8 @@ struct Cut {
     /// When something was written that did not come back yet.
     asked: Option<LocalTime>,
     unanswered: u8,
+    /// How long a round took.
+    round: Span,
     /// The echo that passed, and when.
     trying: Option<(Ump, LocalTime)>,
     /// When the next may, and how long after the one before.
@@ -121,6 +124,11 @@ struct Cut {
 }
 
 impl Cut {
+    /// Until when the echo that passed has to come back.
+    fn tried_until(&self) -> Option<LocalTime> {
+        self.trying.map(|(_, tried)| tried + (self.round * 3).min(ROUND_MAX) + TRIED_FOR)
+    }
+
     /// An echo came, and no other of its like is on its way; whether it passes.
     fn tries(&mut self, now: LocalTime, message: &Ump) -> bool {
         if self.trying.is_some_and(|(tried, _)| tried == *message) {
@@ -236,7 +244,7 @@ impl EchoGuard {
             if written.away > 0 || !cut.tries(now, message) {
                 return Heard::Echo;
             }
-            self.wake_at = self.wake_at.min(now + TRIED_FOR);
+            self.wake_at = self.wake_at.min(cut.tried_until().unwrap_or(now));
             return Heard::Pass;
         }
         let is_clock = may_interrupt_bulk(message);
@@ -256,6 +264,7 @@ impl EchoGuard {
         self.cuts.push(Cut {
             source,
             output: written.output,
+            round: (now - written.since) / i64::from(written.rounds.max(1)),
             since: now,
             message: *message,
             against: 0,
@@ -298,7 +307,7 @@ impl EchoGuard {
                 cut.asked = None;
                 cut.unanswered += 1;
             }
-            let is_silent = cut.trying.is_some_and(|(_, tried)| now - tried >= TRIED_FOR);
+            let is_silent = cut.tried_until().is_some_and(|until| now >= until);
             if is_silent || cut.unanswered >= MENDED_BY {
                 let cut = self.cuts.swap_remove(n);
                 return Some(Looped { source: cut.source, output: cut.output, cut: false });
@@ -306,7 +315,7 @@ impl EchoGuard {
         }
         let next = |cut: &Cut| {
             let proven = if cut.proven { LocalTime::MAX } else { cut.since + PROVEN_AFTER };
-            let tried = cut.trying.map_or(LocalTime::MAX, |(_, tried)| tried + TRIED_FOR);
+            let tried = cut.tried_until().unwrap_or(LocalTime::MAX);
             cut.asked.map_or(LocalTime::MAX, |asked| asked + ROUND_MAX).min(proven).min(tried)
         };
         self.wake_at = self.cuts.iter().map(next).min().unwrap_or(LocalTime::MAX);
