@@ -23,7 +23,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         [] => {}
         [word] if word == "sim" => return loss_rows(options.value("--seeds", 1_000)?),
         [word] if word == "mesh" => return mesh(options),
-        words => bail!("soak {}: only `soak`, `soak sim` and `soak mesh` are known", words.join(" ")),
+        words => {
+            bail!("soak {}: only `soak`, `soak sim` and `soak mesh` are known", words.join(" "))
+        }
     }
     let wanted_minutes: u64 = options.value("--minutes", 60)?;
     let seeds: u64 = options.value("--seeds", 10_000)?;
@@ -106,7 +108,8 @@ fn mesh(options: &Options) -> Result<ExitCode> {
          operations, {seeds} seeds, in {took}: {verdict}.\n\n## {nodes} nodes on this machine, {players} playing \
          10 notes/s to all others\n\n{}\nTargets: every note, p99 < 15 ms, an idle node < 1 % of a core: {reached}.\n",
         machine::describe(),
-        std::fs::read_to_string(&table).unwrap_or_else(|_| "No figures: it failed before.\n".to_owned()),
+        std::fs::read_to_string(&table)
+            .unwrap_or_else(|_| "No figures: it failed before.\n".to_owned()),
     );
     let path = free_name(&root().join("docs/results"), "soak-mesh", &machine::today()?)?;
     std::fs::write(&path, text)?;
