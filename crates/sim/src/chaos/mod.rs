@@ -61,7 +61,11 @@ impl Chaos {
     /// # Errors
     /// When they do not become a mesh.
     pub fn begin(seed: u64, mutant: Option<Mutant>) -> Result<Self, String> {
-        let path = [Path::wired(), Path::wifi(), Path::losing(5)][seed as usize % 3];
+        let path = match seed % 3 {
+            0 => Path::wired(),
+            1 => Path::wifi(),
+            _ => Path::losing(5),
+        };
         let mut world = World::new(path, seed);
         // Sources share groups, and routes change what passes: devices and SysEx are looked at.
         (0..16).for_each(|group| world.checkers.share_group(group));
