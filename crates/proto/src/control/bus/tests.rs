@@ -171,7 +171,12 @@ impl Model {
         assert!(wanted.mirrors.len() <= MIRRORS_MAX);
         for view in bus.route_views() {
             let active = view.state == RouteState::Active;
-            assert_eq!(wanted.taps.contains_key(&view.tap), active, "{view:?}");
+            // What is kept for a node that may come back is in force, and shown as away.
+            let is_linked = [&view.spec.source, &view.spec.sink].iter().all(|end| {
+                end.node.is_none_or(|node| bus.remotes.get(&node).is_some_and(|r| r.link.is_some()))
+            });
+            let in_force = wanted.taps.contains_key(&view.tap);
+            assert_eq!(in_force && is_linked, active, "{view:?}");
             assert!(!active || view.spec.enabled);
         }
         let pairs = |route: &Route| (route.source, route.sink);
