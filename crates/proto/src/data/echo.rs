@@ -29,7 +29,7 @@ use crate::time::{LocalTime, Span};
 const BACK_WITHIN: Span = Span::from_ms(34);
 
 /// A loop is no longer than that: else one that plays is faster.
-const ROUND_MAX: Span = Span::from_ms(100);
+const ROUND_MAX: Span = Span::from_ms(60);
 
 /// As often it has to come back.
 const ROUNDS: u16 = 3;
@@ -37,8 +37,9 @@ const ROUNDS: u16 = 3;
 /// For so long it has to have done so: nobody repeats himself thirty times a second for that.
 const SUSPECTED_AFTER: Span = Span::from_ms(50);
 
-/// Messages of a clock that come back in [`ROUND_MAX`]: at 300 beats a minute it has twelve.
-const TICKS: u16 = 40;
+/// Messages of a clock that come back in [`ROUND_MAX`]: at 300 beats a minute it has seven, and twelve in
+/// [`PROVEN_AFTER`].
+const TICKS: u16 = 30;
 
 /// In so long it shows whether it was a loop.
 const PROVEN_AFTER: Span = Span::from_ms(100);

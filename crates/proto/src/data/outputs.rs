@@ -383,8 +383,10 @@ impl Outputs {
             match output.pop(now, &self.counters) {
                 Next::Message(play) => return Some(Due { port, play, bulk: false }),
                 Next::BulkAt(..) if self.burst >= BULK_BURST => {
-                    self.burst_until = now + BULK_PAUSE;
-                    self.wait(port, now + BULK_PAUSE);
+                    // The pause that is on: if each output that asks made it anew, two that ask by turns would
+                    // never see its end.
+                    self.burst_until = self.burst_until.min(now + BULK_PAUSE);
+                    self.wait(port, self.burst_until);
                 }
                 Next::BulkAt(slot, word) => {
                     if let Some(due) = self.bulk_packet(port, slot, word) {

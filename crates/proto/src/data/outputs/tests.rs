@@ -269,3 +269,28 @@ fn a_panic_ends_a_message_on_each_output_that_is_in_the_middle_of_it() {
     let finished = bench.outputs.finished().unwrap();
     assert!(!finished.whole && bench.outputs.finished().is_none());
 }
+
+#[test]
+fn two_messages_that_pause_by_turns_both_end() {
+    let mut bench = Bench::new(false);
+    let other = PortId(2);
+    let _ = bench.outputs.open(other, Box::new(Output::new(true, true)));
+    bench.play_bulk(&sysex8(1_000));
+    while let Some(due) = bench.outputs.next(bench.now) {
+        bench.outputs.written(bench.now, &due);
+    }
+    // The second begins in the middle of a pause of the first.
+    bench.now += BULK_PAUSE / 3;
+    let words = sysex8(1_000).iter().flat_map(|p| p.words().to_vec()).collect();
+    let slot = bench.outputs.keep(Endpoint::local(PortId(8)), 6, words).unwrap();
+    bench.outputs.play_bulk(bench.now, other, slot);
+    bench.outputs.seal_bulk(slot);
+    for _ in 0..1_000 {
+        while let Some(due) = bench.outputs.next(bench.now) {
+            bench.outputs.written(bench.now, &due);
+        }
+        bench.now = bench.now.max(bench.outputs.wake_at().min(bench.now + BULK_PAUSE));
+    }
+    let both = [bench.outputs.finished(), bench.outputs.finished()];
+    assert!(both.iter().all(|f| f.as_ref().is_some_and(|f| f.whole)), "{both:?}");
+}
