@@ -29,7 +29,7 @@ eventually 10 "c waits to be trusted" waits
 examine() {
   local label=$1 seconds=$2 config=$3
   shift 3
-  timeout $((seconds + 60)) "$kept/bin/schemathesis" --config-file "$config" run "http://$(field a http)/openapi.json" \
+  timeout $((seconds + 60)) env -C "$OUT" "$kept/bin/schemathesis" --config-file "$config" run "http://$(field a http)/openapi.json" \
     -H "Authorization: Bearer $(cat "$(field a state)/token")" --exclude-path /events \
     --exclude-checks ignored_auth --max-time "$seconds" --request-timeout 12 --seed 1 \
     --continue-on-failure --no-color "$@" >"$OUT/$label.out" 2>&1

@@ -8,7 +8,7 @@
 //! | `GET /metrics/midi`, `/metrics`, `/debug/connection/ID/metrics` | counters (`metrics`) |
 //! | `POST /network/ping/PEER` | one probe, answered when the peer's answer came ([`ping`]) |
 //! | `GET /trust`, `POST /trust/ID`, … | who may play here ([`trust`]) |
-//! | `GET /sessions`, … | groups of nodes ([`sessions`]) |
+//! | `GET /sessions`, … | groups of nodes (`sessions.rs`) |
 //! | `GET /routing/routes`, … | the routes that people made (`routes.rs`) |
 //! | `GET /debug/metrics` | what the stages count (`debug.rs`) |
 //! | `POST /panic` | everything silent, everywhere |
