@@ -187,7 +187,7 @@ pub struct RouteJson {
     pub to: EndJson,
     /// Whether it is to be in force.
     pub enabled: bool,
-    /// Of several from one source the highest is served first, and stays where there is not room for all.
+    /// Of several from one source the highest is served first.
     #[schema(maximum = 255)]
     pub priority: u8,
     /// What passes, and as what.

@@ -237,8 +237,8 @@ fn note(text: &str) -> Option<u8> {
     };
     let rest = chars.as_str();
     let (shift, octave) = match rest.chars().next()? {
-        '#' | '♯' => (1, rest.trim_start_matches(['#', '♯'])),
-        'b' | '♭' => (-1, rest.trim_start_matches(['b', '♭'])),
+        '#' | '♯' => (1, rest.strip_prefix(['#', '♯'])?),
+        'b' | '♭' => (-1, rest.strip_prefix(['b', '♭'])?),
         _ => (0, rest),
     };
     let octave: i16 = octave.parse().ok().filter(|octave| (-1..=9).contains(octave))?;
@@ -404,7 +404,9 @@ mod tests {
         ] {
             assert_eq!(notes(text), Ok(Notes(low, high)), "{text}");
         }
-        for text in ["", "-", "59-36", "128", "C10", "G#9", "X4", "C", "36-", "Cb-1", "1-2-3"] {
+        for text in
+            ["", "-", "59-36", "128", "C10", "G#9", "X4", "C", "36-", "Cb-1", "1-2-3", "C##4"]
+        {
             assert!(notes(text).is_err(), "{text}");
         }
     }

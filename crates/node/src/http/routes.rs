@@ -223,8 +223,8 @@ async fn decide(context: &Context, command: RouteCommand) -> Result<RouteId, Pro
         Decided::Refused(why) => Err(refused(why)),
         Decided::NotKept(_, why) => {
             let why = format!(
-                "done, but only until the node ends: the routes cannot be written ({why}); free some space, then do \
-                 it again"
+                "done, but only until the node ends: the routes cannot be written ({why}); free some space: it is \
+                 tried again by itself"
             );
             Err(Problem::new(Kind::NotKept, why))
         }

@@ -178,8 +178,8 @@ async fn decide(context: &Context, command: SessionCommand) -> Result<(), Proble
         Decided::Refused(why) => Err(refused(&why)),
         Decided::NotKept((), why) => {
             let why = format!(
-                "done, but only until the node ends: the sessions cannot be written ({why}); free some space, then do \
-                 it again"
+                "done, but only until the node ends: the sessions cannot be written ({why}); free some space: it is \
+                 tried again by itself"
             );
             Err(Problem::new(Kind::NotKept, why))
         }

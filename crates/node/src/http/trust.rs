@@ -296,7 +296,7 @@ async fn decide(
         Decided::NotKept((), why) => {
             let why = format!(
                 "done, but only until the node ends: the list of trusted nodes cannot be written ({why}); \
-                 free some space, then do it again"
+                 free some space: it is tried again by itself"
             );
             Err(Problem::new(Kind::NotKept, why))
         }

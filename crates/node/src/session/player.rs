@@ -85,9 +85,7 @@ impl Player {
         (cancels, texts): (Cancels, mpsc::Sender<String>),
     ) -> Self {
         let (parser, held) = (Parser::new(0), Holders::new(false));
-        let failed_before =
-            shared.ports.get(usize::from(port.0)).map_or(0, |p| p.bulk_failed.read());
-        Self {
+        let mut player = Self {
             port,
             source,
             shared,
@@ -96,13 +94,16 @@ impl Player {
             held,
             given_up: 0,
             behind: None,
-            failed_before,
+            failed_before: 0,
             cancels,
             heeded: 0,
             before: 0,
             torn: 0,
             texts,
-        }
+        };
+        // What failed before was another program's.
+        player.failed();
+        player
     }
 
     /// The program is gone: ends what it left sounding.

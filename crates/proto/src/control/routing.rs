@@ -122,7 +122,7 @@ pub enum RouteState {
     Looped,
     /// Its ends share no session.
     OtherSession,
-    /// There is no more room in the data plane, and others have a higher priority.
+    /// There is no more room in the data plane.
     NoRoom,
 }
 

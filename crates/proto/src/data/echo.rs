@@ -93,6 +93,8 @@ pub struct Looped {
 struct Written {
     message: Ump,
     output: PortId,
+    /// The source that read it last.
+    source: PortId,
     at: LocalTime,
     /// How many were written and did not come back yet.
     away: u16,
@@ -111,6 +113,9 @@ struct Cut {
     message: Ump,
     /// How often it came although it was not written.
     against: u16,
+    against_at: LocalTime,
+    /// The status bytes of what came back of late.
+    back: [u8; 4],
     proven: bool,
     /// When something was written that did not come back yet.
     asked: Option<LocalTime>,
@@ -125,6 +130,39 @@ struct Cut {
 }
 
 impl Cut {
+    /// When nothing that speaks against it has come for long enough.
+    fn proven_at(&self) -> LocalTime {
+        self.since + PROVEN_AFTER.max(self.round * 3)
+    }
+
+    /// Something came back.
+    fn came_back(&mut self, message: &Ump) {
+        (self.asked, self.unanswered) = (None, 0);
+        let status = message.status();
+        if !self.back.contains(&status) {
+            self.back.rotate_right(1);
+            self.back[0] = status;
+        }
+    }
+
+    /// Whether a message is of those that come back: a program may send on notes and not clocks.
+    fn comes_back(&self, message: &Ump) -> bool {
+        !may_interrupt_bulk(message) && self.back.contains(&message.status())
+    }
+
+    /// The message that gave it away came, although it was not written: whether it goes on as it did then. Whoever
+    /// plays it again does so later.
+    fn is_disproven(&mut self, now: LocalTime, message: &Ump) -> bool {
+        if self.message != *message {
+            return false;
+        }
+        let pause = now - core::mem::replace(&mut self.against_at, now);
+        let goes_on = !self.proven || pause <= self.round * 3;
+        self.against = if goes_on { self.against + 1 } else { 1 };
+        // A clock that comes back is heard beside the one that goes on.
+        self.against >= if may_interrupt_bulk(message) { TICKS / 2 } else { DISPROVEN_BY }
+    }
+
     /// Until when the echo that passed has to come back.
     fn tried_until(&self) -> Option<LocalTime> {
         self.trying.map(|(_, tried)| tried + (self.round * 3).min(ROUND_MAX) + TRIED_FOR)
@@ -163,6 +201,8 @@ pub struct EchoGuard {
     cuts: Vec<Cut>,
     /// Until when each source is not suspected.
     trusted: Vec<LocalTime>,
+    /// A source that was said to be part of a loop and is not, with its output.
+    said_wrongly: Option<(PortId, PortId)>,
     /// Nothing is to be looked at before then.
     wake_at: LocalTime,
 }
@@ -173,6 +213,7 @@ impl Default for EchoGuard {
             written: vec![None; PLACES],
             cuts: Vec::with_capacity(CUTS_MAX),
             trusted: vec![LocalTime::ZERO; PORTS_MAX],
+            said_wrongly: None,
             wake_at: LocalTime::MAX,
         }
     }
@@ -206,11 +247,13 @@ impl EchoGuard {
             }
             _ => {
                 let (message, at) = (*message, now);
-                *slot = Some(Written { message, output, at, away: 1, rounds: 0, since: now });
+                let source = PortId::NONE;
+                *slot =
+                    Some(Written { message, output, source, at, away: 1, rounds: 0, since: now });
             }
         }
         for cut in self.cuts.iter_mut().filter(|cut| cut.proven && cut.output == output) {
-            if cut.asked.is_none() {
+            if cut.asked.is_none() && cut.comes_back(message) {
                 cut.asked = Some(now);
                 self.wake_at = self.wake_at.min(now + ROUND_MAX);
             }
@@ -227,21 +270,18 @@ impl EchoGuard {
         let cut = self.cuts.iter_mut().find(|cut| cut.source == source);
         let Some(written) = back else {
             if let Some(cut) = cut
-                && !cut.proven
-                && cut.message == *message
+                && cut.is_disproven(now, message)
             {
-                cut.against += 1;
-                // A clock that comes back is heard beside the one that goes on.
-                let enough = if may_interrupt_bulk(message) { TICKS / 2 } else { DISPROVEN_BY };
-                if cut.against >= enough {
-                    self.acquit(now, source);
-                }
+                let (output, was_said) = (cut.output, cut.proven);
+                self.acquit(now, source);
+                self.said_wrongly = was_said.then_some((source, output)).or(self.said_wrongly);
+                self.wake_at = if was_said { now } else { self.wake_at };
             }
             return Heard::Pass;
         };
         written.away -= 1;
         if let Some(cut) = cut {
-            (cut.asked, cut.unanswered) = (None, 0);
+            cut.came_back(message);
             if written.away > 0 || !cut.tries(now, message) {
                 return Heard::Echo;
             }
@@ -249,7 +289,10 @@ impl EchoGuard {
             return Heard::Pass;
         }
         let is_clock = may_interrupt_bulk(message);
-        if is_clock && now - written.since > ROUND_MAX {
+        // Clocks of several sources are one message: each has to come back by itself.
+        let is_another = written.source != source;
+        written.source = source;
+        if is_clock && (is_another || now - written.since > ROUND_MAX) {
             (written.rounds, written.since) = (0, now);
         }
         written.rounds = written.rounds.saturating_add(1);
@@ -269,6 +312,8 @@ impl EchoGuard {
             since: now,
             message: *message,
             against: 0,
+            against_at: now,
+            back: [message.status(), 0, 0, 0],
             proven: false,
             asked: None,
             unanswered: 0,
@@ -277,7 +322,8 @@ impl EchoGuard {
             try_at: now + TRIED_AFTER + Span::from_ms(i64::from(source.0 % 16) * 60),
             pause: TRIED_AFTER,
         });
-        self.wake_at = self.wake_at.min(now + PROVEN_AFTER);
+        let proven_at = self.cuts.last().map_or(now, Cut::proven_at);
+        self.wake_at = self.wake_at.min(proven_at);
         Heard::Echo
     }
 
@@ -298,9 +344,12 @@ impl EchoGuard {
         if now < self.wake_at {
             return None;
         }
+        if let Some((source, output)) = self.said_wrongly.take() {
+            return Some(Looped { source, output, cut: false });
+        }
         for n in 0..self.cuts.len() {
             let cut = &mut self.cuts[n];
-            if !cut.proven && now - cut.since >= PROVEN_AFTER {
+            if !cut.proven && now >= cut.proven_at() {
                 cut.proven = true;
                 return Some(Looped { source: cut.source, output: cut.output, cut: true });
             }
@@ -315,7 +364,7 @@ impl EchoGuard {
             }
         }
         let next = |cut: &Cut| {
-            let proven = if cut.proven { LocalTime::MAX } else { cut.since + PROVEN_AFTER };
+            let proven = if cut.proven { LocalTime::MAX } else { cut.proven_at() };
             let tried = cut.tried_until().unwrap_or(LocalTime::MAX);
             cut.asked.map_or(LocalTime::MAX, |asked| asked + ROUND_MAX).min(proven).min(tried)
         };

@@ -18,7 +18,8 @@ pub struct Kinds(u8);
 impl Kinds {
     /// None.
     pub const NONE: Self = Self(0);
-    /// Note-on and -off, and what MIDI 2.0 sets of one note.
+    /// Note-on and -off, and what MIDI 2.0 sets of one note. What ends all notes of a channel (controllers 120 and 123 to
+    /// 127) passes with these and with controllers.
     pub const NOTES: Self = Self(1);
     /// Pressure of a note or of a channel.
     pub const PRESSURE: Self = Self(1 << 1);
@@ -164,7 +165,9 @@ impl Filter {
     #[must_use]
     pub fn pass(&self, message: &Ump) -> Option<Ump> {
         let Some(kind) = Kinds::of(message) else { return Some(*message) };
-        if !self.kinds.holds(kind) {
+        // What ends all notes of a channel passes with them, too: else they would hang.
+        let with_notes = ends_all(message) && self.kinds.holds(Kinds::NOTES);
+        if !self.kinds.holds(kind) && !with_notes {
             return None;
         }
         let is_midi2 = match message.message_type() {
@@ -219,11 +222,23 @@ impl Filter {
         };
         match (code, rest) {
             _ if self.transpose == 0 => Some(word),
-            (0x8 | 0x9, 3) => Some(word & 0xFFFF_0000 | moved(word & 0xFFFF, 9)?),
+            // An end passes where its beginning did, whatever pitch it says.
+            (0x8, 3) => {
+                Some(moved(word & 0xFFFF, 9).map_or(word, |pitch| word & 0xFFFF_0000 | pitch))
+            }
+            (0x9, 3) => Some(word & 0xFFFF_0000 | moved(word & 0xFFFF, 9)?),
             (0x0, 3) => moved(word, 25),
             _ => Some(word),
         }
     }
+}
+
+/// Whether a message ends all notes of its channel: all sound off, all notes off, and what implies it.
+fn ends_all(message: &Ump) -> bool {
+    let [_, status, index, _] = message.words().first().map_or([0; 4], |word| word.to_be_bytes());
+    let is_voice =
+        matches!(message.message_type(), MessageType::Midi1Voice | MessageType::Midi2Voice);
+    is_voice && status >> 4 == 0xB && (index == 120 || (123..=127).contains(&index))
 }
 
 #[cfg(test)]

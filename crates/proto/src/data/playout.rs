@@ -137,6 +137,14 @@ impl Playout {
         overflow
     }
 
+    /// The first event of that source that waits is waited with no more.
+    ///
+    /// Realtime-safe: yes
+    pub fn take_event_of(&mut self, from: PortId) -> Option<Event> {
+        let at = self.events.iter().position(|(_, event)| event.from == from)?;
+        self.events.remove(at).map(|(_, event)| event)
+    }
+
     /// A bulk message came whole. It is given out by [`Playout::next`].
     ///
     /// # Errors

@@ -2,15 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use midip2p_proto::control::Action;
 use midip2p_proto::control::routing::{RouteError, RouteId};
 use midip2p_proto::control::session::SessionError;
 use midip2p_proto::control::trust::TrustError;
+use midip2p_proto::time::{LocalTime, Span};
 use tokio::sync::oneshot;
 
 use super::{ControlStage, Decided};
+use crate::os::clock;
 use crate::stages::persistence::{Save, What};
+
+/// After so long what the disk did not take is written again.
+const AGAIN_AFTER: Span = Span::from_s(5);
 
 /// Whether something was written.
 type Written = oneshot::Sender<io::Result<()>>;
@@ -24,6 +32,9 @@ pub(super) struct Keeping {
     trust_changed: bool,
     routes_changed: bool,
     sessions_changed: bool,
+    /// Whether the disk did not take something, and when it is tried again.
+    unwritten: Arc<AtomicBool>,
+    try_at: LocalTime,
 }
 
 impl ControlStage {
@@ -78,17 +89,27 @@ impl ControlStage {
         }
         let (written, writing) = oneshot::channel();
         save(self, Some(written));
+        let unwritten = Arc::clone(&self.keeping.unwritten);
         tokio::spawn(async move {
             let gone = || Err(io::Error::other("too much waits to be written"));
             let _ = answer.send(match writing.await.unwrap_or_else(|_| gone()) {
                 Ok(()) => Decided::Done(done),
-                Err(error) => Decided::NotKept(done, error),
+                Err(error) => {
+                    unwritten.store(true, Relaxed);
+                    Decided::NotKept(done, error)
+                }
             });
         });
     }
 
     /// Hands on what has changed. Where too much waits to be written it stays so, until the next time.
     pub(super) fn save_what_changed(&mut self) {
+        let now = clock::now();
+        if now >= self.keeping.try_at && self.keeping.unwritten.swap(false, Relaxed) {
+            // Nobody waits for it any more; if it fails again the stage says so.
+            self.keeping.try_at = now + AGAIN_AFTER;
+            self.save_again();
+        }
         if self.keeping.trust_changed {
             self.save_trusted(None);
         }
@@ -97,6 +118,21 @@ impl ControlStage {
         }
         if self.keeping.sessions_changed {
             self.save_sessions(None);
+        }
+    }
+
+    /// Writes all that is kept, since the disk did not take some of it.
+    fn save_again(&mut self) {
+        let saves = [Self::save_trusted, Self::save_routes, Self::save_sessions];
+        for save in saves {
+            let (written, writing) = oneshot::channel();
+            save(self, Some(written));
+            let unwritten = Arc::clone(&self.keeping.unwritten);
+            tokio::spawn(async move {
+                if !matches!(writing.await, Ok(Ok(()))) {
+                    unwritten.store(true, Relaxed);
+                }
+            });
         }
     }
 

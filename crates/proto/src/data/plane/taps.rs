@@ -41,6 +41,12 @@ impl Plane {
     /// Lets go of what a route holds.
     fn tap_release(&mut self, now: LocalTime, tap: &Tap) {
         if tap.sink.link == LinkNo::LOCAL {
+            // What still waits for a SysEx came before: else a note would begin behind its release.
+            while tap.source.link == LinkNo::LOCAL
+                && let Some(event) = self.local.take_event_of(tap.id)
+            {
+                self.dispatch(now, LinkNo::LOCAL, &event);
+            }
             self.outputs.release(tap.holder(), Some(tap.sink.port));
         } else {
             self.release_at_peers(now, tap.id, Some(tap.sink));
@@ -59,12 +65,13 @@ impl Plane {
         for n in 0..self.taps.of(source).len() {
             let Some(tap) = self.taps.of(source).get(n).copied() else { return };
             let Some(message) = tap.filter.pass(message) else { continue };
-            self.count_passed(&tap);
             if tap.sink.link == LinkNo::LOCAL {
+                self.count_passed(&tap);
                 self.send_here(now, tap.id, tap.sink.port, at, message);
             } else if let Some(link) = self.links.get_mut(tap.sink.link) {
                 let (from, to, after_bulk) = (tap.id, tap.sink.port, link.bulk_number(tap.id));
                 send(link, &self.ports, Sent { from, to, after_bulk, at, message });
+                self.count_passed(&tap);
             }
         }
     }

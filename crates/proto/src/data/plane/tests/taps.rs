@@ -202,3 +202,28 @@ fn routes_of_one_source_are_served_by_priority() {
     }
     assert_eq!(here.counters().0.routes_full.read(), 11);
 }
+
+/// A note that waits for a SysEx before it is still a note of its route.
+#[test]
+fn what_waits_for_a_sysex_is_let_go_of_with_its_route() {
+    let changed = [Some(12), None];
+    for transpose in changed {
+        let mut pair = Pair::new();
+        let (source, sink) = (Endpoint::local(KEYS), Endpoint::local(SYNTH));
+        let now = pair.now;
+        pair.planes[0].command(now, ToData::TapAdd(tap(100, source, sink, 0)));
+        let sysex = Ump::from_words(&[0x3002_0102, 0]).unwrap();
+        assert_eq!(played(&mut pair, &[sysex, note(0x90, 60)]), [], "the bulk task has the SysEx");
+        let command = match transpose {
+            Some(semitones) => ToData::TapAdd(tap(100, source, sink, semitones)),
+            None => ToData::TapRemove { id: PortId(100) },
+        };
+        pair.planes[0].command(now, command);
+        pair.now += Span::from_ms(50);
+        pair.planes[0].handle_timeout(pair.now);
+        let heard = played(&mut pair, &[note(0x80, 60)]);
+        let ends = heard.iter().filter(|play| **play == (0x80, 60)).count();
+        let begins = heard.iter().filter(|play| **play == (0x90, 60)).count();
+        assert_eq!(ends, begins, "{heard:?}");
+    }
+}
