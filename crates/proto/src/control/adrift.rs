@@ -222,10 +222,12 @@ impl Control {
         }
     }
 
-    /// Datagrams of a link do not pass; if it has no stream either, it is none.
+    /// Datagrams of a link do not pass; if it has no stream either, it is none. While its peer is asked for a sign of life
+    /// the answer decides: where some are lost, a few before may have been.
     pub(super) fn adrift_in_vain(&mut self, now: LocalTime, link: LinkNo) {
-        let node = self.adrift.iter().find(|(_, a)| a.linked.link == link).map(|(node, _)| *node);
-        if let Some(node) = node {
+        let is_asked = |a: &Adrift| !a.has_sign() && now - a.since < ADRIFT_SIGN_WITHIN;
+        let found = self.adrift.iter().find(|(_, a)| a.linked.link == link && !is_asked(a));
+        if let Some(node) = found.map(|(node, _)| *node) {
             self.end_adrift(now, node, false, "neither its stream nor its datagrams pass");
         }
     }

@@ -702,6 +702,7 @@ fn goes_on_tied(tie: Tie) {
     // One that has the link no longer, since it heard nothing for long, asks again, and is answered.
     bench.dials = [false; 2];
     bench.cut(&[0, 1]);
+    bench.pass(PULSE);
     let link = bench.planes[1].unwrap().link;
     bench.tell(1, Input::Data(ToControl::Degraded { link, degraded: true }));
     assert!(bench.planes[0].is_some() && bench.planes[1].is_none());
