@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The threads of stages, callbacks and snapshots under ThreadSanitizer, the standard library instrumented too: no two
 # may touch the same memory unordered.
-# limit: 1800
+# Not among the tests of `make lab` yet: cp it to lab/tests to run it (its build takes some minutes).
 # root: no
 . "$LAB/lib.sh"
 
