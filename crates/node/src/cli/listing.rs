@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, NodeChoice};
 use super::exit::Exit;
 use super::inbox::{Inbox, Input};
 use super::output;
@@ -16,6 +16,19 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Clears a terminal and goes to its upper left corner.
 const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// What every list takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) node: NodeChoice,
+    /// One JSON object a line, for scripts
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Go on, and show the list anew whenever it changes
+    #[arg(long)]
+    pub(super) watch: bool,
+}
 
 /// A list that a node has.
 pub(super) struct Listing {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::client::{Client, NodeChoice};
+use super::client::Client;
 use super::exit::Exit;
-use super::listing::{self, Listing, text_at};
+use super::listing::{self, ListArgs, Listing, text_at};
 use super::text::{Paint, Table};
 
 /// List the MIDI ports of all machines.
@@ -17,16 +17,10 @@ use super::text::{Paint, Table};
 )]
 pub(super) struct PortsArgs {
     #[command(flatten)]
-    node: NodeChoice,
-    /// One JSON object a line, for scripts
-    #[arg(long)]
-    json: bool,
-    /// Go on, and show the list anew whenever it changes
-    #[arg(long)]
-    watch: bool,
+    list: ListArgs,
 }
 
-pub(super) fn run(args: &PortsArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(PortsArgs { list: args }: &PortsArgs) -> anyhow::Result<Exit> {
     let client = Client::find(&args.node)?;
     let listing =
         Listing { path: "/midi/devices", key: "ports", json: args.json, watch: args.watch };

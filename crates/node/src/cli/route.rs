@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Method, NodeChoice};
 use super::exit::Exit;
-use super::listing::{self, Listing, text_at};
+use super::listing::{self, ListArgs, Listing, text_at};
 use super::output;
 use super::text::{Paint, Table, escape, thousands};
 use crate::routing::FilterJson;
@@ -49,18 +49,6 @@ enum RouteVerb {
     Enable(ManyArgs),
     /// Put routes out of force, and keep them; what they held is released
     Disable(ManyArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct ListArgs {
-    #[command(flatten)]
-    node: NodeChoice,
-    /// One JSON object a line, for scripts
-    #[arg(long)]
-    json: bool,
-    /// Go on, and show the list anew whenever it changes
-    #[arg(long)]
-    watch: bool,
 }
 
 #[derive(Debug, clap::Args)]

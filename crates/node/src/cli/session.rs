@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Method, NodeChoice};
 use super::exit::Exit;
-use super::listing::{self, Listing, text_at};
+use super::listing::{self, ListArgs, Listing, text_at};
 use super::output;
 use super::text::{Paint, Table, escape};
 
@@ -39,18 +39,6 @@ enum SessionVerb {
     Join(JoinArgs),
     /// Leave a session; what its routes held is released
     Leave(LeaveArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct ListArgs {
-    #[command(flatten)]
-    node: NodeChoice,
-    /// One JSON object a line, for scripts
-    #[arg(long)]
-    json: bool,
-    /// Go on, and show the list anew whenever it changes
-    #[arg(long)]
-    watch: bool,
 }
 
 #[derive(Debug, clap::Args)]

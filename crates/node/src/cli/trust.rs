@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, NodeChoice};
 use super::exit::{Exit, bad_input};
-use super::listing::{self, Listing, text_at};
+use super::listing::{self, ListArgs, Listing, text_at};
 use super::output;
 use super::text::{Paint, Table, escape};
 use crate::os::trusted::Right;
@@ -65,18 +65,6 @@ enum TrustVerb {
     Rm(OneArgs),
     /// Refuse a node that wants to connect; after three times it is not asked about for ten minutes
     Refuse(OneArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct ListArgs {
-    #[command(flatten)]
-    node: NodeChoice,
-    /// One JSON object a line, for scripts
-    #[arg(long)]
-    json: bool,
-    /// Go on, and show the list anew whenever it changes
-    #[arg(long)]
-    watch: bool,
 }
 
 #[derive(Debug, clap::Args)]
