@@ -27,7 +27,7 @@ use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
 use midip2p_proto::id::{BootId, NodeId, PortId};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::bulk::{self, Bulk, Told};
@@ -48,12 +48,13 @@ use crate::ports::app::{self, AppPorts, AppSweep};
 use crate::ports::{self, Backend, BackendContext, BackendEvent, Driver, Opened, PortError};
 use crate::realtime;
 use crate::realtime::claim::LaneClaim;
-use crate::stages::control::{self, AppRequest, ControlInput, ControlStage, Hands};
+use crate::stages::control::{self, ControlInput, ControlStage, Hands};
 use crate::stages::counters::StageCounters;
 use crate::stages::discovery::{self, Announcement, Discovery};
 use crate::stages::host_wake::HostWake;
 use crate::stages::inbox::{self, Inbox, Policy, Sender};
 use crate::stages::notification::Notification;
+use crate::stages::opening::AppRequest;
 use crate::stages::persistence::{self, Files};
 use crate::stages::ports::PortsStage;
 use crate::stages::supervisor::Supervisor;
@@ -176,11 +177,13 @@ pub struct Node {
     info: NodeInfo,
     shared: Arc<Shared>,
     discovery: Option<Discovery>,
-    /// What waits for others: connections, names to be looked up.
-    tasks: Vec<JoinHandle<()>>,
+    /// What waits for others: connections, names to be looked up. Dropped, it ends them.
+    _tasks: JoinSet<()>,
     http: Http,
     /// Closed when the control stage has ended.
     ended: watch::Receiver<()>,
+    /// Dropped, it ends the control stage, and what works for it.
+    _quit: watch::Sender<()>,
     // In this order: who looks for a free directory must not find the entry of the node before, nor who finds an entry
     // a socket that goes.
     _socket: Option<Socket>,
@@ -233,11 +236,22 @@ impl Node {
         let transport = network()?;
         let name = options.name.clone().unwrap_or_else(host_name);
         let started = start_planes(&options, &state, &name, transport, backends)?;
-        let Started { shared, backends, udp_port, tcp_port, granted, acceptor, security, ended } =
-            started;
+        // From here on whatever fails ends what was started, as its end is dropped.
+        let Started {
+            shared,
+            backends,
+            udp_port,
+            tcp_port,
+            granted,
+            acceptor,
+            security,
+            quit,
+            ended,
+        } = started;
         let (counters, view) = (Arc::clone(&shared.tunnels), Arc::clone(&shared.view));
         let taking = taking::run(acceptor, security, shared.control.clone(), counters, view);
-        let mut tasks = vec![tokio::spawn(taking)];
+        let mut tasks = JoinSet::new();
+        tasks.spawn(taking);
         let mut info = NodeInfo {
             id: state.key.id(),
             name,
@@ -271,15 +285,16 @@ impl Node {
         };
         for peer in &options.peers {
             let view = Arc::clone(&shared.view);
-            tasks.push(tokio::spawn(resolve(peer.clone(), shared.control.clone(), view)));
+            tasks.spawn(resolve(peer.clone(), shared.control.clone(), view));
         }
         let node = Self {
             info,
             shared,
             discovery,
-            tasks,
+            _tasks: tasks,
             http,
             ended,
+            _quit: quit,
             _socket: socket,
             _state: state,
             _registered: registered,
@@ -370,7 +385,7 @@ impl Node {
                 if self.shared.control.send(ControlInput::AppOpen(request)).await.is_ok()
                     && let Ok(Some(port)) = done.await
                 {
-                    kept.push(port);
+                    kept.push(port.keep());
                 }
             }
         }
@@ -380,11 +395,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.notification.close();
-        // After `stop` nobody is left to hear it; without, this ends what the node began.
-        let (stopped, _) = oneshot::channel();
-        let _ = self.shared.control.try_send(ControlInput::Stop(stopped));
     }
 }
 
@@ -396,6 +407,7 @@ struct Started {
     granted: (Priority, Memory),
     acceptor: Box<dyn Acceptor>,
     security: Option<Security>,
+    quit: watch::Sender<()>,
     ended: watch::Receiver<()>,
 }
 
@@ -487,9 +499,9 @@ fn start_planes(
         shared: Arc::clone(&shared),
         persistence,
     };
-    let ended = run_control(ControlStage::new(core, hands), inbox, host);
+    let (quit, ended) = run_control(ControlStage::new(core, hands), inbox, host);
     let granted = (priority, memory);
-    Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security, ended })
+    Ok(Started { shared, backends, udp_port, tcp_port, granted, acceptor, security, quit, ended })
 }
 
 /// The MIDI systems and the app ports.
@@ -551,18 +563,20 @@ fn start_bulk(task: Bulk, host: &HostWake) -> (Sender<bulk::BulkInput>, Arc<Noti
     (bulk, drained)
 }
 
-/// The control stage, on the caller's runtime; what comes back is closed when it has ended, with all that it works with.
+/// The control stage, on the caller's runtime: what ends it when it is dropped, and what is closed when it has ended, with
+/// all that it works with.
 fn run_control(
     stage: ControlStage,
     inbox: Inbox<ControlInput>,
     host: HostWake,
-) -> watch::Receiver<()> {
+) -> (watch::Sender<()>, watch::Receiver<()>) {
+    let (quit, quits) = watch::channel(());
     let (running, ended) = watch::channel(());
     tokio::spawn(async move {
-        stage.run(inbox, host).await;
+        stage.run(inbox, host, quits).await;
         drop(running);
     });
-    ended
+    (quit, ended)
 }
 
 /// What proves this node, and that it is its user's and of its session.

@@ -110,6 +110,16 @@ pub fn bell() -> io::Result<(Bell, OwnedFd)> {
 }
 
 impl Bell {
+    /// Another one that rings the same.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors.
+    ///
+    /// Realtime-safe: no
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Rings. If nobody has listened for long, nothing changes: it still rings.
     ///
     /// Realtime-safe: yes (one system call)

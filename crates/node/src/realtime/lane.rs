@@ -245,6 +245,8 @@ impl Lane {
                     }
                 }
                 Command::Stop => self.stop = true,
+                #[cfg(test)]
+                Command::Poison => std::panic::panic_any("planted"),
             }
             self.drain(now);
         }

@@ -16,6 +16,8 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread::JoinHandle;
 
 use midip2p_proto::bridge::{BulkPiece, ToControl, ToData};
@@ -96,6 +98,9 @@ pub enum Command {
     },
     /// End the thread.
     Stop,
+    /// Panic, as a mistake would.
+    #[cfg(test)]
+    Poison,
 }
 
 /// The control side's end of the thread.
@@ -109,6 +114,7 @@ pub struct Handle {
     /// Set after commands were pushed.
     pub wake: Signal,
     thread: Option<JoinHandle<()>>,
+    ended: Arc<AtomicBool>,
 }
 
 /// The bulk task's end of the thread.
@@ -136,6 +142,14 @@ impl Handle {
         let pushed = self.commands.push(command).map_err(|rtrb::PushError::Full(c)| c);
         self.wake.set();
         pushed
+    }
+
+    /// Whether the thread has ended: after [`Command::Stop`], or by a mistake.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Acquire)
     }
 
     /// Waits for the thread to end after [`Command::Stop`].
@@ -191,10 +205,13 @@ pub fn start(
         carried: carried_out,
     };
     let wake = claim.signal().clone();
+    let ended = Arc::<AtomicBool>::default();
+    let last = Last { ended: Arc::clone(&ended), host: host.try_clone()? };
     let lane = Box::new(Lane::new(plane, datagrams, drivers, rings, host)?);
     let thread = Thread::new(&lane, Arc::clone(&claim))?;
     let (said, granted) = std::sync::mpsc::sync_channel(1);
     let join = std::thread::Builder::new().name("midip2p-rt".into()).spawn(move || {
+        let _last = last;
         let granted = (priority::urge(), memory::lock());
         // From here on others may send as well, who are no less urgent than this thread.
         claim.open(lane, priority::rank());
@@ -202,7 +219,21 @@ pub fn start(
         thread.run();
     })?;
     let (priority, memory) = granted.recv().unwrap_or((Priority::Normal, Memory::Swappable));
-    let handle = Handle { commands, words, discards, wake: wake.clone(), thread: Some(join) };
+    let handle =
+        Handle { commands, words, discards, wake: wake.clone(), thread: Some(join), ended };
     let bulk = BulkHandle { deliveries, pieces, to_carry, carried, wake };
     Ok(Started { handle, bulk, priority, memory })
+}
+
+/// The last thing that the thread does, whatever ends it: who waits for its words must not wait for ever.
+struct Last {
+    ended: Arc<AtomicBool>,
+    host: Bell,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.ended.store(true, Release);
+        self.host.ring();
+    }
 }

@@ -29,8 +29,9 @@ use self::player::Player;
 use self::said::{Cancels, Said, Says, Waiting};
 use crate::node::Shared;
 use crate::ports::app::{AppSink, AppSource};
-use crate::stages::control::{AppRequest, ControlInput};
+use crate::stages::control::ControlInput;
 use crate::stages::inbox;
+use crate::stages::opening::{AppRequest, OpenPort};
 
 pub(crate) mod asked;
 pub mod names;
@@ -248,29 +249,21 @@ async fn open_port(
         .await?
         .ok_or_else(|| "this node has no room for one more port".to_owned())?;
     is_ready.await.map_err(|_| gone())?;
-    Ok(Opened { port, own: true })
+    Ok(Opened { port: port.keep(), own: true })
 }
 
 /// Has the control stage open a port; one that is open too late for whoever asked is closed again.
 async fn opened_in_time(
     control: inbox::Sender<ControlInput>,
     request: AppRequest,
-    mut is_open: oneshot::Receiver<Option<PortId>>,
-) -> Result<Option<PortId>, String> {
-    let gone = || "the node is stopping".to_owned();
+    is_open: oneshot::Receiver<Option<OpenPort>>,
+) -> Result<Option<OpenPort>, String> {
+    let gone = || "the node is stopping, or made a mistake: see its log".to_owned();
     let busy = || "the node has more to do than it can, and opened no port; try again".to_owned();
     let until = Instant::now() + OPENED_WITHIN;
     let handed_over = timeout_at(until, control.send(ControlInput::AppOpen(request))).await;
     handed_over.map_err(|_| busy())?.map_err(|_| gone())?;
-    if let Ok(opened) = timeout_at(until, &mut is_open).await {
-        return opened.map_err(|_| gone());
-    }
-    tokio::spawn(async move {
-        if let Ok(Some(port)) = is_open.await {
-            let _ = control.send(ControlInput::AppClose(port)).await;
-        }
-    });
-    Err(busy())
+    timeout_at(until, is_open).await.map_err(|_| busy())?.map_err(|_| gone())
 }
 
 #[cfg(test)]
@@ -280,6 +273,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_port_that_is_open_too_late_is_closed_again() {
         let (control, mut inbox) = inbox::inbox("control", inbox::Policy::Wait, 4);
+        let closer = control.clone();
         let ((opened, is_open), (ready, _)) = (oneshot::channel(), oneshot::channel());
         let request = AppRequest {
             name: "app".to_owned(),
@@ -294,7 +288,8 @@ mod tests {
         assert!(why.contains("try again"), "{why}");
         assert_eq!(begun.elapsed(), OPENED_WITHIN);
         let Some(ControlInput::AppOpen(request)) = inbox.recv().await else { panic!("not asked") };
-        request.opened.send(Some(PortId(7))).unwrap();
+        let port = OpenPort::new(PortId(7), closer);
+        assert!(request.opened.send(Some(port)).is_err());
         assert!(matches!(inbox.recv().await, Some(ControlInput::AppClose(PortId(7)))));
     }
 }

@@ -10,10 +10,9 @@ use arc_swap::ArcSwap;
 use midip2p_midi::Ump;
 use midip2p_proto::bridge::{ToControl, ToData};
 use midip2p_proto::config::Config;
-use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::discovery::Via;
 use midip2p_proto::control::lifecycle::{ConnId, Proof};
-use midip2p_proto::control::port::{BackendNo, Direction};
+use midip2p_proto::control::port::BackendNo;
 use midip2p_proto::control::routing::{RouteCommand, RouteError, RouteId};
 use midip2p_proto::control::session::{SessionCommand, SessionError};
 use midip2p_proto::control::stage::Stage;
@@ -28,12 +27,14 @@ use midip2p_proto::id::{LinkNo, NodeId, PortId};
 use midip2p_proto::seal::{Seal, Unsealed};
 use midip2p_proto::time::LocalTime;
 use midip2p_proto::wire::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use self::guard::REALTIME_ENDED;
 use self::keeping::Keeping;
 use super::host_wake::HostWake;
 use super::inbox::{Inbox, Sender};
 use super::notes;
+use super::opening::{AppRequest, OpenPort};
 use super::persistence::Save;
 use super::ports::{PortsCommand, PortsStage};
 use super::supervisor::Supervisor;
@@ -122,6 +123,9 @@ pub enum ControlInput {
     /// Panic with these words, as if what that connection brought had hit a mistake.
     #[cfg(test)]
     Poison(Option<ConnId>, &'static str),
+    /// The real-time thread panics.
+    #[cfg(test)]
+    PoisonLane,
 }
 
 /// What became of something that is to outlive the node.
@@ -133,22 +137,6 @@ pub enum Decided<T, E> {
     Refused(E),
     /// It is done, and will be forgotten when the node ends: the disk does not take it.
     NotKept(T, io::Error),
-}
-
-/// A program's wish for an app port.
-pub struct AppRequest {
-    /// For people.
-    pub name: String,
-    /// Which way MIDI flows.
-    pub direction: Direction,
-    /// Whether peers may know of it.
-    pub exported: bool,
-    /// What it is to be connected to.
-    pub wishes: Vec<Wish>,
-    /// The port; `None` when there is no room.
-    pub opened: oneshot::Sender<Option<PortId>>,
-    /// All peers know of it.
-    pub ready: oneshot::Sender<()>,
 }
 
 /// What the stage works with.
@@ -195,7 +183,7 @@ pub struct ControlStage {
     supervisor: Supervisor,
     /// What connections say of themselves.
     pulses: Pulses,
-    opening: BTreeMap<u64, oneshot::Sender<Option<PortId>>>,
+    opening: BTreeMap<u64, oneshot::Sender<Option<OpenPort>>>,
     settling: BTreeMap<u64, oneshot::Sender<()>>,
     pings: BTreeMap<u32, oneshot::Sender<Probed>>,
     pinged: u32,
@@ -251,15 +239,29 @@ impl ControlStage {
     }
 
     /// Runs until it is told to stop.
-    pub async fn run(mut self, mut inbox: Inbox<ControlInput>, host: HostWake) {
+    ///
+    /// That is also when what has `quit` has gone: a node that nobody holds ends, however full its inbox is.
+    pub async fn run(
+        mut self,
+        mut inbox: Inbox<ControlInput>,
+        host: HostWake,
+        mut quit: watch::Receiver<()>,
+    ) {
         self.publish();
         loop {
             let woken = host.next();
             tokio::pin!(woken);
             woken.as_mut().enable();
             self.take_words_guarded().await;
+            if self.stopped.is_none() && self.hands.realtime.has_ended() {
+                self.give_up(REALTIME_ENDED).await;
+            }
             let pause = (self.wake_at() - clock::now()).to_duration();
             tokio::select! {
+                _ = quit.changed(), if self.stopped.is_none() => {
+                    self.guarded(Some(ControlInput::Stop(oneshot::channel().0))).await;
+                }
+                () = std::future::ready(()), if self.stopped.is_some() => {}
                 input = inbox.recv() => match input {
                     Some(input) => self.guarded(Some(input)).await,
                     None => return,
@@ -369,6 +371,8 @@ impl ControlStage {
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
             ControlInput::Look(answer) => self.look(answer),
+            #[cfg(test)]
+            ControlInput::PoisonLane => self.command(Command::Poison).await,
             #[cfg(test)]
             ControlInput::Poison(_, words) => std::panic::panic_any(words),
             ControlInput::Stop(stopped) => {
@@ -508,7 +512,9 @@ impl ControlStage {
                     self.drivers.insert(id, APP_DRIVER);
                 }
                 if let Some(opened) = self.opening.remove(&request) {
-                    let _ = opened.send(id);
+                    let control = &self.hands.inboxes.control;
+                    // Who does not wait for it any more drops it, which closes it.
+                    let _ = opened.send(id.map(|id| OpenPort::new(id, control.clone())));
                 }
             }
             Action::AppReady(request) => {
@@ -649,6 +655,9 @@ impl ControlStage {
         let mut command = command;
         // The real-time thread empties the ring in microseconds; this task has nothing better to do.
         while let Err(refused) = self.hands.realtime.tell(command) {
+            if self.hands.realtime.has_ended() {
+                return;
+            }
             command = refused;
             tokio::task::yield_now().await;
         }
@@ -672,12 +681,15 @@ impl ControlStage {
             self.hands.ports.tell(command);
         }
         let mut hands = self.hands;
+        let view = Arc::clone(&hands.view);
         let ended = tokio::task::spawn_blocking(move || {
             // First the drivers have written their last note-offs, then the ports go.
             hands.realtime.join();
             hands.ports.stop();
         });
         let _ = ended.await;
+        // Nothing is linked, and no port is there.
+        view.store(Arc::default());
     }
 }
 

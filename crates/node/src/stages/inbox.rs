@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use midip2p_proto::time::LocalTime;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, TryAcquireError, oneshot};
 
 use super::counters::StageCounters;
 use crate::os::clock;
@@ -95,8 +95,8 @@ struct Core<T> {
     counters: Arc<StageCounters>,
     /// Told when something has come, or nothing more will.
     bell: Arc<Notify>,
-    /// Told when there is room.
-    room: Notify,
+    /// A permit for each free place, where one is needed to enter: handed out first come, first served.
+    places: Semaphore,
     senders: AtomicUsize,
     ended: AtomicBool,
     end: Notify,
@@ -121,7 +121,7 @@ pub fn with_bell<T>(
         queue: ArrayQueue::new(room),
         counters: Arc::new(StageCounters::new(name, policy, room)),
         bell,
-        room: Notify::new(),
+        places: Semaphore::new(room),
         senders: AtomicUsize::new(1),
         ended: AtomicBool::new(false),
         end: Notify::new(),
@@ -137,25 +137,21 @@ impl<T> Sender<T> {
     pub async fn send(&self, command: T) -> Result<(), Unsent<T>> {
         let core = &self.0;
         core.counters.offered.add_one();
-        let mut command = match core.put(command) {
+        let command = match core.offer(command) {
             Err(Unsent::Full(command)) if core.counters.policy == Policy::Wait => command,
             done => return core.counted(done),
         };
         core.counters.waited.add_one();
         let mut given_up = GivenUp(Some(&core.counters));
-        loop {
-            let mut room = pin!(core.room.notified());
-            // Registered before it is tried: what leaves in between is not missed.
-            room.as_mut().enable();
-            command = match core.put(command) {
-                Err(Unsent::Full(command)) => command,
-                done => {
-                    given_up.0 = None;
-                    return core.counted(done);
-                }
-            };
-            room.await;
-        }
+        let place = core.places.acquire().await;
+        given_up.0 = None;
+        core.counted(match place {
+            Ok(place) => {
+                place.forget();
+                core.put(command)
+            }
+            Err(_) => Err(Unsent::Gone(command)),
+        })
     }
 
     /// Hands in a command, as the policy has it, but does not wait.
@@ -164,7 +160,7 @@ impl<T> Sender<T> {
     /// When the stage has ended, or there is no room and its policy is to refuse or to wait.
     pub fn try_send(&self, command: T) -> Result<(), Unsent<T>> {
         self.0.counters.offered.add_one();
-        self.0.counted(self.0.put(command))
+        self.0.counted(self.0.offer(command))
     }
 
     /// As [`Sender::send`], on a thread that may wait.
@@ -259,7 +255,9 @@ impl<T> Inbox<T> {
         let now = clock::now();
         counters.takes(now - entered);
         self.began = Some(now);
-        self.core.room.notify_one();
+        if self.core.needs_place() {
+            self.core.places.add_permits(1);
+        }
         Some(command)
     }
 
@@ -291,12 +289,29 @@ impl<T> Drop for Inbox<T> {
         self.core.clear();
         self.core.end.notify_waiters();
         // Each who waits for room finds that it has ended, and passes it on.
-        self.core.room.notify_waiters();
+        self.core.places.close();
     }
 }
 
 impl<T> Core<T> {
-    /// Lets a command in, or drops what is to be dropped.
+    /// Whether nobody enters without a place.
+    fn needs_place(&self) -> bool {
+        matches!(self.counters.policy, Policy::Wait | Policy::Refuse)
+    }
+
+    /// Lets a command in if there is a place that nobody waits for, or if none is needed.
+    fn offer(&self, command: T) -> Result<(), Unsent<T>> {
+        if self.needs_place() {
+            match self.places.try_acquire() {
+                Ok(place) => place.forget(),
+                Err(TryAcquireError::NoPermits) => return Err(Unsent::Full(command)),
+                Err(TryAcquireError::Closed) => return Err(Unsent::Gone(command)),
+            }
+        }
+        self.put(command)
+    }
+
+    /// Lets a command in that has a place or needs none, or drops what is to be dropped.
     fn put(&self, command: T) -> Result<(), Unsent<T>> {
         if self.ended.load(SeqCst) {
             return Err(Unsent::Gone(command));
@@ -304,7 +319,7 @@ impl<T> Core<T> {
         self.counters.enters();
         match self.queue.push((clock::now(), command)) {
             Ok(()) => {}
-            Err((_, command)) if matches!(self.counters.policy, Policy::Wait | Policy::Refuse) => {
+            Err((_, command)) if self.needs_place() => {
                 self.counters.leaves();
                 return Err(Unsent::Full(command));
             }

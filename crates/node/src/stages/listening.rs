@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::port::Direction;
-use midip2p_proto::id::PortId;
 use tokio::sync::oneshot;
 
-use super::control::{AppRequest, ControlInput};
+use super::control::ControlInput;
 use super::inbox::Sender;
 use super::notification::{Callback, SubscribeError, Subscription};
+use super::opening::{AppRequest, OpenPort};
 use crate::events::Event;
 use crate::node::Shared;
 use crate::ports::app::{AppMessage, AppSink};
@@ -22,7 +22,7 @@ pub(crate) async fn on_midi(
     callback: Callback,
 ) -> Result<Subscription, SubscribeError> {
     let (subscription, ear) = shared.notification.add(callback)?;
-    let port = open(shared, name, from).await?;
+    let port = open(shared, name, from).await?.keep();
     let Ok(sink) = shared.apps.sink(port) else {
         let _ = shared.control.send(ControlInput::AppClose(port)).await;
         return Err(SubscribeError::NoPort);
@@ -39,7 +39,7 @@ pub(crate) async fn on_midi(
     Ok(subscription.with_midi(ends))
 }
 
-async fn open(shared: &Shared, name: &str, from: Vec<Wish>) -> Result<PortId, SubscribeError> {
+async fn open(shared: &Shared, name: &str, from: Vec<Wish>) -> Result<OpenPort, SubscribeError> {
     let (opened, is_open) = oneshot::channel();
     let (ready, is_ready) = oneshot::channel();
     let request = AppRequest {

@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod listening;
 mod notes;
 pub mod notification;
+pub mod opening;
 pub mod persistence;
 pub mod places;
 pub mod ports;

@@ -11,10 +11,7 @@ type Words = (Option<Failure>, String);
 /// Says a note: to the log, and to whoever listens.
 pub(super) fn say(note: &Note, events: &Events) {
     let Some((failure, text)) = words(note).or_else(|| stranger(note)) else { return };
-    match failure {
-        Some(_) => tracing::warn!("{text}"),
-        None => tracing::info!("{text}"),
-    }
+    write(topic(note), failure.is_some(), &text);
     let event = match note {
         Note::Degraded(node, name, degraded) => {
             Event::Path { node: *node, name: name.clone(), degraded: *degraded }
@@ -29,6 +26,51 @@ pub(super) fn say(note: &Note, events: &Events) {
         },
     };
     events.tell(|| event);
+}
+
+/// What a note is about. The log limits what each place in the program writes: so each has a place of its own, and
+/// strangers who knock all day hide no loop.
+#[derive(Clone, Copy)]
+enum Topic {
+    Link,
+    Path,
+    Client,
+    Stranger,
+    Waits,
+    Room,
+    Loop,
+    Panic,
+}
+
+const fn topic(note: &Note) -> Topic {
+    match note {
+        Note::Degraded(..) => Topic::Path,
+        Note::ClientUp(..) | Note::ClientDown(..) => Topic::Client,
+        Note::Waits { .. } => Topic::Waits,
+        Note::Looped { .. } => Topic::Loop,
+        Note::Panicked(_) => Topic::Panic,
+        Note::ClientsFull(_)
+        | Note::LinksFull(_)
+        | Note::MirrorsFull(_)
+        | Note::OutputsFull(_)
+        | Note::RoutesFull
+        | Note::PortsFull(_) => Topic::Room,
+        Note::Up(..) | Note::Down(..) | Note::StreamLost(..) | Note::StreamBack(..) => Topic::Link,
+        _ => Topic::Stranger,
+    }
+}
+
+/// Writes a line at the place of its topic.
+fn write(topic: Topic, is_warning: bool, text: &str) {
+    macro_rules! each {
+        ($($topic:ident)*) => {
+            match (topic, is_warning) {
+                $((Topic::$topic, true) => tracing::warn!("{text}"),
+                (Topic::$topic, false) => tracing::info!("{text}"),)*
+            }
+        };
+    }
+    each!(Link Path Client Stranger Waits Room Loop Panic);
 }
 
 /// Of links, clients, ports and panics.
@@ -137,4 +179,59 @@ fn stranger(note: &Note) -> Option<Words> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::span;
+
+    use super::*;
+
+    /// Where lines come from.
+    #[derive(Clone, Default)]
+    #[allow(clippy::disallowed_types)]
+    struct Places(Arc<Mutex<BTreeSet<String>>>);
+
+    impl tracing::Subscriber for Places {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let place = format!("{:?}", event.metadata().callsite());
+            self.0.lock().unwrap().insert(place);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn each_topic_has_a_place_of_its_own_in_the_log() {
+        let places = Places::default();
+        let topics = [
+            Topic::Link,
+            Topic::Path,
+            Topic::Client,
+            Topic::Stranger,
+            Topic::Waits,
+            Topic::Room,
+            Topic::Loop,
+            Topic::Panic,
+        ];
+        tracing::subscriber::with_default(places.clone(), || {
+            for topic in topics {
+                write(topic, true, "a");
+                write(topic, false, "b");
+                write(topic, true, "c");
+            }
+        });
+        assert_eq!(places.0.lock().unwrap().len(), 2 * topics.len());
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use midip2p::node::Node;
 use midip2p::options::Options;
 use midip2p::os::state;
-use midip2p::stages::control::{AppRequest, ControlInput};
+use midip2p::stages::control::ControlInput;
+use midip2p::stages::opening::AppRequest;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::Direction;
@@ -88,7 +89,7 @@ async fn open_port(
     let name = name.to_owned();
     let request = AppRequest { name, direction, exported, wishes, opened, ready };
     node.shared().control.send(ControlInput::AppOpen(request)).await.ok().unwrap();
-    let port = is_open.await.unwrap().unwrap();
+    let port = is_open.await.unwrap().unwrap().keep();
     is_ready.await.unwrap();
     port
 }

@@ -27,7 +27,8 @@ use crate::options::Options;
 use crate::os::clock;
 use crate::ports::app::AppSource;
 use crate::ports::stamp::{self, Stamps};
-use crate::stages::control::{AppRequest, ControlInput};
+use crate::stages::control::ControlInput;
+use crate::stages::opening::AppRequest;
 use crate::transport::{Datagrams, lan};
 
 /// Two nodes on one machine know each other within this.
@@ -275,7 +276,7 @@ async fn link(dir: &Path) -> anyhow::Result<(Node, Node, Ends)> {
     };
     let gone = || anyhow!("the node ended by itself");
     a.shared().control.send(ControlInput::AppOpen(request)).await.map_err(|_| gone())?;
-    let port = is_open.await.map_err(|_| gone())?.context("no room for a port")?;
+    let port = is_open.await.map_err(|_| gone())?.context("no room for a port")?.keep();
     is_ready.await.map_err(|_| gone())?;
     // The route is there when the far output is known here.
     while !a.view().ports.iter().any(|p| p.identity.0 == stamp::IDENTITY && p.routes > 0) {

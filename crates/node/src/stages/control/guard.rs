@@ -22,6 +22,13 @@ use crate::stages::supervisor::{Payload, caught};
 #[cfg(test)]
 mod tests;
 
+/// Why a node ends by itself.
+const NOTHING_HELPS: &str =
+    "the control stage cannot go on: this node ends, and has to be started again; please report it";
+/// See [`NOTHING_HELPS`].
+pub(super) const REALTIME_ENDED: &str = "the real-time thread has ended by a mistake, and no note passes any more: this node \
+     ends, and has to be started again; please report it";
+
 /// Panics within a minute from which on single inputs are not to blame.
 const ANEW_AT: usize = 4;
 
@@ -62,19 +69,25 @@ impl ControlStage {
         };
         let anew = mended.is_err() || fallen.times >= ANEW_AT || !self.control.is_sound();
         let helps = !anew || caught(self.tell(Input::Anew)).await.is_ok();
+        // What was asked for in the input that is left out has no answer.
+        for request in std::mem::take(&mut self.opening).into_keys() {
+            self.settling.remove(&request);
+        }
         if !helps || fallen.times >= END_AT {
-            self.give_up();
+            self.give_up(NOTHING_HELPS).await;
             return;
         }
         // A node that falls all the time does not fill the log.
         tokio::time::sleep(fallen.pause).await;
     }
 
-    fn give_up(&mut self) {
-        let text = "the control stage cannot go on: this node ends, and has to be started again";
-        tracing::error!("{text}");
+    /// Ends the node: says why, here and to its peers.
+    pub(super) async fn give_up(&mut self, why: &'static str) {
+        tracing::error!("{why}");
         let events = &self.hands.shared.events;
-        events.tell(|| Event::Error { what: Failure::Stage, text: text.to_owned() });
+        events.tell(|| Event::Error { what: Failure::Stage, text: why.to_owned() });
+        // What is wrong may be wrong for this, too: then they find that it is silent.
+        let _ = caught(self.tell(Input::Stop)).await;
         // Who asked for an end before gets it, too.
         self.stopped.get_or_insert_with(|| tokio::sync::oneshot::channel().0);
     }
@@ -101,7 +114,7 @@ impl ControlInput {
             Self::Ping(..) | Self::Look(_) => "a question",
             Self::Stop(_) => "its end",
             #[cfg(test)]
-            Self::Poison(..) => "poison",
+            Self::Poison(..) | Self::PoisonLane => "poison",
         }
     }
 

@@ -113,3 +113,27 @@ async fn a_busy_inbox_leaves_time_to_others_and_the_last_sender_ends_it() {
     drop(sender);
     assert_eq!(inbox.recv().await, None);
 }
+
+#[tokio::test]
+async fn room_is_given_to_who_waited_first_and_nobody_slips_in() {
+    let (sender, mut inbox) = inbox("test", Policy::Wait, 1);
+    sender.try_send(0).unwrap();
+    let mut waiting: Vec<_> = (1..=4).map(|n| Box::pin(sender.send(n))).collect();
+    for send in &mut waiting {
+        let once =
+            std::future::poll_fn(|context| Poll::Ready(send.as_mut().poll(context).is_ready()));
+        assert!(!once.await, "there is no room");
+    }
+    // The second gives up: its turn goes to the third.
+    drop(waiting.remove(1));
+    for expected in [0, 1, 3, 4] {
+        assert_eq!(inbox.try_recv(), Some(expected));
+        let sneaked = sender.try_send(9);
+        assert_eq!(sneaked, if expected == 4 { Ok(()) } else { Err(Unsent::Full(9)) });
+        if let Some(send) = (expected < 4).then(|| waiting.remove(0)) {
+            assert_eq!(send.await, Ok(()));
+        }
+    }
+    let (offered, ended) = sums(sender.counters());
+    assert_eq!(offered, ended);
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use midip2p_proto::control::lifecycle::LinkState;
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::node::Node;
 use crate::options::Options;
@@ -106,4 +108,78 @@ async fn many_panics_begin_all_links_anew_and_too_many_end_the_node() {
     assert_eq!(refused.err(), Some(crate::stages::inbox::AskError::Gone));
     until(|| !linked(&b)).await;
     b.stop().await;
+}
+
+#[tokio::test]
+async fn a_real_time_thread_that_has_ended_ends_the_node_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = node(dir.path(), "a", None).await;
+    let b = node(dir.path(), "b", Some(&a)).await;
+    until(|| linked(&a) && linked(&b)).await;
+    let mut ears = a.subscribe();
+    a.shared().control.send(ControlInput::PoisonLane).await.ok().unwrap();
+    tokio::time::timeout(DEADLINE, a.ended()).await.expect("it ends");
+    let told = std::iter::from_fn(|| ears.try_recv().ok()).any(|event| {
+        matches!(&*event, Event::Error { what: Failure::Stage, text } if text.contains("real-time thread"))
+    });
+    assert!(told, "whoever listens is told");
+    assert!(a.view().peers.is_empty() && a.view().ports.is_empty(), "nothing is there any more");
+    until(|| !linked(&b)).await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_dropped_ends_however_full_its_inbox_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = node(dir.path(), "a", None).await;
+    let control = a.shared().control.clone();
+    // This thread runs the stage, too: it takes none of these meanwhile.
+    while control.try_send(ControlInput::Look(oneshot::channel().0)).is_ok() {}
+    drop(a);
+    tokio::time::timeout(DEADLINE, control.closed()).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_node_whose_start_fails_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let tcp = free.local_addr().unwrap().port();
+    drop(free);
+    let options = Options {
+        state: Some(dir.path().join("state")),
+        udp: Some(0),
+        tcp: Some(tcp),
+        http: Some(taken.local_addr().unwrap().port()),
+        discovery: false,
+        listed: false,
+        alsa: false,
+        jack: false,
+        ..Options::default()
+    };
+    assert!(Node::start(options).await.is_err(), "its HTTP port is taken");
+    until(|| std::net::TcpListener::bind(("0.0.0.0", tcp)).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_waits_for_any_more_is_closed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = node(dir.path(), "a", None).await;
+    let ports = || a.view().ports.iter().filter(|p| p.name == "ear").count();
+    for polls in 1..40 {
+        let mut asked = std::pin::pin!(a.on_midi("ear", Vec::new(), |_| {}));
+        // Given up after so many steps, wherever it is then.
+        for _ in 0..polls {
+            let once = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(asked.as_mut().poll(context).is_ready())
+            });
+            if once.await {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    a.look(DEADLINE).await.unwrap();
+    until(|| ports() == 0).await;
+    a.stop().await;
 }
