@@ -18,6 +18,8 @@ use midip2p_proto::id::{LinkNo, NodeId, PortId};
 pub struct View {
     /// Peers, linked or known, each with its link's counters.
     pub peers: Vec<(PeerView, Option<Arc<LinkCounters>>)>,
+    /// What all links count, shown above or not, and at last what those that have ended had counted.
+    pub links: Vec<Arc<LinkCounters>>,
     /// Ports, local ones first.
     pub ports: Vec<PortView>,
     /// The routes that people made.
@@ -35,7 +37,11 @@ pub struct View {
 impl View {
     /// The control plane as it is now.
     #[must_use]
-    pub fn of(control: &Control, counters: &BTreeMap<LinkNo, Arc<LinkCounters>>) -> Self {
+    pub fn of(
+        control: &Control,
+        counters: &BTreeMap<LinkNo, Arc<LinkCounters>>,
+        ended: &Arc<LinkCounters>,
+    ) -> Self {
         let peers = control
             .peers()
             .into_iter()
@@ -49,7 +55,8 @@ impl View {
             (control.friends().collect(), control.wrong_passphrases());
         let bus = control.bus();
         let (ports, routes, sessions) = (bus.view(), bus.route_views(), bus.session_views());
-        Self { peers, ports, routes, sessions, trusted, friends, wrong_passphrases }
+        let links = counters.values().chain([ended]).map(Arc::clone).collect();
+        Self { peers, links, ports, routes, sessions, trusted, friends, wrong_passphrases }
     }
 
     /// The name of the source that a message came from, if it is there.

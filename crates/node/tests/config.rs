@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Directories of one test, and the file in its usual place.
 struct Home(tempfile::TempDir);
@@ -131,6 +131,68 @@ fn a_file_with_mistakes_starts_nothing_and_check_says_them_all() {
 }
 
 #[test]
+fn check_refuses_what_up_would_refuse_and_in_the_same_words() {
+    for (file, variable, want) in [
+        ("[trust]\npolicy = \"session\"\n", "", "needs the passphrase"),
+        ("[trust]\npassphrase_file = \"/nonexistent\"\n", "", "--trust session"),
+        ("[network]\ninterface = \"nonexistent7\"\n", "", "no interface \"nonexistent7\""),
+        ("[midi]\nexport = [\"Keys*\", \"\"]\n", "", "empty item"),
+        ("", ",", "empty item"),
+    ] {
+        let home = Home::new(file);
+        let run = |arguments: &[&str]| {
+            let mut command = home.command(arguments);
+            command.env("MIDIP2P_EXPORT", variable);
+            let end = command.output().unwrap();
+            assert_eq!(end.status.code(), Some(2), "{file}{variable}: {}", text(&end.stdout));
+            text(&end.stderr).to_owned()
+        };
+        let checked = run(&["config", "check"]);
+        assert!(checked.contains(want), "{file}{variable}: {checked}");
+        let refused = run(&["up", "--until-stdin-closes"]);
+        assert!(refused.contains(want), "{file}{variable}: {refused}");
+    }
+}
+
+#[test]
+fn verbose_stands_above_the_file_and_not_above_another_flag() {
+    let home = Home::new(&format!("{QUIET}[log]\nlevel = \"error\"\n"));
+    let end = home.run(&["up", "-v", "--log", "warn", "--until-stdin-closes"]);
+    assert_eq!(end.status.code(), Some(2));
+    assert!(text(&end.stderr).contains("say one of the two"), "{}", text(&end.stderr));
+    let (mut node, _) = Node::start(home.command(&["up", "-v", "--json", "--until-stdin-closes"]));
+    let mut log = BufReader::new(node.0.stderr.take().unwrap());
+    assert_eq!(node.end(), Some(0));
+    let mut all = String::new();
+    log.read_to_string(&mut all).unwrap();
+    assert!(all.contains("INFO"), "{all}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let home = Home::new(QUIET);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // As much as a pipe takes: the next byte waits until somebody reads.
+    writer.write_all(&[b'\n'; 65_536]).unwrap();
+    let mut command = home.command(&["up", "--json", "--log", "debug", "--until-stdin-closes"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+    drop(command);
+    let out = child.stdout.take().unwrap();
+    let node = Node(child);
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let http = ready["http"].as_str().unwrap();
+    for _ in 0..3 {
+        let ports = home.run(&["ports", "--json", "--node", http]);
+        assert!(text(&ports.stdout).contains("Desk"), "{}", text(&ports.stderr));
+    }
+    assert_eq!(node.end(), Some(0));
+    drop(reader);
+}
+
+#[test]
 fn the_example_is_a_file_that_sets_nothing_and_show_says_where_values_come_from() {
     let home = Home::new("[network]\nport_udp = 1\nport_tcp = 2\nport_http = 3\n");
     let mut command = home.command(&["config", "show", "--json", "--port-http", "30"]);
@@ -138,14 +200,16 @@ fn the_example_is_a_file_that_sets_nothing_and_show_says_where_values_come_from(
     let shown: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
     assert_eq!(shown["file"], home.usual().to_str().unwrap());
     for (key, value, from) in [
-        ("network.port_udp", "1", "file"),
-        ("network.port_tcp", "20", "env"),
-        ("network.port_http", "30", "flag"),
-        ("trust.policy", "paired", "default"),
-        ("midi.alsa", "true", "default"),
+        ("network.port_udp", json!(1), "file"),
+        ("network.port_tcp", json!(20), "env"),
+        ("network.port_http", json!(30), "flag"),
+        ("trust.policy", json!("paired"), "default"),
+        ("midi.alsa", json!(true), "default"),
+        ("name", Value::Null, "default"),
+        ("midi.export", json!([]), "default"),
     ] {
         let one = &shown["settings"][key];
-        assert_eq!((&one["value"], &one["from"]), (&value.into(), &from.into()), "{key}");
+        assert_eq!((&one["value"], &one["from"]), (&value, &from.into()), "{key}");
     }
     fs::write(home.usual(), home.run(&["config", "example"]).stdout).unwrap();
     let end = home.run(&["config", "check"]);

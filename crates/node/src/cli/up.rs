@@ -28,10 +28,11 @@ use super::output;
 use super::passphrase;
 use super::playout::{self, Playout};
 use super::text::{Paint, escape};
+use crate::crypto::passphrase::Passphrase;
 use crate::http::HTTP_PORT;
 use crate::node::{Node, NodeInfo, StartError};
 use crate::options::Options;
-use crate::os::descriptors;
+use crate::os::{descriptors, interfaces};
 use crate::transport::lan::{TCP_PORT, UDP_PORT};
 
 /// What the runtime's own threads get to end after the node did.
@@ -245,6 +246,26 @@ impl UpArgs {
     }
 }
 
+impl UpArgs {
+    /// What no option can tell by itself: the passphrase of the session, if the node is to be in one.
+    ///
+    /// # Errors
+    /// When two options contradict each other, or what one names is not there.
+    pub(super) fn fit_together(&self, layers: &Layers) -> anyhow::Result<Option<Passphrase>> {
+        if self.verbose && layers.is_flag("log") {
+            return Err(bad_input("--verbose is --log debug: say one of the two"));
+        }
+        if let Some(name) = &self.interface {
+            interfaces::addresses_of(name).map_err(bad_input)?;
+        }
+        passphrase::of_session(
+            self.trust == Trust::Session,
+            self.passphrase_file.as_deref(),
+            std::env::var_os(passphrase::VARIABLE),
+        )
+    }
+}
+
 pub(super) fn run() -> anyhow::Result<Exit> {
     let arguments: Vec<_> = std::env::args_os().collect();
     let environment = config::environment();
@@ -257,11 +278,7 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     if let Some(file) = layers.file() {
         tracing::info!("{} holds, where no flag or variable says otherwise", file.display());
     }
-    let passphrase = passphrase::of_session(
-        args.trust == Trust::Session,
-        args.passphrase_file.as_deref(),
-        std::env::var_os(passphrase::VARIABLE),
-    )?;
+    let passphrase = args.fit_together(&layers)?;
     descriptors::allow_all();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::register(&runtime)?;

@@ -183,13 +183,12 @@ pub(super) struct Add {
     may: Option<String>,
 }
 
-/// Trust a node.
+/// Trust a node, one that was never seen too: then its owner has read out its id.
 #[utoipa::path(post, path = "/trust/{id}", tag = "trust", operation_id = "trust_add", params(
     ("id" = String, Path, pattern = "^[0-9a-fA-F]{64}$", description = "The node's whole id."),
     Add,
 ), responses(
     (status = 200, description = "It is trusted, and that is on disk.", body = Done),
-    (status = 404, description = "It neither waits nor is trusted."),
     (status = 409, description = "The code is another's, it is this node, or a program that can have no rights."),
     (status = 503, description = "The node is busy, or stopping."),
     (status = 507, description = "It is done and could not be written, or there are too many."),

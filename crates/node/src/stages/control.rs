@@ -180,6 +180,8 @@ pub struct ControlStage {
     seal: Option<(LinkNo, Box<dyn Seal>)>,
     drivers: BTreeMap<PortId, u8>,
     counters: BTreeMap<LinkNo, Arc<LinkCounters>>,
+    /// What links that have ended had counted: sums never fall.
+    ended: Arc<LinkCounters>,
     supervisor: Supervisor,
     /// What connections say of themselves.
     pulses: Pulses,
@@ -219,6 +221,7 @@ impl ControlStage {
             seal: None,
             drivers: BTreeMap::new(),
             counters: BTreeMap::new(),
+            ended: Arc::default(),
             supervisor,
             pulses,
             opening: BTreeMap::new(),
@@ -553,11 +556,11 @@ impl ControlStage {
             }
             Action::Adrift(link) => BulkInput::Unlinked(link),
             Action::Unlinked(link) => {
-                self.counters.remove(&link);
+                self.retire(link);
                 BulkInput::Unlinked(link)
             }
             Action::Forgotten(link, end) => {
-                self.counters.remove(&link);
+                self.retire(link);
                 BulkInput::Forgotten(link, end)
             }
             _ => return,
@@ -628,6 +631,7 @@ impl ControlStage {
         match data {
             ToData::LinkUp { link, .. } => {
                 let counters = Arc::<LinkCounters>::default();
+                self.retire(link);
                 self.counters.insert(link, Arc::clone(&counters));
                 let seal = self.seal.take().filter(|(sealed, _)| *sealed == link);
                 let seal: Box<dyn Seal> = match seal {
@@ -651,6 +655,13 @@ impl ControlStage {
         self.command(Command::Data(data)).await;
     }
 
+    /// A link counts no more.
+    fn retire(&mut self, link: LinkNo) {
+        if let Some(counters) = self.counters.remove(&link) {
+            self.ended = Arc::new(self.ended.with(&counters));
+        }
+    }
+
     async fn command(&mut self, command: Command) {
         let mut command = command;
         // The real-time thread empties the ring in microseconds; this task has nothing better to do.
@@ -664,7 +675,7 @@ impl ControlStage {
     }
 
     fn publish(&mut self) {
-        let view = Arc::new(View::of(&self.control, &self.counters));
+        let view = Arc::new(View::of(&self.control, &self.counters, &self.ended));
         let before = self.hands.view.swap(Arc::clone(&view));
         self.pulses.publish(&view);
         self.hands.shared.events.tell_changes(&before, &view);

@@ -247,10 +247,8 @@ impl<T> Inbox<T> {
 
     /// The next command, if there is one.
     pub fn try_recv(&mut self) -> Option<T> {
+        self.done();
         let counters = &self.core.counters;
-        if let Some(began) = self.began.take() {
-            counters.service.record(clock::now() - began);
-        }
         let (entered, command) = self.core.queue.pop()?;
         let now = clock::now();
         counters.takes(now - entered);
@@ -259,6 +257,13 @@ impl<T> Inbox<T> {
             self.core.places.add_permits(1);
         }
         Some(command)
+    }
+
+    /// The worker is done with the command that it has, and asks for the next one only later.
+    pub fn done(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.core.counters.service.record(clock::now() - began);
+        }
     }
 
     /// As [`Inbox::recv`], on a thread that may wait, at most until then: `Err` when the time is up.

@@ -272,7 +272,10 @@ impl Worker {
         };
         self.shared.dispatched.add_one();
         let callback = &mut subscriber.callback;
-        match catch_unwind(AssertUnwindSafe(|| callback(&event))) {
+        let called = catch_unwind(AssertUnwindSafe(|| callback(&event)));
+        // Others' turns come before its next.
+        subscriber.inbox.done();
+        match called {
             Ok(()) => subscriber.panics = 0,
             Err(payload) => {
                 subscriber.panics += 1;

@@ -149,6 +149,15 @@ impl Histogram {
         self.max.fetch_max(value.as_ns(), Relaxed);
     }
 
+    /// Counts all values of another one.
+    pub fn add(&self, other: &Self) {
+        for (sum, count) in self.counts.iter().zip(&other.counts) {
+            sum.fetch_add(count.load(Relaxed), Relaxed);
+        }
+        self.sum.fetch_add(other.sum.load(Relaxed), Relaxed);
+        self.max.fetch_max(other.max.load(Relaxed), Relaxed);
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -366,6 +375,48 @@ pub struct LinkCounters {
     pub one_way: Histogram,
 }
 
+impl LinkCounters {
+    /// What both have counted together, as one link: what was measured of late is left out.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let all = Self::default();
+        for one in [self, other] {
+            for (sum, counter) in all.counters().into_iter().zip(one.counters()) {
+                sum.add(counter.read());
+            }
+            all.one_way.add(&one.one_way);
+        }
+        all
+    }
+
+    const fn counters(&self) -> [&Counter; 22] {
+        [
+            &self.datagrams_sent,
+            &self.datagrams_received,
+            &self.fields_skipped,
+            &self.events_sent,
+            &self.events_repeated,
+            &self.events_acked,
+            &self.events_lost,
+            &self.events_received,
+            &self.duplicates,
+            &self.recovered,
+            &self.given_up,
+            &self.superseded,
+            &self.early,
+            &self.snapshots_sent,
+            &self.snapshots_taken,
+            &self.snapshot_repairs,
+            &self.carried,
+            &self.address_moves,
+            &self.late_dropped,
+            &self.bulk_wait_expired,
+            &self.bulk_received,
+            &self.bulk_dropped,
+        ]
+    }
+}
+
 /// What is counted for each local port.
 #[derive(Debug, Default)]
 pub struct PortCounters {
@@ -385,6 +436,24 @@ pub struct PortCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_links_together_have_counted_what_each_has() {
+        let (a, b) = (LinkCounters::default(), LinkCounters::default());
+        for (n, (of_a, of_b)) in (1..).zip(a.counters().into_iter().zip(b.counters())) {
+            of_a.add(n);
+            of_b.add(100 * n);
+        }
+        a.one_way.record(Span::from_us(3));
+        b.one_way.record(Span::from_ms(5));
+        let both = a.with(&b);
+        let sums: Vec<u64> = both.counters().map(Counter::read).into();
+        assert_eq!(sums, (1..=sums.len() as u64).map(|n| 101 * n).collect::<Vec<_>>());
+        assert_eq!((both.one_way.count(), both.one_way.max()), (2, Some(Span::from_ms(5))));
+        // A counter that is not in the list would be forgotten with its link.
+        let text = format!("{both:?}");
+        assert!(!text.contains("Counter(0)"), "{text}");
+    }
 
     #[test]
     fn every_value_falls_into_a_bucket_that_holds_it() {

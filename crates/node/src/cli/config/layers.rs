@@ -152,6 +152,11 @@ impl Layers {
         }
         Ok(Self { file, chosen, matches })
     }
+
+    /// Whether the command line itself says this.
+    pub(in crate::cli) fn is_flag(&self, id: &str) -> bool {
+        self.chosen.iter().any(|one| one.setting.id == id && one.origin == Origin::Flag)
+    }
 }
 
 /// Variables with our prefix that nobody reads, each with what may have been meant.

@@ -7,9 +7,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{FromArgMatches as _, Subcommand};
 use serde_json::{Value, json};
 
 pub(super) use self::layers::{Layers, environment, strange_variables, variables};
@@ -100,8 +101,23 @@ fn check(file: Option<&Path>) -> anyhow::Result<Exit> {
         }
     }
     said.extend(strange_variables(&environment));
+    if wrong.is_empty() {
+        // Each is right by itself; whether they are together says what starts a node.
+        wrong.extend(together(file, &environment).err().map(|error| format!("{error:#}")));
+    }
     output::all((said.join("\n") + "\n").as_bytes())?;
     if wrong.is_empty() { Ok(Exit::Fine) } else { Err(bad_input(wrong.join("\n"))) }
+}
+
+/// What `up` refuses before it begins, of what it would find.
+fn together(file: Option<&Path>, environment: &[(String, OsString)]) -> anyhow::Result<()> {
+    let mut arguments: Vec<OsString> = vec!["midip2p".into(), "up".into()];
+    if let Some(file) = file {
+        arguments.extend(["--config".into(), file.into()]);
+    }
+    let layers = Layers::of(&arguments, &["up"], environment)?;
+    up::UpArgs::from_arg_matches(&layers.matches)?.fit_together(&layers)?;
+    Ok(())
 }
 
 fn shown(as_json: bool) -> anyhow::Result<String> {
@@ -155,7 +171,12 @@ impl Layers {
             };
             let value = match (one.setting.kind, one.key_values()) {
                 (Kind::List, all) => json!(all),
-                (_, all) => json!(all.first()),
+                (Kind::Switch | Kind::Opposite, all) => json!(all.first().map(|one| one == "true")),
+                (Kind::Number, all) => {
+                    let number = |one: &String| one.parse().map_or(json!(one), |n: u64| json!(n));
+                    all.first().map_or(Value::Null, number)
+                }
+                (Kind::Text | Kind::Path, all) => json!(all.first()),
             };
             let mut shown = json!({ "value": value, "from": from });
             if let Some(line) = line {

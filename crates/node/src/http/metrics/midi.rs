@@ -136,13 +136,13 @@ struct Histograms {
     one_way_us: Histogram,
 }
 
-/// The node's counters, those of its links summed.
+/// The node's counters, those of its links summed, ended ones too: none ever falls.
 #[utoipa::path(get, path = "/metrics/midi", tag = "metrics", responses(
     (status = 200, description = "All of them as they are now.", body = MidiMetrics),
 ))]
 pub(in crate::http) async fn midi(State(context): State<Arc<Context>>) -> Json<MidiMetrics> {
     let view = context.shared.view.load();
-    let links: Vec<_> = view.peers.iter().filter_map(|(_, counters)| counters.as_deref()).collect();
+    let links: Vec<_> = view.links.iter().map(AsRef::as_ref).collect();
     Json(read(&context, &links, view.wrong_passphrases))
 }
 
