@@ -118,10 +118,11 @@ impl Setting {
 
     /// What is wrong with a value, by the parser of the flag; `None`: nothing.
     pub(super) fn objection(&self, value: &str) -> Option<String> {
-        if self.kind == Kind::List && value.trim().is_empty() {
-            return Some("it holds an empty item; leave that out, or the whole setting".to_owned());
-        }
-        let error = command().try_get_matches_from(["up", &self.argument(value)]).err()?;
+        let Err(error) = command().try_get_matches_from(["up", &self.argument(value)]) else {
+            // Of no list an empty item means anything: it is what a comma too many leaves.
+            let is_empty = self.kind == Kind::List && value.trim().is_empty();
+            return is_empty.then(|| "an empty item says nothing; leave it out".to_owned());
+        };
         if let Some(source) = std::error::Error::source(&error) {
             return Some(source.to_string());
         }
