@@ -436,6 +436,30 @@ async fn who_reads_too_slowly_is_told_how_much_it_missed_and_how_things_stand() 
 }
 
 #[tokio::test]
+async fn whoever_says_nothing_throws_out_nobody_who_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(options(dir.path(), "a")).await.unwrap();
+    let (at, token) = (node.info().http, bearer(&node));
+    let opened = tokio::task::spawn_blocking(move || {
+        let (mut ears, _) = Ears::open(at, "/events?only=panicked", &token);
+        assert_eq!(ears.next().1, "now");
+        // More than there are places.
+        let silent: Vec<_> = (0..300).map(|_| TcpStream::connect(at).unwrap()).collect();
+        (ears, silent)
+    });
+    let (mut ears, silent) = opened.await.unwrap();
+    let crowded_out = || node.shared().tunnels.http_crowded_out.read();
+    while crowded_out() < 300 - 256 {
+        tokio::task::yield_now().await;
+    }
+    node.shared().events.tell(|| Event::Panicked { by: None });
+    let (_, told, _) = tokio::task::spawn_blocking(move || ears.next()).await.unwrap();
+    assert_eq!(told, "panicked");
+    drop(silent);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn of_too_many_who_listen_the_last_are_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(options(dir.path(), "a")).await.unwrap();

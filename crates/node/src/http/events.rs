@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
@@ -32,6 +33,7 @@ use super::Context;
 use super::problem::{Kind, Problem};
 use crate::events::{Event, NAMES};
 use crate::session::names::closest;
+use crate::stages::places::Stay;
 
 /// Streams at a time; one more is refused. Each is a connection that lasts.
 pub(super) const STREAMS: usize = 32;
@@ -62,12 +64,15 @@ pub(super) struct Asked {
 pub(super) async fn events(
     State(context): State<Arc<Context>>,
     Query(asked): Query<Asked>,
+    Extension(stay): Extension<Stay>,
 ) -> Result<impl IntoResponse, Problem> {
     let only = asked.only.as_deref().map(names).transpose()?;
     let place = Arc::clone(&context.streams).try_acquire_owned().map_err(|_| {
         let why = format!("{STREAMS} streams are open, and there are no more; close one first");
         Problem::new(Kind::TooMany, why)
     })?;
+    // It has a place of its own now: whoever says nothing does not throw it out.
+    stay.stay();
     // Heard before the first look: nothing falls in between.
     let heard = context.shared.events.subscribe();
     let listener = Listener { context, heard, only, id: 0, tells_now: true, _place: place };

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::AddExtension;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +28,7 @@ use crate::metrics::TunnelCounters;
 use crate::os::local;
 use crate::stages::control::ControlInput;
 use crate::stages::inbox::Sender;
-use crate::stages::places::Places;
+use crate::stages::places::{Places, Stay};
 use crate::transport::{Begun, Stream};
 
 /// Connections at a time, WebSockets not counted; of one more the oldest goes. A page has six, and goes on with new
@@ -43,6 +44,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest head of a request: what hyper needs at least.
 const HEAD_MAX: usize = 8 * 1024;
+
+/// What a connection is answered by, which may say that it stays.
+type Routes = AddExtension<Router, Stay>;
 
 /// Where connections come from.
 pub(super) enum Door {
@@ -89,7 +93,7 @@ impl Door {
         &self,
         stream: Box<dyn Stream>,
         caller: Caller,
-        router: Router,
+        router: Routes,
     ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
         match self {
             Self::Network(_, None) => Box::pin(answer(stream, caller, router)),
@@ -118,7 +122,9 @@ pub(super) async fn run(door: Door, router: Router, counters: Arc<TunnelCounters
                     if places.make_room(from) {
                         counters.http_crowded_out.add_one();
                     }
-                    let welcome = door.welcome(stream, caller, router.clone());
+                    let stay = Stay::default();
+                    let router = Extension(stay.clone()).layer(router.clone());
+                    let welcome = door.welcome(stream, caller, router);
                     let counters = Arc::clone(&counters);
                     let task = connections.spawn(async move {
                         if let Err(error) = welcome.await {
@@ -126,7 +132,7 @@ pub(super) async fn run(door: Door, router: Router, counters: Arc<TunnelCounters
                             tracing::debug!(?caller, %error, "a connection for HTTP ended");
                         }
                     });
-                    places.push(from, task);
+                    places.push(from, task, stay);
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -148,7 +154,7 @@ async fn shake_hands(
     stream: Box<dyn Stream>,
     caller: Caller,
     tls: TlsAcceptor,
-    router: Router,
+    router: Routes,
 ) -> io::Result<()> {
     let stream = tokio::time::timeout(HEAD_WITHIN, tls.accept(stream)).await??;
     answer(stream, caller, router).await
@@ -158,7 +164,7 @@ async fn shake_hands(
 async fn tell_apart(
     mut stream: Box<dyn Stream>,
     control: Sender<ControlInput>,
-    router: Router,
+    router: Routes,
 ) -> io::Result<()> {
     let first = tokio::time::timeout(HEAD_WITHIN, stream.read_u8()).await??;
     let stream: Box<dyn Stream> = Box::new(Begun::new(first, stream));
@@ -175,7 +181,7 @@ async fn tell_apart(
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     caller: Caller,
-    router: Router,
+    router: Routes,
 ) -> io::Result<()> {
     let service = Extension(caller).layer(router);
     http1::Builder::new()

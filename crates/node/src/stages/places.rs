@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::task::{AbortHandle, Id};
@@ -31,7 +33,23 @@ fn network(address: IpAddr) -> Option<IpAddr> {
 pub struct Places {
     most: usize,
     most_each: usize,
-    taken: VecDeque<(IpAddr, AbortHandle)>,
+    taken: VecDeque<(IpAddr, AbortHandle, Stay)>,
+}
+
+/// A connection that has shown that it means something says so by this: it gives its place free, and never has to go.
+/// How many may is limited where they do.
+#[derive(Clone, Debug, Default)]
+pub struct Stay(Arc<AtomicBool>);
+
+impl Stay {
+    /// From now on it stays.
+    pub fn stay(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn stays(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Places {
@@ -44,27 +62,28 @@ impl Places {
     /// One more from that machine has room, if need be because the oldest of it, or of all, goes; whether one did.
     pub fn make_room(&mut self, from: IpAddr) -> bool {
         let from = from.to_canonical();
-        let of_machine = self.taken.iter().filter(|(ip, _)| *ip == from).count();
+        self.taken.retain(|(.., stay)| !stay.stays());
+        let of_machine = self.taken.iter().filter(|(ip, ..)| *ip == from).count();
         let oldest = if of_machine >= self.most_each {
-            self.taken.iter().position(|(ip, _)| *ip == from)
+            self.taken.iter().position(|(ip, ..)| *ip == from)
         } else if self.taken.len() >= self.most {
             Some(0)
         } else {
             None
         };
-        let Some((_, task)) = oldest.and_then(|at| self.taken.remove(at)) else { return false };
+        let Some((_, task, _)) = oldest.and_then(|at| self.taken.remove(at)) else { return false };
         task.abort();
         true
     }
 
     /// The connection of that machine, which this task looks after, takes a place.
-    pub fn push(&mut self, from: IpAddr, task: AbortHandle) {
-        self.taken.push_back((from.to_canonical(), task));
+    pub fn push(&mut self, from: IpAddr, task: AbortHandle, stay: Stay) {
+        self.taken.push_back((from.to_canonical(), task, stay));
     }
 
     /// A task is done: its place is free.
     pub fn ended(&mut self, id: Id) {
-        self.taken.retain(|(_, task)| task.id() != id);
+        self.taken.retain(|(_, task, _)| task.id() != id);
     }
 }
 
@@ -176,12 +195,12 @@ mod tests {
         let mut take = |places: &mut Places, n| {
             let _ = places.make_room(address(n));
             let task = tasks.spawn(std::future::pending::<()>());
-            places.push(address(n), task.clone());
+            places.push(address(n), task.clone(), Stay::default());
             task.id()
         };
         let first = take(&mut places, 1);
         let greedy: Vec<Id> = (0..100).map(|_| take(&mut places, 2)).collect();
-        let ids = |places: &Places| places.taken.iter().map(|(_, t)| t.id()).collect::<Vec<_>>();
+        let ids = |places: &Places| places.taken.iter().map(|(_, t, _)| t.id()).collect::<Vec<_>>();
         assert_eq!(places.taken.len(), 1 + 32);
         assert!(ids(&places).contains(&first) && ids(&places).ends_with(&greedy[68..]));
         for n in 3..100 {
@@ -195,6 +214,25 @@ mod tests {
         places.ended(last);
         assert_eq!(places.taken.len(), 255);
         assert!(!ids(&places).contains(&last));
+    }
+
+    #[tokio::test]
+    async fn what_stays_gives_its_place_free_and_is_never_the_one_to_go() {
+        let mut places = Places::new(4, 4);
+        let mut tasks = JoinSet::new();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let mut take = |places: &mut Places| {
+            let crowded = places.make_room(here);
+            let (task, stay) = (tasks.spawn(std::future::pending::<()>()), Stay::default());
+            places.push(here, task.clone(), stay.clone());
+            (crowded, task, stay)
+        };
+        let (_, oldest, stay) = take(&mut places);
+        stay.stay();
+        let silent: Vec<_> = (0..20).map(|_| take(&mut places)).collect();
+        assert_eq!(silent.iter().filter(|(crowded, ..)| *crowded).count(), 16);
+        tokio::task::yield_now().await;
+        assert!(!oldest.is_finished() && silent[0].1.is_finished());
     }
 
     #[test]

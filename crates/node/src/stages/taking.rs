@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::control::ControlInput;
 use super::inbox::Sender;
-use super::places::{Limit, Places, Rate};
+use super::places::{Limit, Places, Rate, Stay};
 use crate::crypto::{Secured, Security};
 use crate::metrics::TunnelCounters;
 use crate::transport::{Acceptor, Stream};
@@ -54,7 +54,7 @@ pub async fn run(
                     // It is counted when its task is seen to have ended.
                     let _ = places.make_room(address.ip());
                     let taken = take(stream, address, security.clone());
-                    places.push(address.ip(), handshakes.spawn(taken));
+                    places.push(address.ip(), handshakes.spawn(taken), Stay::default());
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: the next try may find some.
