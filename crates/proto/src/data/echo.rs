@@ -19,6 +19,7 @@
 //!
 //! Two clocks of one tempo look like one that comes back. A clock is an echo only where it ticks as none does.
 
+use self::sysex::SysexGuard;
 use crate::config::PORTS_MAX;
 use crate::data::classify::may_interrupt_bulk;
 use crate::id::PortId;
@@ -205,6 +206,7 @@ pub struct EchoGuard {
     said_wrongly: Option<(PortId, PortId)>,
     /// Nothing is to be looked at before then.
     wake_at: LocalTime,
+    sysex: SysexGuard,
 }
 
 impl Default for EchoGuard {
@@ -215,6 +217,7 @@ impl Default for EchoGuard {
             trusted: vec![LocalTime::ZERO; PORTS_MAX],
             said_wrongly: None,
             wake_at: LocalTime::MAX,
+            sysex: SysexGuard::default(),
         }
     }
 }
@@ -232,7 +235,8 @@ impl EchoGuard {
     /// Places there is memory for, in all that could grow.
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
-        vec![self.written.capacity(), self.cuts.capacity(), self.trusted.capacity()]
+        let own = [self.written.capacity(), self.cuts.capacity(), self.trusted.capacity()];
+        own.into_iter().chain(self.sysex.capacities()).collect()
     }
 
     /// A message was written to an output.
@@ -327,10 +331,25 @@ impl EchoGuard {
         Heard::Echo
     }
 
+    /// A packet of a bulk message was written to an output.
+    ///
+    /// Realtime-safe: yes
+    pub fn wrote_bulk(&mut self, now: LocalTime, output: PortId, packet: &Ump) {
+        self.sysex.wrote(now, output, packet);
+    }
+
+    /// A packet of a bulk message was read from a source.
+    ///
+    /// Realtime-safe: yes
+    pub fn read_bulk(&mut self, now: LocalTime, source: PortId, packet: &Ump) -> Heard {
+        self.sysex.read(now, source, packet)
+    }
+
     /// A source is there no more.
     ///
     /// Realtime-safe: yes
     pub fn forget(&mut self, source: PortId) {
+        self.sysex.forget(source);
         self.cuts.retain(|cut| cut.source != source);
         if let Some(until) = self.trusted.get_mut(usize::from(source.0)) {
             *until = LocalTime::ZERO;
@@ -341,6 +360,11 @@ impl EchoGuard {
     ///
     /// Realtime-safe: yes
     pub fn poll(&mut self, now: LocalTime) -> Option<Looped> {
+        if now >= self.sysex.wake_at()
+            && let Some(looped) = self.sysex.poll(now)
+        {
+            return Some(looped);
+        }
         if now < self.wake_at {
             return None;
         }
@@ -376,8 +400,8 @@ impl EchoGuard {
     ///
     /// Realtime-safe: yes
     #[must_use]
-    pub const fn wake_at(&self) -> LocalTime {
-        self.wake_at
+    pub fn wake_at(&self) -> LocalTime {
+        self.wake_at.min(self.sysex.wake_at())
     }
 
     /// It was no loop.
@@ -389,5 +413,6 @@ impl EchoGuard {
     }
 }
 
+mod sysex;
 #[cfg(test)]
 mod tests;

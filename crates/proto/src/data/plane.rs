@@ -325,7 +325,10 @@ impl Plane {
                     Heard::Echo => self.counters.echoes_dropped.add_one(),
                 }
             }
-            Lane::Bulk => self.take_bulk_packet(port, message),
+            Lane::Bulk => match self.echo.read_bulk(now, port, &message) {
+                Heard::Pass => self.take_bulk_packet(port, message),
+                Heard::Echo => self.counters.echoes_dropped.add_one(),
+            },
         }
     }
 
@@ -450,7 +453,9 @@ impl Plane {
     /// Realtime-safe: yes
     pub fn written(&mut self, now: LocalTime, due: &Due) {
         self.outputs.written(now, due);
-        if !due.bulk {
+        if due.bulk {
+            self.echo.wrote_bulk(now, due.port, &due.play.message);
+        } else {
             self.echo.wrote(now, due.port, &due.play.message);
         }
         if let Some(born) = due.play.born
