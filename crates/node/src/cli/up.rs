@@ -114,7 +114,7 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     interface: Option<String>,
     /// Link with the node there, besides those that are found; repeatable
-    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Network")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = item, help_heading = "Network")]
     peer: Vec<String>,
     /// Milliseconds between two signs of life to a peer, 100 to 10000 [default: 1000]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(100..=10_000), help_heading = "Network")]
@@ -143,16 +143,16 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "NAME", value_parser = name, help_heading = "MIDI ports")]
     app_port: Vec<String>,
     /// Show others only those ports of this machine whose names match; repeatable
-    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    #[arg(long, value_name = "PATTERN", value_parser = item, help_heading = "MIDI ports")]
     export: Vec<String>,
     /// Hide matching ports of this machine from others; repeatable
-    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    #[arg(long, value_name = "PATTERN", value_parser = item, help_heading = "MIDI ports")]
     no_export: Vec<String>,
     /// Show here only those ports of others whose names match; repeatable
-    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    #[arg(long, value_name = "PATTERN", value_parser = item, help_heading = "MIDI ports")]
     import: Vec<String>,
     /// Hide matching ports of others here; repeatable
-    #[arg(long, value_name = "PATTERN", help_heading = "MIDI ports")]
+    #[arg(long, value_name = "PATTERN", value_parser = item, help_heading = "MIDI ports")]
     no_import: Vec<String>,
     /// Show here at most so many ports of others
     #[arg(long, value_name = "NUMBER", help_heading = "MIDI ports")]
@@ -171,7 +171,7 @@ pub(super) struct UpArgs {
     playout: Vec<Playout>,
     /// This port has a DIN cable: write no faster than 31,250 baud, so that notes and clocks do not wait
     /// behind a SysEx that has not begun; repeatable
-    #[arg(long, value_name = "PORT", help_heading = "Playing")]
+    #[arg(long, value_name = "PORT", value_parser = item, help_heading = "Playing")]
     din: Vec<String>,
 
     /// When this message comes from a port of this machine, silence everything, everywhere
@@ -213,6 +213,14 @@ pub(super) struct UpArgs {
 }
 
 impl UpArgs {
+    fn passphrase(&self) -> anyhow::Result<Option<Passphrase>> {
+        passphrase::of_session(
+            self.trust == Trust::Session,
+            self.passphrase_file.as_deref(),
+            std::env::var_os(passphrase::VARIABLE),
+        )
+    }
+
     fn options(&self) -> Options {
         let defaults = Options::default();
         Options {
@@ -341,6 +349,14 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
 fn name(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() || text.chars().any(char::is_control) {
         return Err("a name has at least one letter and no control characters");
+    }
+    Ok(text.to_owned())
+}
+
+/// An item of a list.
+fn item(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("an item of a list is not empty: write a text, or leave the item out");
     }
     Ok(text.to_owned())
 }

@@ -11,7 +11,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::super::exit::bad_input;
 use super::super::text::escape;
-use super::table::{Kind, SETTINGS, Setting};
+use super::table::{Kind, SETTINGS, Setting, shown};
 use crate::os::config::home;
 use crate::session::names::closest;
 
@@ -163,7 +163,7 @@ impl Reader<'_> {
         match setting.objection(&text) {
             None => Some(text),
             Some(why) => {
-                let what = format!("\"{}\" cannot be {}: {why}", setting.full_key(), escape(&text));
+                let what = format!("\"{}\" cannot be {}: {why}", setting.full_key(), shown(&text));
                 self.problem(value.span(), what);
                 None
             }

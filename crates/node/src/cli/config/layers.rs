@@ -12,7 +12,7 @@ use super::super::Cli;
 use super::super::exit::bad_input;
 use super::super::text::escape;
 use super::file;
-use super::table::{Kind, SETTINGS, Setting};
+use super::table::{Kind, SETTINGS, Setting, shown};
 use crate::os;
 use crate::session::names::closest;
 
@@ -207,7 +207,7 @@ pub(super) fn of_variable(setting: &Setting, text: OsString) -> Result<Vec<Strin
     };
     for value in &values {
         if let Some(why) = setting.objection(value) {
-            return Err(format!("{name} cannot be {}: {why}", escape(value)));
+            return Err(format!("{name} cannot be {}: {why}", shown(value)));
         }
     }
     Ok(values)

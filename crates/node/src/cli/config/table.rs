@@ -5,6 +5,7 @@
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Args as _, Command};
 
+use super::super::text::escape;
 use super::super::up::UpArgs;
 
 /// How a value is written.
@@ -139,6 +140,11 @@ impl Setting {
         let arg = command.get_arguments().find(|a| a.get_id() == self.id);
         arg.and_then(Arg::get_help).map(ToString::to_string).unwrap_or_default()
     }
+}
+
+/// A value as it is quoted: one that is not to be seen is seen to be none.
+pub(super) fn shown(value: &str) -> String {
+    if value.trim().is_empty() { format!("\"{}\"", escape(value)) } else { escape(value) }
 }
 
 /// The options of `up`, without the command around them.

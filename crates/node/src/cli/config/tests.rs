@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::layers::Layers;
-use super::table::{Kind, SETTINGS};
+use super::table::{Kind, SETTINGS, Setting};
 use super::*;
 
 fn layers(file: &Path, environment: &[(&str, &str)], flags: &[&str]) -> Result<Layers, String> {
@@ -97,6 +97,11 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write_instead() {
         ("[trust]\npolicy = \"all\"", "2:10", "it is one of paired, session, lan"),
         ("[playing]\nplayout = [\"soon\"]", "2:12", "a mode is immediate"),
         ("[midi]\napp_ports = [\" \"]", "2:14", "at least one letter"),
+        (
+            "[midi]\nexport = [\"K*\", \"\"]",
+            "2:17",
+            "cannot be \"\": an item of a list is not empty",
+        ),
         ("[log]\nformat = \"xml\"", "2:10", "it is one of text, json"),
         ("[log]\nlevel = \"loud\"", "2:9", "neither error, warn"),
         ("name = \"\u{e4}\" x", "1:12", "not TOML"),
@@ -108,6 +113,30 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write_instead() {
         let is_it =
             |said: &&String| said.starts_with(&format!("c.toml:{place}: ")) && said.contains(want);
         assert!(said.iter().any(|said| is_it(&said)), "{text:?} is answered by {said:#?}");
+    }
+}
+
+#[test]
+fn an_empty_item_of_a_variable_or_a_flag_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    fs::write(&path, "").unwrap();
+    let setting = |s: &&Setting| s.kind == Kind::List && !["app_port", "playout"].contains(&s.id);
+    for setting in SETTINGS.iter().filter(setting) {
+        for (environment, flag) in [
+            (vec![(setting.variable(), ",")], None),
+            (vec![(setting.variable(), "a,,b")], None),
+            (vec![], Some(setting.argument(" "))),
+        ] {
+            let environment: Vec<_> = environment.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+            let error =
+                layers(&path, &environment, &flag.as_deref().into_iter().collect::<Vec<_>>());
+            assert!(
+                error.unwrap_err().contains("an item of a list is not empty"),
+                "{}",
+                setting.id
+            );
+        }
     }
 }
 

@@ -50,6 +50,11 @@ fn of_rules(name: &str, answer: &Answer, drops: fn(&str) -> bool) -> Option<Find
             let seen = "its rules are for root to read: cannot tell (sudo midip2p doctor can)";
             Some(Finding::unknown(name, seen))
         }
+        Answer::TooLong => {
+            let seen = "it has more rules than are read here (1 MiB): cannot tell whether they drop UDP 5004, \
+                        TCP 5005 or UDP 5353";
+            Some(Finding::unknown(name, seen))
+        }
         Answer::Text(rules) if !drops(rules) => {
             Some(Finding::ok(name, "it drops nothing by default"))
         }
@@ -136,6 +141,9 @@ mod tests {
         let verdict = |answer| of_rules("x", &answer, iptables_drops).map(|f| f.verdict);
         assert_eq!(verdict(Answer::Missing), None);
         assert_eq!(verdict(Answer::Refused), Some(Verdict::Unknown));
+        let long = of_rules("x", &Answer::TooLong, iptables_drops).unwrap();
+        assert_eq!(long.verdict, Verdict::Unknown);
+        assert!(long.seen.contains("more rules") && !long.seen.contains("root"), "{}", long.seen);
         let text = |rules: &str| verdict(Answer::Text(rules.to_owned()));
         assert_eq!(text("-P INPUT DROP"), Some(Verdict::Warning));
         assert_eq!(

@@ -11,7 +11,7 @@ mod nodes;
 mod ports;
 mod state;
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -119,8 +119,11 @@ impl Check {
 }
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
+    // What there is to check is asked under the same guard: the system may hang there too.
+    let [interfaces, nodes] =
+        looked([("network", network::checks), ("nodes", nodes::checks)], WITHIN);
     let mut checks = vec![Check::new("ports", ports::findings)];
-    checks.extend(network::checks());
+    checks.extend(interfaces);
     checks.extend([
         Check::new("firewall", firewall::findings),
         Check::new("priority", machine::priority),
@@ -129,7 +132,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
         Check::new("JACK", backends::jack),
         Check::new("state", state::findings),
     ]);
-    checks.extend(nodes::checks());
+    checks.extend(nodes);
     let findings = all(checks, WITHIN);
     let said = if args.json { format!("{}\n", report(&findings)) } else { text(&findings) };
     output::all(said.as_bytes())?;
@@ -137,28 +140,44 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     Ok(if hurts { Exit::Failed } else { Exit::Fine })
 }
 
+/// Asks at once what there is to check; a look that hangs or dies becomes a check that says so.
+fn looked<const N: usize>(
+    looks: [(&'static str, fn() -> Vec<Check>); N],
+    within: Duration,
+) -> [Vec<Check>; N] {
+    let end = Instant::now() + within;
+    let begun = looks.map(|(name, look)| (name, begin(look)));
+    begun.map(|(name, checks)| {
+        let left = end.saturating_duration_since(Instant::now());
+        checks
+            .recv_timeout(left)
+            .unwrap_or_else(|_| vec![Check::new(name, move || vec![no_answer(name, within)])])
+    })
+}
+
+/// Runs it on a thread of its own. One that cannot be had, or dies, drops the sender: there is no answer.
+fn begin<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (done, answer) = channel();
+    let thread = thread::Builder::new().name("midip2p-check".to_owned());
+    let _ = thread.spawn(move || done.send(run()));
+    answer
+}
+
+fn no_answer(name: &str, within: Duration) -> Finding {
+    let seen = format!("the check gave no answer within {} s", within.as_secs_f32());
+    let next = "something below it hangs: look at the system's log (journalctl -k)";
+    Finding::warning(name, seen, next)
+}
+
 /// Runs the checks at once and gives their findings in their order.
 fn all(checks: Vec<Check>, within: Duration) -> Vec<Finding> {
     let end = Instant::now() + within;
-    let begun: Vec<_> = checks
-        .into_iter()
-        .map(|Check { name, run }| {
-            let (done, findings) = channel();
-            let thread = thread::Builder::new().name("midip2p-check".to_owned());
-            // A thread that cannot be had drops the sender, and so says that there is no answer.
-            let _ = thread.spawn(move || done.send(run()));
-            (name, findings)
-        })
-        .collect();
+    let begun: Vec<_> = checks.into_iter().map(|Check { name, run }| (name, begin(run))).collect();
     begun
         .into_iter()
         .flat_map(|(name, findings)| {
             let left = end.saturating_duration_since(Instant::now());
-            findings.recv_timeout(left).unwrap_or_else(|_| {
-                let seen = format!("the check gave no answer within {} s", within.as_secs_f32());
-                let next = "something below it hangs: look at the system's log (journalctl -k)";
-                vec![Finding::warning(&name, seen, next)]
-            })
+            findings.recv_timeout(left).unwrap_or_else(|_| vec![no_answer(&name, within)])
         })
         .collect()
 }
@@ -221,6 +240,27 @@ mod tests {
         let warning = Verdict::Warning;
         assert_eq!(said, [("hangs", warning), ("quick", Verdict::Ok), ("dies", warning)]);
         assert!(findings[0].seen.contains("no answer"));
+    }
+
+    #[test]
+    fn a_look_that_hangs_or_dies_is_said_and_the_others_stand() {
+        let looks: [(&str, fn() -> Vec<Check>); 3] = [
+            ("hangs", || {
+                let (_hold, held) = channel::<()>();
+                let _ = held.recv_timeout(Duration::from_secs(30));
+                Vec::new()
+            }),
+            ("sees", || vec![Check::new("seen", || vec![Finding::ok("seen", "here")])]),
+            ("dies", || std::panic::resume_unwind(Box::new(()))),
+        ];
+        let began = Instant::now();
+        let checks: Vec<Check> =
+            looked(looks, Duration::from_millis(200)).into_iter().flatten().collect();
+        assert!(began.elapsed() < Duration::from_secs(20), "it waited for what hangs");
+        let findings = all(checks, Duration::from_secs(10));
+        let said: Vec<_> = findings.iter().map(|f| (f.check.as_str(), f.verdict)).collect();
+        let warning = Verdict::Warning;
+        assert_eq!(said, [("hangs", warning), ("seen", Verdict::Ok), ("dies", warning)]);
     }
 
     #[test]

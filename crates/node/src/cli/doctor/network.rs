@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Check, Finding};
 use crate::os::probe::network::{self, Address};
+use crate::os::probe::owner::{self, Owner};
 
 /// More than an ordinary machine has; what virtual machines and containers bring beyond is not looked at.
 const CHECKS_MAX: usize = 64;
@@ -75,6 +76,9 @@ fn passes(at: &Address) -> Finding {
 fn heard(check: &str, address: Ipv4Addr) -> Finding {
     match network::multicast(address) {
         Ok(()) => Finding::ok(check, "a question by multicast DNS is heard again"),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            held(check, owner::of("udp", network::MDNS_PORT))
+        }
         Err(error) => Finding::problem(
             check,
             format!("a question by multicast DNS is not heard again: {}", why(&error)),
@@ -82,6 +86,19 @@ fn heard(check: &str, address: Ipv4Addr) -> Finding {
              (ip route add 224.0.0.0/4 dev INTERFACE); until then, name other nodes with --peer",
         ),
     }
+}
+
+/// Multicast may be well: who has the port does not share it.
+fn held(check: &str, owner: Option<Owner>) -> Finding {
+    let who = owner.map_or_else(
+        || "a program of another user".to_owned(),
+        |owner| format!("{} (process {})", owner.name, owner.pid),
+    );
+    Finding::problem(
+        check,
+        format!("UDP port {} is taken by {who}, which shares it with nobody", network::MDNS_PORT),
+        "stop that program, or have it share the port (SO_REUSEPORT); until then, name other nodes with --peer",
+    )
 }
 
 fn why(error: &io::Error) -> String {
@@ -100,6 +117,17 @@ mod tests {
     fn at(interface: &str, address: &str, multicast: bool) -> Address {
         let address = address.parse().unwrap();
         Address { interface: interface.to_owned(), address, multicast }
+    }
+
+    #[test]
+    fn a_port_that_is_held_is_no_matter_of_multicast() {
+        let owner = Owner { pid: 7, name: "greedy".to_owned() };
+        for (owner, who) in [(Some(owner), "greedy (process 7)"), (None, "another user")] {
+            let found = held("multicast on eth0", owner);
+            assert_eq!(found.verdict, Verdict::Problem);
+            assert!(found.seen.contains("5353") && found.seen.contains(who), "{}", found.seen);
+            assert!(!found.next.contains("firewall"), "{}", found.next);
+        }
     }
 
     #[test]

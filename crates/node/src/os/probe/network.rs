@@ -9,7 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Where multicast DNS asks.
 const MDNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
-const MDNS_PORT: u16 = 5353;
+/// And its port.
+pub const MDNS_PORT: u16 = 5353;
 /// On one machine a datagram takes a tenth of a millisecond.
 const PASSES_WITHIN: Duration = Duration::from_millis(400);
 

@@ -16,6 +16,8 @@ pub enum Answer {
     Missing,
     /// It printed this.
     Text(String),
+    /// It printed more than is read.
+    TooLong,
     /// It failed, which is how these programs say that they are for root; or it took too long.
     Refused,
 }
@@ -31,20 +33,25 @@ pub fn ask(program: &str, arguments: &[&str], within: Duration) -> Answer {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()
     };
     let Some(mut child) = tries.iter().find_map(spawn) else { return Answer::Missing };
-    let (done, text) = channel();
+    let (done, bytes) = channel();
     if let Some(out) = child.stdout.take() {
         thread::spawn(move || {
-            let mut text = String::new();
-            let read = out.take(OUTPUT_MAX).read_to_string(&mut text);
-            let _ = done.send(read.map(|_| text));
+            // Bytes: what is cut off may be cut within a letter.
+            let mut bytes = Vec::new();
+            let read = out.take(OUTPUT_MAX + 1).read_to_end(&mut bytes);
+            let _ = done.send(read.map(|_| bytes));
         });
     }
-    let text = text.recv_timeout(within);
-    if text.is_err() {
+    let bytes = bytes.recv_timeout(within);
+    let is_long = matches!(&bytes, Ok(Ok(bytes)) if bytes.len() as u64 > OUTPUT_MAX);
+    if bytes.is_err() || is_long {
         let _ = child.kill();
     }
-    match (text, child.wait()) {
-        (Ok(Ok(text)), Ok(status)) if status.success() => Answer::Text(text),
+    match (bytes, child.wait()) {
+        _ if is_long => Answer::TooLong,
+        (Ok(Ok(bytes)), Ok(status)) if status.success() => {
+            String::from_utf8(bytes).map_or(Answer::Refused, Answer::Text)
+        }
         _ => Answer::Refused,
     }
 }
@@ -60,6 +67,13 @@ mod tests {
         assert_eq!(ask("echo", &["a"], 10_000), Answer::Text("a\n".to_owned()));
         assert_eq!(ask("false", &[], 10_000), Answer::Refused);
         assert_eq!(ask("no-such-program", &[], 10_000), Answer::Missing);
+        // The limit may fall within a letter, and the program may never end.
+        let endless = "while :; do printf '\\303\\244%01000d' 0; done";
+        assert_eq!(ask("sh", &["-c", endless], 30_000), Answer::TooLong);
+        assert_eq!(
+            ask("head", &["-c", "1048576", "/dev/zero"], 10_000),
+            Answer::Text("\0".repeat(1 << 20))
+        );
         let began = std::time::Instant::now();
         assert_eq!(ask("sleep", &["60"], 50), Answer::Refused);
         assert!(began.elapsed() < Duration::from_secs(30));
