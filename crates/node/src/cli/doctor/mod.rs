@@ -140,11 +140,11 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     Ok(if hurts { Exit::Failed } else { Exit::Fine })
 }
 
+/// Finds what there is to check.
+type Look = fn() -> Vec<Check>;
+
 /// Asks at once what there is to check; a look that hangs or dies becomes a check that says so.
-fn looked<const N: usize>(
-    looks: [(&'static str, fn() -> Vec<Check>); N],
-    within: Duration,
-) -> [Vec<Check>; N] {
+fn looked<const N: usize>(looks: [(&'static str, Look); N], within: Duration) -> [Vec<Check>; N] {
     let end = Instant::now() + within;
     let begun = looks.map(|(name, look)| (name, begin(look)));
     begun.map(|(name, checks)| {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_look_that_hangs_or_dies_is_said_and_the_others_stand() {
-        let looks: [(&str, fn() -> Vec<Check>); 3] = [
+        let looks: [(&str, Look); 3] = [
             ("hangs", || {
                 let (_hold, held) = channel::<()>();
                 let _ = held.recv_timeout(Duration::from_secs(30));
