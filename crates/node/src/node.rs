@@ -17,11 +17,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::BusRules;
-use midip2p_proto::control::discovery::Via;
-use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::trust::TrustPolicy;
-use midip2p_proto::control::{Control, Identity, PeerView};
+use midip2p_proto::control::{Control, Identity};
 use midip2p_proto::data::bulk::news::News;
 use midip2p_proto::data::counters::{PlaneCounters, PortCounters};
 use midip2p_proto::data::plane::Plane;
@@ -30,9 +28,10 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::finding::{begin_discovery, resolve};
 use crate::bulk::{self, Bulk, Told};
 use crate::connection::Connections;
-use crate::crypto::{Security, alias_of};
+use crate::crypto::Security;
 use crate::events::Events;
 use crate::http::{self, Http};
 use crate::metrics::{BulkCounters, TunnelCounters};
@@ -50,7 +49,7 @@ use crate::realtime;
 use crate::realtime::claim::LaneClaim;
 use crate::stages::control::{self, ControlInput, ControlStage, Hands};
 use crate::stages::counters::StageCounters;
-use crate::stages::discovery::{self, Announcement, Discovery};
+use crate::stages::discovery::{self, Discovery};
 use crate::stages::host_wake::HostWake;
 use crate::stages::inbox::{self, Inbox, Policy, Sender};
 use crate::stages::notification::Notification;
@@ -63,6 +62,7 @@ use crate::transport::{Acceptor, Transport, lan};
 use crate::tunnels::Inboxes;
 use crate::view::View;
 
+mod finding;
 mod library;
 
 /// Why a node did not start.
@@ -237,35 +237,12 @@ impl Node {
         let name = options.name.clone().unwrap_or_else(host_name);
         let started = start_planes(&options, &state, &name, transport, backends)?;
         // From here on whatever fails ends what was started, as its end is dropped.
-        let Started {
-            shared,
-            backends,
-            udp_port,
-            tcp_port,
-            granted,
-            acceptor,
-            security,
-            quit,
-            ended,
-        } = started;
+        let mut info = started.info(&options, &state, name);
+        let Started { shared, acceptor, security, quit, ended, .. } = started;
         let (counters, view) = (Arc::clone(&shared.tunnels), Arc::clone(&shared.view));
         let taking = taking::run(acceptor, security, shared.control.clone(), counters, view);
         let mut tasks = JoinSet::new();
         tasks.spawn(taking);
-        let mut info = NodeInfo {
-            id: state.key.id(),
-            name,
-            udp_port,
-            tcp_port,
-            http: SocketAddr::new(options.http_address, 0),
-            http_tls: options.http_tls,
-            socket: None,
-            state: state.path.clone(),
-            trust: options.trust,
-            backends,
-            realtime: granted.0 == Priority::Realtime,
-            memory_locked: granted.1 == Memory::Locked,
-        };
         let mut http = http::start(&options, &state, &mut info, Arc::clone(&shared)).await?;
         let mut registered =
             options.listed.then(|| enter_registry(&info, addresses.first())).flatten();
@@ -275,13 +252,9 @@ impl Node {
         };
         let socket = own.map(|(listener, at)| http.serve_own(listener).map(|()| at)).transpose()?;
         info.socket = socket.as_ref().map(|at| at.path().to_owned());
-        let announcement =
-            Announcement { node: info.id, name: info.name.clone(), tcp_port, addresses };
-        let discovery = if options.discovery {
-            find_local(&info, &shared.control).await;
-            discover(&announcement, &shared)
-        } else {
-            None
+        let discovery = match options.discovery {
+            true => begin_discovery(&info, addresses, &shared).await,
+            false => None,
         };
         for peer in &options.peers {
             let view = Arc::clone(&shared.view);
@@ -409,6 +382,26 @@ struct Started {
     security: Option<Security>,
     quit: watch::Sender<()>,
     ended: watch::Receiver<()>,
+}
+
+impl Started {
+    /// Who the node is; where its HTTP interface and its socket are is still to be entered.
+    fn info(&self, options: &Options, state: &State, name: String) -> NodeInfo {
+        NodeInfo {
+            id: state.key.id(),
+            name,
+            udp_port: self.udp_port,
+            tcp_port: self.tcp_port,
+            http: SocketAddr::new(options.http_address, 0),
+            http_tls: options.http_tls,
+            socket: None,
+            state: state.path.clone(),
+            trust: options.trust,
+            backends: self.backends.clone(),
+            realtime: self.granted.0 == Priority::Realtime,
+            memory_locked: self.granted.1 == Memory::Locked,
+        }
+    }
 }
 
 /// What the options say of the planes.
@@ -707,80 +700,6 @@ fn unlisted_socket(state: &State) -> Option<(UnixListener, Socket)> {
     let path = state.path.join(UNLISTED);
     let said = |error: &io::Error| tracing::warn!("no socket {}: {error}", path.display());
     local::listen(&path).inspect_err(said).ok()
-}
-
-/// Nodes on this host, which need no network to be found.
-async fn find_local(info: &NodeInfo, control: &Sender<ControlInput>) {
-    let (own, network) = (info.id.to_string(), registry::network());
-    for entry in registry::list() {
-        if entry.id != own && entry.network == network {
-            let address = SocketAddr::new(entry.address, entry.tcp);
-            let node = entry.id.parse().ok();
-            if let Some(node) = node {
-                let _ = control.send(ControlInput::Alias(alias_of(node), node)).await;
-            }
-            let found = ControlInput::Found(address, node, Via::Gossip);
-            let _ = control.send(found).await;
-        }
-    }
-}
-
-fn discover(announcement: &Announcement, shared: &Shared) -> Option<Discovery> {
-    let supervisor = shared.supervisor(discovery::NAME)?;
-    Discovery::start(announcement, shared.control.clone(), supervisor)
-        .inspect_err(|error| {
-            tracing::warn!("no multicast DNS here ({error}): name other nodes with --peer");
-        })
-        .ok()
-}
-
-/// How often a peer that the user named is looked after: time for a connection, and soon enough for an
-/// address that has changed.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
-
-/// Keeps looking for a peer that the user named, as long as it is not linked. A name may have several
-/// addresses, of one machine most likely: they are tried one after the other, so that it is not linked
-/// twice.
-async fn resolve(peer: String, control: Sender<ControlInput>, view: Arc<ArcSwap<View>>) {
-    let mut said = false;
-    let mut tried: Vec<SocketAddr> = Vec::new();
-    loop {
-        match lookup(&peer).await {
-            Ok(mut addresses) => {
-                addresses.sort_by_key(SocketAddr::is_ipv6);
-                let linked = |(peer, _): &(PeerView, _)| {
-                    peer.state == LinkState::Connected
-                        && tried.iter().chain(&addresses).any(|a| a.ip() == peer.address.ip())
-                };
-                // By address alone it cannot be told from other nodes there: the first is always tried.
-                let is_linked = !tried.is_empty() && view.load().peers.iter().any(linked);
-                if !is_linked && let Some(next) = addresses.into_iter().find(|a| !tried.contains(a))
-                {
-                    tried.push(next);
-                    let _ = control.send(ControlInput::Found(next, None, Via::User)).await;
-                }
-            }
-            Err(error) if !said => {
-                tracing::warn!("--peer {peer}: {error}; trying again");
-                said = true;
-            }
-            Err(_) => {}
-        }
-        // A name that is not known yet, or an address that has changed, is found the next time.
-        tokio::time::sleep(LOOK_UP_EVERY).await;
-    }
-}
-
-async fn lookup(peer: &str) -> io::Result<Vec<SocketAddr>> {
-    let bare = peer.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, lan::TCP_PORT)]);
-    }
-    let with_port = match peer.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => peer.to_owned(),
-        _ => format!("{peer}:{}", lan::TCP_PORT),
-    };
-    Ok(tokio::net::lookup_host(with_port).await?.collect())
 }
 
 fn host_name() -> String {

@@ -266,11 +266,7 @@ impl UpArgs {
         if let Some(name) = &self.interface {
             interfaces::addresses_of(name).map_err(bad_input)?;
         }
-        passphrase::of_session(
-            self.trust == Trust::Session,
-            self.passphrase_file.as_deref(),
-            std::env::var_os(passphrase::VARIABLE),
-        )
+        self.passphrase()
     }
 }
 

@@ -334,9 +334,7 @@ impl ControlStage {
                 }
                 self.tell(Input::Opened { conn, address, dialed, proof, pairing }).await;
             }
-            ControlInput::DialFailed(address, answered) => {
-                self.tell(Input::DialFailed(address, answered)).await;
-            }
+            ControlInput::DialFailed(at, why) => self.tell(Input::DialFailed(at, why)).await,
             ControlInput::Closed(conn) => {
                 self.let_go(conn);
                 self.tell(Input::Closed(conn)).await;
@@ -377,7 +375,7 @@ impl ControlStage {
             #[cfg(test)]
             ControlInput::PoisonLane => self.command(Command::Poison).await,
             #[cfg(test)]
-            ControlInput::Poison(_, words) => std::panic::panic_any(words),
+            ControlInput::Poison(_, it) => std::panic::panic_any(it),
             ControlInput::Stop(stopped) => {
                 self.tell(Input::Stop).await;
                 self.stopped = Some(stopped);

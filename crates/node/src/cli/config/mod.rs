@@ -189,16 +189,6 @@ impl Layers {
     }
 }
 
-/// A value as the file would have it: numbers and switches are no texts.
-fn typed(kind: Kind, text: &str) -> Value {
-    let parsed = match kind {
-        Kind::Number => text.parse::<u64>().ok().map(Value::from),
-        Kind::Switch | Kind::Opposite => text.parse::<bool>().ok().map(Value::from),
-        Kind::Text | Kind::Path | Kind::List => None,
-    };
-    parsed.unwrap_or_else(|| text.into())
-}
-
 impl Chosen {
     /// As the file would have them: what the flag denies, the key affirms.
     fn key_values(&self) -> Vec<String> {
