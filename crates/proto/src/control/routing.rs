@@ -122,7 +122,7 @@ pub enum RouteState {
     Looped,
     /// Its ends share no session.
     OtherSession,
-    /// There is no more room in the data plane.
+    /// There is no more room in the data plane, or on its output: a node has sixteen routes to one of another's.
     NoRoom,
 }
 
@@ -153,17 +153,29 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub(super) struct Routing {
     routes: BTreeMap<RouteId, Kept>,
+    /// Of those that were kept, what there was no room for.
+    aside: Vec<(RouteId, RouteSpec)>,
     newest: u32,
 }
 
 impl Routing {
     pub(super) const fn new() -> Self {
-        Self { routes: BTreeMap::new(), newest: 0 }
+        Self { routes: BTreeMap::new(), aside: Vec::new(), newest: 0 }
     }
 
     /// All of them, in the order in which they were made.
     pub(super) fn all(&self) -> impl Iterator<Item = (RouteId, &Kept)> {
         self.routes.iter().map(|(id, kept)| (*id, kept))
+    }
+
+    /// Keeps one that there is no room for.
+    pub(super) fn set_aside(&mut self, id: RouteId, spec: RouteSpec) {
+        self.aside.push((id, spec));
+    }
+
+    /// What there was no room for.
+    pub(super) fn aside(&self) -> impl Iterator<Item = &(RouteId, RouteSpec)> {
+        self.aside.iter()
     }
 
     /// Whether a route has that number in the data plane.

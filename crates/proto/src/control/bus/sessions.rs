@@ -13,7 +13,7 @@ use crate::wire::sessions::{InSession, NAME_MAX, PORTS_MAX, SESSIONS_MAX};
 const DEFAULT: &str = "";
 
 /// The sessions of a peer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PeerSessions {
     /// Whether it has said anything of sessions; one that has not is in the default session.
     said: bool,
@@ -115,8 +115,12 @@ impl Bus {
     /// A peer said which sessions it is in.
     pub fn sessions(&mut self, node: NodeId, sessions: Sessions) {
         let Some(remote) = self.remotes.get_mut(&node) else { return };
-        remote.sessions = PeerSessions::of(sessions);
-        self.update();
+        let said = PeerSessions::of(sessions);
+        // To compute all anew costs more than to say it again.
+        if remote.sessions != said {
+            remote.sessions = said;
+            self.update();
+        }
     }
 
     /// All sessions that this node or a peer is in.

@@ -1,26 +1,33 @@
 //! What the routes that people made come to, with the ports that are there.
 
+use core::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::desired::Wanted;
 use super::{Bus, names};
 use crate::bridge::{Endpoint, Route, Tap};
+use crate::config::HOLDERS_OF_LINK;
 use crate::control::port::Direction;
 use crate::control::routing::{
     Kept, RouteCommand, RouteEnd, RouteError, RouteId, RouteSpec, RouteState, RouteView,
 };
+use crate::id::LinkNo;
 
 impl Bus {
     /// Takes in routes that were kept, and the newest number that was ever given to one. What there is no room for is
-    /// left out.
+    /// not there, and kept all the same: it is somebody's work.
     pub fn remember_routes(
         &mut self,
         newest: u32,
         routes: impl IntoIterator<Item = (RouteId, RouteSpec)>,
     ) {
         for (id, spec) in routes {
-            if self.routing.check(&spec).is_ok()
-                && let Some(tap) = self.new_id()
-            {
-                self.routing.insert(Some(id), spec, tap);
+            if let Err(RouteError::Exists(_) | RouteError::Elsewhere) = self.routing.check(&spec) {
+                continue;
+            }
+            match self.routing.check(&spec).ok().and_then(|()| self.new_id()) {
+                Some(tap) => _ = self.routing.insert(Some(id), spec, tap),
+                None => self.routing.set_aside(id, spec),
             }
         }
         self.routing.skip(newest);
@@ -58,8 +65,8 @@ impl Bus {
     /// The routes that people made, to be kept; and the newest number that was given to one.
     #[must_use]
     pub fn kept_routes(&self) -> (u32, Vec<(RouteId, RouteSpec)>) {
-        let all = self.routing.all().map(|(id, kept)| (id, kept.spec.clone())).collect();
-        (self.routing.newest(), all)
+        let there = self.routing.all().map(|(id, kept)| (id, kept.spec.clone()));
+        (self.routing.newest(), there.chain(self.routing.aside().cloned()).collect())
     }
 
     /// The routes that people made, as they are now.
@@ -153,13 +160,25 @@ impl Bus {
     /// The routes that people made and whose ends are there. They take the place of what the bus would connect of
     /// itself: else all would come twice.
     pub(super) fn want_taps(&self, wanted: &mut Wanted) {
-        for (_, kept) in self.routing.all().filter(|(_, kept)| kept.spec.enabled) {
+        let mut enabled: Vec<_> =
+            self.routing.all().filter(|(_, kept)| kept.spec.enabled).collect();
+        // Where there are more than an output keeps apart, those stay that are to be served first, then the older ones.
+        enabled.sort_by_key(|(id, kept)| (Reverse(kept.spec.priority), *id));
+        let mut of_output = BTreeMap::<(LinkNo, Endpoint), usize>::new();
+        for (_, kept) in enabled {
             let RouteSpec { source, sink, filter, priority, .. } = &kept.spec;
             if self.shares_session(&kept.spec)
                 && let Some(source) = self.endpoint_of(source, Direction::Source)
                 && let Some(sink) = self.endpoint_of(sink, Direction::Destination)
             {
                 let (id, priority, filter) = (kept.tap, *priority, *filter);
+                // As whose it plays there: ours at a peer, the peer's here.
+                let link = if sink.link == LinkNo::LOCAL { source.link } else { sink.link };
+                let same = of_output.entry((link, sink)).or_default();
+                *same += 1;
+                if link != LinkNo::LOCAL && *same > HOLDERS_OF_LINK {
+                    continue;
+                }
                 wanted.taps.insert(id, Tap { id, source, sink, priority, filter });
             }
         }

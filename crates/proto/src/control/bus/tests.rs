@@ -12,6 +12,7 @@ use crate::control::routing::{RouteCommand, RouteEnd, RouteId, RouteSpec, RouteS
 use crate::control::session::{Membership, SessionCommand};
 use crate::data::filter::Filter;
 
+mod routes;
 mod sessions;
 
 const BACKENDS: u8 = 2;
