@@ -5,6 +5,9 @@
 //! as something that was written of late is taken for it from its first packet, since nobody can wait for the end of a
 //! dump to see that it is one; all else passes.
 //!
+//! Where a program goes on to send on what it hears, the loop may be open further on: so now and then one echo passes, and
+//! has to come back once more.
+//!
 //! A device that answers, or sends back what it got, once, is no loop: nothing is written because of it, so that the next
 //! round never comes. Neither are two that take turns, as long as what they say to each other differs.
 //!
@@ -15,7 +18,9 @@
 
 use midip2p_midi::sysex7::{self, Part};
 
-use super::{CUTS_MAX, Heard, Looped, MENDED_BY, TRUSTED_FOR};
+use super::{
+    CUTS_MAX, Heard, Looped, MENDED_BY, TRIED_AFTER, TRIED_AFTER_MAX, TRIED_FOR, TRUSTED_FOR,
+};
 use crate::config::PORTS_MAX;
 use crate::id::PortId;
 use crate::midi::Ump;
@@ -29,7 +34,7 @@ const ROUNDS: u16 = 3;
 const BACK_WITHIN: Span = Span::from_ms(100);
 
 /// What is written later than that after it was read is not written because of it, but by somebody who says it again.
-const ON_WITHIN: Span = Span::from_ms(250);
+const ON_WITHIN: Span = Span::from_ms(120);
 
 /// The time that a DIN cable takes for a byte.
 const BYTE: Span = Span::from_us(320);
@@ -108,6 +113,40 @@ struct Cut {
     /// When something was written that did not come back yet, and how long that may take.
     asked: Option<(LocalTime, Span)>,
     unanswered: u8,
+    /// How long the last round took.
+    round: Span,
+    /// The echo that passed as a whole, and until when it has to be back.
+    trying: Option<(Digest, LocalTime)>,
+    /// When the next may, and how long after the one before.
+    try_at: LocalTime,
+    pause: Span,
+}
+
+impl Cut {
+    /// An echo begins; whether it passes.
+    fn tries(&mut self, now: LocalTime) -> bool {
+        if self.trying.is_none() && self.try_at == LocalTime::MAX {
+            // The one that was to pass broke off.
+            self.try_at = now + self.pause;
+        }
+        let tries = self.trying.is_none() && now >= self.try_at;
+        if tries {
+            // Until it has come whole.
+            self.try_at = LocalTime::MAX;
+        }
+        tries
+    }
+
+    /// A message has come whole that was written before.
+    fn came_back(&mut self, now: LocalTime, digest: Digest, passed: bool) {
+        if self.trying.is_some_and(|(tried, _)| tried == digest) {
+            self.pause = (self.pause * 2).min(TRIED_AFTER_MAX);
+            (self.trying, self.try_at) = (None, now + self.pause);
+        } else if passed && self.trying.is_none() {
+            // Later it is somebody who sends the same.
+            self.trying = Some((digest, now + self.round * 3 + TRIED_FOR));
+        }
+    }
 }
 
 /// Listens for SysEx that comes back.
@@ -196,6 +235,7 @@ impl SysexGuard {
                 reading.is_echo = self.written.iter().any(is_echo);
                 if reading.is_echo {
                     (cut.asked, cut.unanswered) = (None, 0);
+                    reading.is_echo = !cut.tries(now);
                 }
             }
         } else {
@@ -203,7 +243,7 @@ impl SysexGuard {
         }
         let (digest, is_echo) = (reading.digest, reading.is_echo);
         if matches!(part, Part::Complete | Part::End) {
-            let cuts_now = self.came(now, source, digest);
+            let cuts_now = self.came(now, source, digest, !is_echo);
             if cuts_now && !is_echo {
                 // Its packets before this one have gone on: the last ends them, and what follows is dropped.
                 return if part == Part::Complete { Heard::Echo } else { Heard::Pass };
@@ -213,7 +253,7 @@ impl SysexGuard {
     }
 
     /// A message has come whole; whether its source is cut from now on.
-    fn came(&mut self, now: LocalTime, source: PortId, digest: Digest) -> bool {
+    fn came(&mut self, now: LocalTime, source: PortId, digest: Digest, passed: bool) -> bool {
         let is_back = |w: &&mut Written| {
             w.digest == digest && w.away > 0 && now - w.at <= BACK_WITHIN + digest.takes()
         };
@@ -228,20 +268,35 @@ impl SysexGuard {
             return false;
         };
         written.away -= 1;
-        if cut.is_some() {
+        if let Some(cut) = cut {
+            cut.came_back(now, digest, passed);
             return false;
         }
         if written.source != source {
             (written.source, written.rounds) = (source, 0);
         }
-        (written.rounds, written.read_at) = (written.rounds.saturating_add(1), now);
+        let round = now - core::mem::replace(&mut written.read_at, now);
+        written.rounds = written.rounds.saturating_add(1);
         let trusted = self.trusted.get(usize::from(source.0)).is_none_or(|until| now < *until);
         if written.rounds < ROUNDS || trusted || self.cuts.len() >= CUTS_MAX {
             return false;
         }
         let output = written.output;
         written.rounds = 0;
-        self.cuts.push(Cut { source, output, digest, against: 0, asked: None, unanswered: 0 });
+        // Two nodes that find one loop at one moment do not try at one.
+        let try_at = now + TRIED_AFTER + Span::from_ms(i64::from(source.0 % 16) * 60);
+        self.cuts.push(Cut {
+            source,
+            output,
+            digest,
+            against: 0,
+            asked: None,
+            unanswered: 0,
+            round,
+            trying: None,
+            try_at,
+            pause: TRIED_AFTER,
+        });
         self.said = Some(Looped { source, output, cut: true });
         true
     }
@@ -281,7 +336,8 @@ impl SysexGuard {
                 cut.unanswered += 1;
             }
         }
-        let at = self.cuts.iter().position(|cut| cut.unanswered >= MENDED_BY)?;
+        let is_silent = |cut: &Cut| cut.trying.is_some_and(|(_, until)| now >= until);
+        let at = self.cuts.iter().position(|c| c.unanswered >= MENDED_BY || is_silent(c))?;
         let cut = self.cuts.swap_remove(at);
         Some(Looped { source: cut.source, output: cut.output, cut: false })
     }
@@ -293,8 +349,11 @@ impl SysexGuard {
         if self.said.is_some() {
             return LocalTime::ZERO;
         }
-        let asked = self.cuts.iter().filter_map(|cut| cut.asked);
-        asked.map(|(asked, within)| asked + within).min().unwrap_or(LocalTime::MAX)
+        let next = |cut: &Cut| {
+            let asked = cut.asked.map_or(LocalTime::MAX, |(asked, within)| asked + within);
+            asked.min(cut.trying.map_or(LocalTime::MAX, |(_, until)| until))
+        };
+        self.cuts.iter().map(next).min().unwrap_or(LocalTime::MAX)
     }
 }
 
@@ -387,9 +446,12 @@ mod tests {
                     assert!(rounds <= 5, "{length} {cable_us} {way_us} {byte:?}: {rounds}");
                     it.pass(Span::from_ms(10));
                     assert_eq!(it.said, [true], "{length} {cable_us} {way_us} {byte:?}");
-                    // Others go round once, and what a device says itself passes.
-                    it.pass(Span::from_s(3));
-                    assert_eq!(it.send(&dump(2, length)), 1, "{length} {cable_us}");
+                    // Others go round once, and once more now and then; what a device says itself passes.
+                    for n in 2..8 {
+                        it.pass(Span::from_s(3));
+                        let rounds = it.send(&dump(n, length));
+                        assert!(rounds <= 2, "{length} {cable_us}: {rounds}");
+                    }
                     it.pass(Span::from_s(10));
                     assert!(it.read(&[0x7E, 0x10, 0x06, 0x02, 0x41, 0x42, 0x01]));
                     assert_eq!(it.said, [true]);
@@ -402,6 +464,27 @@ mod tests {
                     assert_eq!(it.said, [true, false], "{length}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn where_the_way_on_is_open_a_program_that_sends_on_is_heard_again() {
+        for (length, every) in [(4, 200), (300, 1_000)] {
+            let mut it = Loop::new(300, 300, BYTE);
+            it.send(&dump(1, length));
+            it.pass(Span::from_ms(10));
+            assert_eq!(it.said, [true]);
+            // What passes goes on, and not to where it would come back.
+            it.goes_on = false;
+            for _ in 0..100 {
+                it.pass(Span::from_ms(every));
+                it.send(&dump(2, length));
+            }
+            it.pass(Span::from_s(2));
+            assert_eq!(it.said, [true, false], "{length}");
+            let before = it.passed.len();
+            it.send(&dump(20, length));
+            assert_eq!(it.passed.len(), before + 1);
         }
     }
 
