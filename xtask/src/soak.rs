@@ -1,5 +1,6 @@
-//! `cargo xtask soak`: what only time shows. The demo over and over, then the simulator with many
-//! seeds; the outcome is written to `docs/results/soak-DATE.md`, to be committed.
+//! `cargo xtask soak`: what only time shows. The demo over and over, a node killed 200 times while it
+//! writes, then the simulator with many seeds; the outcome is written to `docs/results/soak-DATE.md`,
+//! to be committed.
 //!
 //! `cargo xtask soak sim` is the real-time lane alone: its rows of loss, bursts and jitter over many
 //! seeds, all checkers on; table and verdict are written to `docs/results/soak-sim-DATE.md`.
@@ -17,7 +18,11 @@ use crate::machine;
 use crate::options::Options;
 use crate::steps::{Steps, call, cargo, minutes, root, target};
 
-/// Runs the demo for `--minutes`, then the simulator with `--seeds`, and writes what came of it.
+/// How often the node that writes is killed.
+const KILLS: u32 = 200;
+
+/// Runs the demo for `--minutes`, kills a node [`KILLS`] times, runs the simulator with `--seeds`, and
+/// writes what came of it.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     match options.words.as_slice() {
         [] => {}
@@ -35,12 +40,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if steps.run("build", || call(&mut cargo(&["build", "--release", "-p", "midip2p"]))) {
         steps.run("demo", || demos.repeat(Duration::from_secs(wanted_minutes * 60)));
     }
+    let kills = kills(&mut steps);
     let began = Instant::now();
     let simulated = steps.run("simulator", || simulate(seeds));
     let verdict = if simulated { "no scenario failed" } else { "FAILED, see the output" };
     let simulator = format!("{seeds} seeds in {}: {verdict}", minutes(began.elapsed()));
     let path = free_name(&root().join("docs/results"), "soak", &machine::today()?)?;
-    std::fs::write(&path, result(&machine, &demos, &simulator))?;
+    std::fs::write(&path, result(&machine, &demos, &kills, &simulator))?;
     println!("\nwritten: {}", path.display());
     Ok(steps.finish())
 }
@@ -97,8 +103,8 @@ fn mesh(options: &Options) -> Result<ExitCode> {
     let table = target().join("lab/out/77-many-nodes/table.md");
     let _ = std::fs::remove_file(&table);
     let held = steps.run("many nodes", || {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["lab", "77-many-nodes"]).env("NODES", nodes.to_string());
+        let mut command = lab("77-many-nodes")?;
+        command.env("NODES", nodes.to_string());
         call(command.env("PLAYERS", players.to_string()))
     });
     let reached = if held { "each figure reaches its target" } else { "NOT all reached" };
@@ -115,6 +121,24 @@ fn mesh(options: &Options) -> Result<ExitCode> {
     std::fs::write(&path, text)?;
     println!("\nwritten: {}", path.display());
     Ok(steps.finish())
+}
+
+/// Kills a node again and again while its routes are written; what came of it, as a line of the result.
+fn kills(steps: &mut Steps) -> String {
+    let said = target().join("lab/out/69-power/power.out");
+    let _ = std::fs::remove_file(&said);
+    let held = steps.run("kills", || call(lab("69-power")?.env("POWER", KILLS.to_string())));
+    let verdict =
+        if held { "nothing that was answered was lost" } else { "FAILED, see the output" };
+    let counted = std::fs::read_to_string(said).unwrap_or_default();
+    format!("{KILLS} times `kill -9` while routes were written: {verdict}; `{}`", counted.trim())
+}
+
+/// One test of the lab, as a call of this program.
+fn lab(test: &str) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["lab", test]);
+    Ok(command)
 }
 
 /// How the runs of the demo went.
@@ -183,7 +207,7 @@ fn checked_simulator(args: &[&str]) -> Command {
 }
 
 /// The text of the result file.
-fn result(machine: &str, demos: &Demos, simulator: &str) -> String {
+fn result(machine: &str, demos: &Demos, kills: &str, simulator: &str) -> String {
     let mut took = demos.took.clone();
     took.sort();
     let middle = took.get(took.len() / 2).copied().unwrap_or_default();
@@ -204,7 +228,7 @@ fn result(machine: &str, demos: &Demos, simulator: &str) -> String {
     if !demos.last_line.is_empty() {
         text += &format!("- the summary of the last run: `{}`\n", demos.last_line);
     }
-    text + &format!("- simulator: {simulator}\n")
+    text + &format!("- {kills}\n- simulator: {simulator}\n")
 }
 
 /// `NAME-DATE.md`, or with a number behind it: no result is written over another.
@@ -228,11 +252,13 @@ mod tests {
             failed: vec!["run 2: exit status: 1; `{}`".into()],
             last_line: "{\"lost\":0}".into(),
         };
-        let text = result("a machine", &demos, "5 seeds in 0:01: no scenario failed");
+        let kills = "200 times: nothing was lost";
+        let text = result("a machine", &demos, kills, "5 seeds in 0:01: no scenario failed");
         assert!(
             text.contains("3 runs in 0:06 min, 1 failed; a run took 2.0 s (median), 3.0 s"),
             "{text}"
         );
+        assert!(text.contains("- 200 times: nothing was lost\n"), "{text}");
         assert!(
             text.contains("  - run 2") && text.contains("{\"lost\":0}") && text.contains("5 seeds")
         );
