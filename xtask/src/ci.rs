@@ -10,6 +10,9 @@ use crate::{bench, fuzz, tidy};
 
 /// How many seeds the simulator is given here; `cargo xtask soak` gives it many more.
 const SEEDS: &str = "100";
+/// All tests but the simulator's: those run once, with `SEEDS`, the usual few seeds among them.
+const TESTS: [&str; 5] = ["test", "--workspace", "--no-fail-fast", "--exclude", "midip2p-sim"];
+const SIMULATOR: [&str; 4] = ["test", "--no-fail-fast", "-p", "midip2p-sim"];
 /// Seconds of fuzzing, shared by all targets.
 const FUZZ_SECONDS: u64 = 60;
 
@@ -23,7 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let compiles = steps.run("clippy", clippy);
     // What does not compile can be neither tested nor documented; the licences can be judged still.
     if compiles {
-        steps.run("test", || call(&mut cargo(&["test", "--workspace", "--no-fail-fast"])));
+        steps.run("test", || call(&mut cargo(&TESTS)));
         steps.run("loom", loom);
         steps.run("simulator", simulator);
         steps.run("docs", docs);
@@ -60,8 +63,7 @@ fn clippy() -> Result<()> {
 }
 
 fn simulator() -> Result<()> {
-    let args = ["test", "-p", "midip2p-sim", "--tests", "--no-fail-fast"];
-    call(cargo(&args).env("MIDIP2P_SIM_SEEDS", SEEDS))
+    call(cargo(&SIMULATOR).env("MIDIP2P_SIM_SEEDS", SEEDS))
 }
 
 /// Every interleaving of what two threads share. Under its flag the atomics are others, so nothing of it
@@ -89,4 +91,17 @@ fn licences() -> Result<()> {
         bail!("cargo-deny is missing; run: cargo install --locked cargo-deny");
     }
     call(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_step_leaves_out_another_runs_whole() {
+        let left_out: Vec<_> = TESTS.windows(2).filter(|w| w[0] == "--exclude").collect();
+        assert_eq!(left_out.len(), 1);
+        let whole = ["test", "--no-fail-fast", "-p", left_out[0][1]];
+        assert_eq!(SIMULATOR, whole, "without --lib, --tests or a name of a test");
+    }
 }
