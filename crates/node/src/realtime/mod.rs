@@ -162,6 +162,13 @@ impl Handle {
     }
 }
 
+impl Drop for Handle {
+    /// Nobody is left who would end the thread.
+    fn drop(&mut self) {
+        let _ = self.tell(Command::Stop);
+    }
+}
+
 /// What came of [`start`]; what the system granted is said once by whoever asked.
 pub struct Started {
     /// The control side's end.

@@ -9,11 +9,12 @@
 //!    that again.
 //! 2. If the state does not hold together, or it was the fourth panic within a minute, all connections end, what they
 //!    held is released, and they are begun again. Local ports, app ports and routes between them stay.
-//! 3. If that panics as well, or it was the tenth, the node ends in order: everything silent, ports gone, and
-//!    that it has ended is seen by whoever holds it ([`Node::ended`](crate::node::Node::ended)).
+//! 3. If that panics as well, or it was the tenth, the node ends in order: farewell to its peers, everything
+//!    silent, ports gone, and that it has ended is seen by whoever holds it ([`Node::ended`](crate::node::Node::ended)).
 
 use midip2p_proto::control::Input;
 use midip2p_proto::control::lifecycle::ConnId;
+use midip2p_proto::wire::{Bye, ByeReason, Message};
 
 use super::{ControlInput, ControlStage};
 use crate::events::{Event, Failure};
@@ -60,6 +61,14 @@ impl ControlStage {
         let fallen = self.supervisor.fell(doing, &*payload);
         self.wake_at = None;
         self.changed = true;
+        // What was asked for in the input that is left out has no answer.
+        for request in std::mem::take(&mut self.opening).into_keys() {
+            self.settling.remove(&request);
+        }
+        if fallen.times >= END_AT {
+            self.give_up(NOTHING_HELPS).await;
+            return;
+        }
         let mended = match conn {
             Some(conn) => {
                 self.let_go(conn);
@@ -69,11 +78,7 @@ impl ControlStage {
         };
         let anew = mended.is_err() || fallen.times >= ANEW_AT || !self.control.is_sound();
         let helps = !anew || caught(self.tell(Input::Anew)).await.is_ok();
-        // What was asked for in the input that is left out has no answer.
-        for request in std::mem::take(&mut self.opening).into_keys() {
-            self.settling.remove(&request);
-        }
-        if !helps || fallen.times >= END_AT {
+        if !helps {
             self.give_up(NOTHING_HELPS).await;
             return;
         }
@@ -86,8 +91,13 @@ impl ControlStage {
         tracing::error!("{why}");
         let events = &self.hands.shared.events;
         events.tell(|| Event::Error { what: Failure::Stage, text: why.to_owned() });
-        // What is wrong may be wrong for this, too: then they find that it is silent.
-        let _ = caught(self.tell(Input::Stop)).await;
+        if caught(self.tell(Input::Stop)).await.is_err() {
+            // Peers are to hear it all the same, by whatever connection there is.
+            for tunnel in self.tunnels.values() {
+                let bye = Bye { reason: ByeReason::Stopping, text: "it cannot go on".to_owned() };
+                let _ = tunnel.messages.try_send(Message::Bye(bye));
+            }
+        }
         // Who asked for an end before gets it, too.
         self.stopped.get_or_insert_with(|| tokio::sync::oneshot::channel().0);
     }

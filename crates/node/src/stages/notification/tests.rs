@@ -81,6 +81,21 @@ fn who_panics_is_called_again_and_who_does_not_stop_is_let_go() {
 }
 
 #[test]
+fn service_is_the_time_of_the_callback_and_not_of_the_quiet_after_it() {
+    let (events, stage) = stage();
+    let (told, tells) = channel();
+    let quick = stage.subscribe(Box::new(move |_| told.send(()).unwrap())).unwrap();
+    tell(&events, 1);
+    tells.recv_timeout(DEADLINE).unwrap();
+    let deadline = std::time::Instant::now() + DEADLINE;
+    // No other event comes, and it is counted.
+    while quick.counters().service.count() == 0 {
+        assert!(std::time::Instant::now() < deadline, "it is never counted");
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn there_is_a_limit_and_after_the_end_nobody_is_called() {
     let (events, stage) = stage();
     let mut all = Vec::new();
