@@ -136,8 +136,8 @@ fn check_refuses_what_up_would_refuse_and_in_the_same_words() {
         ("[trust]\npolicy = \"session\"\n", "", "needs the passphrase"),
         ("[trust]\npassphrase_file = \"/nonexistent\"\n", "", "--trust session"),
         ("[network]\ninterface = \"nonexistent7\"\n", "", "no interface \"nonexistent7\""),
-        ("[midi]\nexport = [\"Keys*\", \"\"]\n", "", "an empty item"),
-        ("", ",", "an empty item"),
+        ("[midi]\nexport = [\"Keys*\", \"\"]\n", "", "is not empty"),
+        ("", ",", "is not empty"),
     ] {
         let home = Home::new(file);
         let run = |arguments: &[&str]| {

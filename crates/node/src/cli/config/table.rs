@@ -119,11 +119,7 @@ impl Setting {
 
     /// What is wrong with a value, by the parser of the flag; `None`: nothing.
     pub(super) fn objection(&self, value: &str) -> Option<String> {
-        let Err(error) = command().try_get_matches_from(["up", &self.argument(value)]) else {
-            // Of no list an empty item means anything: it is what a comma too many leaves.
-            let is_empty = self.kind == Kind::List && value.trim().is_empty();
-            return is_empty.then(|| "an empty item says nothing; leave it out".to_owned());
-        };
+        let error = command().try_get_matches_from(["up", &self.argument(value)]).err()?;
         if let Some(source) = std::error::Error::source(&error) {
             return Some(source.to_string());
         }
