@@ -170,6 +170,7 @@ impl Routing {
 
     /// Keeps one that there is no room for.
     pub(super) fn set_aside(&mut self, id: RouteId, spec: RouteSpec) {
+        self.newest = self.newest.max(id.0);
         self.aside.push((id, spec));
     }
 
