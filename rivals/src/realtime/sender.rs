@@ -13,7 +13,8 @@ use midip2p::node::Node;
 use midip2p::os::clock;
 use midip2p::ports::app::AppSource;
 use midip2p::ports::{Direction, PortIdentity, stamp};
-use midip2p::stages::control::{AppRequest, ControlInput};
+use midip2p::stages::control::ControlInput;
+use midip2p::stages::opening::AppRequest;
 use midip2p::transport::Datagrams;
 use midip2p_proto::control::bus::Wish;
 use midip2p_proto::id::{NodeId, PortId};
@@ -156,7 +157,7 @@ async fn start(
     if node.shared().control.send(ControlInput::AppOpen(request)).await.is_err() {
         bail!("the node ended");
     }
-    let port = is_open.await?.context("no room for a port")?;
+    let port = is_open.await?.context("no room for a port")?.keep();
     is_ready.await?;
     let source = node.shared().apps.source(port)?;
     let address = |port: &str| Ok::<_, anyhow::Error>(format!("127.0.0.1:{port}").parse()?);
