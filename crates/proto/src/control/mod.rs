@@ -7,6 +7,7 @@ mod adrift;
 pub mod bus;
 pub mod census;
 mod clients;
+pub mod clock;
 pub mod discovery;
 pub mod heartbeat;
 pub mod lifecycle;

@@ -3,8 +3,8 @@
 //! The table of `FrameKind` in code: a new message is a variant here, and the compiler finds the rest.
 
 use super::{
-    BulkAck, BulkQuery, Bye, Carried, Devices, Fragment, FrameKind, Heartbeat, Hello, JsonMidi,
-    Pairing, Panic, Sessions, Subscribe, WireError, Writer,
+    BulkAck, BulkQuery, Bye, Carried, ClockWord, Devices, Fragment, FrameKind, Heartbeat, Hello,
+    JsonMidi, Pairing, Panic, Sessions, Subscribe, WireError, Writer,
 };
 
 /// What a frame carries.
@@ -37,6 +37,8 @@ pub enum Message<'a> {
     Pairing(Pairing),
     /// § 6.15
     Sessions(Sessions),
+    /// § 6.16
+    Clock(ClockWord),
 }
 
 impl<'a> Message<'a> {
@@ -57,6 +59,7 @@ impl<'a> Message<'a> {
             Self::BulkQuery(_) => FrameKind::BulkQuery,
             Self::Pairing(_) => FrameKind::Pairing,
             Self::Sessions(_) => FrameKind::Sessions,
+            Self::Clock(_) => FrameKind::Clock,
         }
     }
 
@@ -77,6 +80,7 @@ impl<'a> Message<'a> {
             Self::BulkQuery(_) => BulkQuery::LEN,
             Self::Pairing(_) => Pairing::LEN,
             Self::Sessions(m) => m.encoded_len(),
+            Self::Clock(_) => ClockWord::LEN,
         }
     }
 
@@ -99,6 +103,7 @@ impl<'a> Message<'a> {
             Self::BulkQuery(m) => m.encode(out),
             Self::Pairing(m) => m.encode(out),
             Self::Sessions(m) => m.encode(out),
+            Self::Clock(m) => m.encode(out),
         }
     }
 
@@ -123,7 +128,7 @@ impl<'a> Message<'a> {
             FrameKind::Datagram => Self::Datagram(Carried::decode(payload)?),
             FrameKind::JsonMidi => Self::JsonMidi(JsonMidi::decode(payload)?),
             FrameKind::Sessions => Self::Sessions(Sessions::decode(payload)?),
-            FrameKind::Clock => return Ok(None),
+            FrameKind::Clock => Self::Clock(ClockWord::decode(payload)?),
         };
         Ok(Some(message))
     }

@@ -30,7 +30,7 @@
 //! | frame 2      | [`Heartbeat`]              | control  | `heartbeat.rs`               |
 //! | frame 3      | [`Devices`]                | control  | `devices.rs`                 |
 //! | frame 4      | [`Sessions`]               | control  | `sessions.rs`                |
-//! | frame 5      | clock                      | control  | reserved                     |
+//! | frame 5      | [`ClockWord`]              | control  | `clock.rs`                   |
 //! | frame 6      | [`JsonMidi`]               | clients  | `json_midi.rs`               |
 //! | frame 7      | [`Fragment`]               | bulk     | `fragment.rs`                |
 //! | frame 8      | [`BulkAck`]                | bulk     | `bulk_ack.rs`                |
@@ -64,6 +64,7 @@ pub mod bulk_ack;
 pub mod bulk_query;
 pub mod bye;
 pub mod carried;
+pub mod clock;
 pub mod devices;
 pub mod fragment;
 pub mod frame;
@@ -85,6 +86,7 @@ pub use bulk_ack::{BulkAck, BulkState, Refused};
 pub use bulk_query::BulkQuery;
 pub use bye::{Bye, ByeReason};
 pub use carried::Carried;
+pub use clock::{ClockWord, HOPS_MAX};
 pub use datagram::{
     DATAGRAM_MAX, DatagramBuilder, Field, HEADER_LEN, Header, Parts, TAG_LEN, fields, split,
 };

@@ -33,7 +33,7 @@ impl Jitter {
     }
 
     /// What it adds to one datagram.
-    pub(crate) fn draw(self, random: &mut Random) -> Span {
+    pub fn draw(self, random: &mut Random) -> Span {
         match self {
             Self::Uniform(width) => {
                 let width = u64::try_from(width.as_ns()).unwrap_or(0);
