@@ -1,6 +1,12 @@
 //! Clocks that follow one another over a path with jitter: how far apart they are, and whether they know it.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
+)]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
