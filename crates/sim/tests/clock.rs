@@ -260,7 +260,7 @@ struct Outcome {
 }
 
 /// Eight clocks, seven of which follow the first: how far any two are apart, from 10 s on.
-fn eight(seed: u64, way: Way, laws: fn(&mut Random) -> Vec<Law>, lasts: Span) -> Outcome {
+fn eight(seed: u64, way: Way, laws: Laws, lasts: Span) -> Outcome {
     let mut random = Random::new(seed);
     let mut clock = || Clock {
         offset: Span::from_ns(random.below(60_000_000_000) as i64),
@@ -294,6 +294,9 @@ fn eight(seed: u64, way: Way, laws: fn(&mut Random) -> Vec<Law>, lasts: Span) ->
         bound: p99(all().map(|s| s.bound).collect()),
     }
 }
+
+/// How a clock drifts, drawn.
+type Laws = fn(&mut Random) -> Vec<Law>;
 
 fn crystal(random: &mut Random) -> Vec<Law> {
     vec![Law::Linear(random.below(200_001) as i64 - 100_000)]
@@ -329,7 +332,7 @@ fn clocks_follow_one_another_better_than_by_the_rivals_and_know_how_well() {
         loss_ppm: 10_000,
         every: Span::from_ns(1_000_000_000 / hz),
     };
-    let laws: [(&str, fn(&mut Random) -> Vec<Law>); 4] =
+    let laws: [(&str, Laws); 4] =
         [("even", crystal), ("wander", wandering), ("waves", waves), ("stepped", stepped)];
     println!("| path | clocks | ours | NTP | Kalman, 0.01 | Kalman, 1 | honest % | bound |");
     for (name, way) in [

@@ -536,7 +536,7 @@ mod tests {
         }
         assert!(FrameKind::ALL.into_iter().zip(1..).all(|(kind, n)| kind.to_wire() == n));
         assert_eq!(FrameKind::from_wire(EXTENSIONS_FROM | 1), None);
-        for kind in [0, 5, 15, EXTENSIONS_FROM, u32::MAX] {
+        for kind in [0, 15, EXTENSIONS_FROM, u32::MAX] {
             assert_eq!(Message::decode(kind, &[1, 2, 3]), Ok(None));
         }
     }
