@@ -104,9 +104,6 @@ pub fn fastest(points: &Points) -> Option<Fit> {
     if !points.are_enough() {
         return None;
     }
-    let lowest = |side: &[Point], slope: f64| {
-        side.iter().map(|p| p.least - slope * p.least_at).fold(f64::INFINITY, f64::min)
-    };
     let edges = |slope: f64| (lowest(&points.there, slope), lowest(&points.back, -slope));
     let width = |slope: f64| {
         let (there, back) = edges(slope);
@@ -151,22 +148,19 @@ pub fn means(points: &Points) -> Option<Fit> {
     let (at_there, at_back) = (there.value - rate * there.at, back.value + rate * back.at);
     let old = f64::midpoint(there.at, back.at);
     let variance = (noise.0 / there.count + noise.1 / back.count) / 4.0 + rate_variance * old * old;
-    let fits = fastest_width(points, rate);
+    let width = lowest(&points.there, rate) + lowest(&points.back, -rate);
     Some(Fit {
         offset: f64::midpoint(at_there, -at_back),
         rate,
         deviation: variance.sqrt().max(SURE),
         rate_deviation: rate_variance.sqrt(),
-        width: fits,
+        width: width.max(0.0),
     })
 }
 
-/// How wide the channel is for a line of that slope.
-fn fastest_width(points: &Points, rate: f64) -> f64 {
-    let lowest = |side: &[Point], slope: f64| {
-        side.iter().map(|p| p.least - slope * p.least_at).fold(f64::INFINITY, f64::min)
-    };
-    (lowest(&points.there, rate) + lowest(&points.back, -rate)).max(0.0)
+/// What the fastest of one direction says at the moment of the fit, once the slope is taken out.
+fn lowest(side: &[Point], slope: f64) -> f64 {
+    side.iter().map(|p| p.least - slope * p.least_at).fold(f64::INFINITY, f64::min)
 }
 
 /// The sums of one direction that least squares need.
