@@ -13,6 +13,8 @@
 //! {"event":"path","node":"3f…","name":"studio","degraded":true}
 //! {"event":"trust_waiting","node":"3f…","name":"studio","address":"10.0.0.2:5005","here":true}
 //! {"event":"panicked","by":null}
+//! {"event":"clock_leader","node":"3f…","name":"studio","term":2}
+//! {"event":"timeline_changed","from":"00c4…","to":"9b02…","shift_us":81234567}
 //! {"event":"error","what":"link","text":"the connection with studio is lost (…)"}
 //! {"event":"midi_received","at_us":12,"message":{"type":"note_on","channel":1,"note":60,"velocity":64}}
 //! {"event":"lagged","missed":3}
@@ -30,7 +32,7 @@ use midip2p_proto::control::bus::{PortView, Reach};
 use midip2p_proto::control::lifecycle::LinkState;
 use midip2p_proto::control::port::Direction;
 use midip2p_proto::id::{NodeId, PortId};
-use midip2p_proto::time::LocalTime;
+use midip2p_proto::time::{LocalTime, Span};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -47,8 +49,16 @@ pub const QUEUE: usize = 256;
 pub const PORTS_NAMED: usize = 64;
 
 /// The names of those events that all are told, as JSON has them.
-pub const NAMES: [&str; 6] =
-    ["state_changed", "devices", "path", "trust_waiting", "panicked", "error"];
+pub const NAMES: [&str; 8] = [
+    "state_changed",
+    "devices",
+    "path",
+    "trust_waiting",
+    "panicked",
+    "clock_leader",
+    "timeline_changed",
+    "error",
+];
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +112,25 @@ pub enum Event {
     Panicked {
         /// At which node; `None`: here.
         by: Option<NodeId>,
+    },
+    /// Another node leads the mesh's clock, or the same one under another term. Nothing steps.
+    ClockLeader {
+        /// Which node.
+        node: NodeId,
+        /// How it is shown.
+        name: String,
+        /// Its term.
+        term: u32,
+    },
+    /// Two meshes met, and this node goes by the clock of the older one: what was said in mesh time before means something
+    /// else.
+    TimelineChanged {
+        /// The timeline before.
+        from: u64,
+        /// The one that holds.
+        to: u64,
+        /// What the new clock shows, less what the old one showed.
+        shift: Span,
     },
     /// A message came to a port that a callback hears ([`Node::on_midi`](crate::node::Node::on_midi)); nobody else is
     /// told.
@@ -198,6 +227,8 @@ impl Event {
             Self::Path { .. } => "path",
             Self::TrustWaiting { .. } => "trust_waiting",
             Self::Panicked { .. } => "panicked",
+            Self::ClockLeader { .. } => "clock_leader",
+            Self::TimelineChanged { .. } => "timeline_changed",
             Self::Error { .. } => "error",
             Self::MidiReceived { .. } => "midi_received",
             Self::Lagged { .. } => "lagged",
@@ -240,6 +271,18 @@ impl Event {
             Self::Panicked { by } => {
                 json!({ "event": "panicked", "by": by.as_ref().map(id) })
             }
+            Self::ClockLeader { node, name, term } => json!({
+                "event": "clock_leader",
+                "node": id(node),
+                "name": name,
+                "term": term,
+            }),
+            Self::TimelineChanged { from, to, shift } => json!({
+                "event": "timeline_changed",
+                "from": format!("{from:016x}"),
+                "to": format!("{to:016x}"),
+                "shift_us": shift.as_us(),
+            }),
             Self::MidiReceived { at, message, .. } => json!({
                 "event": "midi_received",
                 "at_us": at.as_us(),

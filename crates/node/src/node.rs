@@ -14,9 +14,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use midip2p_proto::config::Config;
 use midip2p_proto::control::bus::BusRules;
+use midip2p_proto::control::clock::map::TimeMap;
 use midip2p_proto::control::port::{BackendNo, Direction};
 use midip2p_proto::control::trust::TrustPolicy;
 use midip2p_proto::control::{Control, Identity};
@@ -158,6 +159,8 @@ pub struct Shared {
     pub events: Events,
     /// How each connection does.
     pub connections: Connections,
+    /// From this machine's clock to the mesh's, while it is locked.
+    pub mesh_clock: ArcSwapOption<TimeMap>,
     /// Where callbacks run.
     pub notification: Notification,
     /// What each stage counts.
@@ -412,6 +415,7 @@ fn config(options: &Options) -> Config {
         dual_transport: options.dual_transport,
         heartbeat_every: options.heartbeat,
         heartbeats_missed: options.heartbeats_missed,
+        clock_priority: options.clock_priority,
         trust: options.trust,
         ..Config::default()
     }
@@ -477,6 +481,7 @@ fn start_planes(
         news,
         events,
         connections: Connections::default(),
+        mesh_clock: ArcSwapOption::empty(),
         notification,
     });
     let hands = Hands {

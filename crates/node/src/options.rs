@@ -47,6 +47,8 @@ pub struct Options {
     pub heartbeat: Span,
     /// So many of its own missed, and a peer counts as gone: 2 to 20.
     pub heartbeats_missed: u32,
+    /// How gladly this node leads the mesh's clock: of those that are there, the one with the highest does.
+    pub clock_priority: u8,
     /// Whether to announce the node and look for others: multicast DNS, and nodes on this host.
     pub discovery: bool,
     /// Whether commands and other nodes on this machine find it.
@@ -88,6 +90,7 @@ impl Default for Options {
             mirrors: Config::default().mirrors_max,
             heartbeat: Config::default().heartbeat_every,
             heartbeats_missed: Config::default().heartbeats_missed,
+            clock_priority: Config::default().clock_priority,
             discovery: true,
             listed: true,
             trust: TrustPolicy::default(),

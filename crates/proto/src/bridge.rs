@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::control::clock::map::TimeMap;
+use crate::control::clock::sample::Sample;
 use crate::data::echo::Looped;
 use crate::data::filter::Filter;
 use crate::data::realtime::ping::Probed;
@@ -97,7 +99,7 @@ pub enum PlayoutMode {
 }
 
 /// What the control plane tells the data plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ToData {
     /// A link is up: datagrams go out under `remote_id` and come in under `local_id`.
@@ -178,10 +180,26 @@ pub enum ToData {
     },
     /// The message of a local source that stands for the panic button, or none.
     PanicOn(Option<Ump>),
+    /// Compare the clock of the peer of a link with ours this often; told as [`ToControl::Compared`].
+    Compare {
+        /// The link.
+        link: LinkNo,
+        /// 1 ms to some seconds.
+        every: Span,
+    },
+    /// What the mesh's clock shows by this machine's, while it is locked.
+    MeshClock(Option<TimeMap>),
+    /// What the mesh's clock shows by that of the peer of a link, while both go by one timeline and are locked.
+    PeerClock {
+        /// The link.
+        link: LinkNo,
+        /// From the peer's clock to the mesh's.
+        map: Option<TimeMap>,
+    },
 }
 
 /// What the data plane tells the control plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ToControl {
     /// A datagram of this link came: the peer lives. At most once in 100 ms.
@@ -210,6 +228,13 @@ pub enum ToControl {
         link: LinkNo,
         /// What the answer tells.
         probed: Probed,
+    },
+    /// What datagrams of late say of the clock of a link's peer. Told with [`Self::Alive`], which is no more seldom.
+    Compared {
+        /// The link.
+        link: LinkNo,
+        /// What they say.
+        sample: Sample,
     },
     /// What an output plays comes back by a source, or does no more.
     Looped(Looped),

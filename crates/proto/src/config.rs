@@ -358,6 +358,8 @@ pub struct Config {
     pub bulk_wait: Span,
     /// Time between heartbeats. 100 ms to 10 s, default 1 s.
     pub heartbeat_every: Span,
+    /// How gladly this node leads the mesh's clock: the highest does. 0 to 255, default 100.
+    pub clock_priority: u8,
     /// Heartbeats missed before a peer counts as failed. 2 to 20, default 3.
     pub heartbeats_missed: u32,
     /// First pause before a failed connection is tried again; doubled up to `backoff_max`.
@@ -391,6 +393,7 @@ impl Default for Config {
             bulk_wait: Span::from_ms(20),
             heartbeat_every: Span::from_s(1),
             heartbeats_missed: 3,
+            clock_priority: 100,
             backoff_min: Span::from_ms(250),
             backoff_max: Span::from_s(5),
             mirror_grace: Span::from_s(5),

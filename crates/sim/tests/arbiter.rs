@@ -11,20 +11,17 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use midip2p_proto::control::clock::arbiter::{Arbiter, ClockAction};
-use midip2p_proto::control::clock::sample::Sampler;
+use midip2p_proto::control::clock::arbiter::{Arbiter, ClockAction, WORD_EVERY};
+use midip2p_proto::control::clock::sample::{SAMPLE_TAKES, Sampler};
 use midip2p_proto::id::NodeId;
 use midip2p_proto::random::Random;
 use midip2p_proto::time::{LocalTime, MeshTime, Span};
 use midip2p_proto::wire::ClockWord;
 use midip2p_sim::clock::{Clock, Drift as Law, TrueTime};
-use midip2p_sim::network::Jitter;
 
 #[derive(Default)]
 struct Ends {
     sampler: Sampler,
-    /// The newest question of the peer, and when it came.
-    asked: Option<(i64, i64)>,
 }
 
 struct Machine {
@@ -46,6 +43,7 @@ enum Event {
     Answered { from: usize, to: usize, moments: [i64; 3] },
     Word(usize, usize, usize),
     Polls(usize),
+    Says(usize),
     Shows,
 }
 
@@ -57,7 +55,7 @@ struct World {
     now: TrueTime,
     random: Random,
     delay: Span,
-    jitter: Jitter,
+    jitter: Span,
     /// Groups that do not hear each other.
     group: Vec<u8>,
     /// How far apart two locked clocks of one timeline were, and how many bounds were honest, of how many.
@@ -76,7 +74,7 @@ fn index(node: NodeId) -> usize {
 }
 
 impl World {
-    fn new(seed: u64, clocks: Vec<Clock>, delay: Span, jitter: Jitter) -> Self {
+    fn new(seed: u64, clocks: Vec<Clock>, delay: Span, jitter: Span) -> Self {
         let mut random = Random::new(seed);
         let machines: Vec<Machine> = clocks
             .into_iter()
@@ -112,6 +110,7 @@ impl World {
         };
         for n in 0..world.machines.len() {
             world.push(Span::from_ms(3 * i64::try_from(n).unwrap()), Event::Polls(n));
+            world.push(Span::from_ms(110 * i64::try_from(n).unwrap()), Event::Says(n));
         }
         world.push(Span::ZERO, Event::Shows);
         world
@@ -138,6 +137,10 @@ impl World {
             self.machines[x].ends.insert(y, Ends::default());
             self.machines[x].arbiter.linked(id(y), false, here);
             self.push(Span::from_us(100), Event::Asks(x, y));
+            if let Some(word) = self.machines[x].arbiter.word(here) {
+                self.words.push(word);
+                self.push(Span::from_ms(5), Event::Word(x, y, self.words.len() - 1));
+            }
         }
     }
 
@@ -162,7 +165,11 @@ impl World {
     }
 
     fn took(&mut self) -> Span {
-        self.delay + self.jitter.draw(&mut self.random)
+        // The sum of twelve even ones: the normal law, with its tails, of which none is cut to an edge.
+        let sum: u64 = (0..12).map(|_| self.random.below(1_000_000)).sum();
+        let millionths = i64::try_from(sum).unwrap() - 6_000_000;
+        let more = self.jitter.as_ns() * millionths / 1_000_000;
+        (self.delay + Span::from_ns(more)).max(Span::ZERO)
     }
 
     fn run(&mut self, lasts: Span) {
@@ -197,11 +204,12 @@ impl World {
             Event::Asked { from, to, t1 } => {
                 let machine = &mut self.machines[to];
                 let here = machine.clock.read(now).as_ns();
-                let Some(ends) = machine.ends.get_mut(&from) else { return };
-                let newest = ends.asked.filter(|(sent, _)| *sent > t1).unwrap_or((t1, here));
-                ends.asked = Some(newest);
+                if !machine.ends.contains_key(&from) {
+                    return;
+                }
+                machine.arbiter.alive(id(from), LocalTime::from_ns(here));
                 if self.passes(to, from) {
-                    let (takes, moments) = (self.took(), [newest.0, newest.1, here]);
+                    let (takes, moments) = (self.took(), [t1, here, here]);
                     self.push(takes, Event::Answered { from: to, to: from, moments });
                 }
             }
@@ -210,7 +218,11 @@ impl World {
                 let t4 = machine.clock.read(now);
                 let Some(ends) = machine.ends.get_mut(&from) else { return };
                 let [t1, t2, t3] = moments.map(LocalTime::from_ns);
-                if let Some(sample) = ends.sampler.take(t1, t2, t3, t4) {
+                machine.arbiter.alive(id(from), t4);
+                let ended = ends.sampler.take(t1, t2, t3, t4);
+                let seldom = machine.arbiter.compare_every(id(from), t4) >= SAMPLE_TAKES;
+                let alone = if seldom { ends.sampler.finish() } else { None };
+                for sample in ended.into_iter().chain(alone) {
                     machine.arbiter.sample(id(from), sample, t4);
                 }
                 self.act(to);
@@ -227,7 +239,14 @@ impl World {
                 let here = self.machines[n].clock.read(now);
                 self.machines[n].arbiter.poll(here);
                 self.act(n);
-                self.push(Span::from_ms(50), Event::Polls(n));
+                self.push(Span::from_ms(250), Event::Polls(n));
+            }
+            Event::Says(n) => {
+                let here = self.machines[n].clock.read(now);
+                if let Some(word) = self.machines[n].arbiter.word(here) {
+                    self.say(n, word);
+                }
+                self.push(WORD_EVERY, Event::Says(n));
             }
             Event::Shows => {
                 self.show();
@@ -236,17 +255,19 @@ impl World {
         }
     }
 
+    fn say(&mut self, n: usize, word: ClockWord) {
+        self.words.push(word);
+        let peers: Vec<usize> = self.machines[n].ends.keys().copied().collect();
+        for to in peers {
+            let takes = self.took() * 2;
+            self.push(takes, Event::Word(n, to, self.words.len() - 1));
+        }
+    }
+
     fn act(&mut self, n: usize) {
         while let Some(action) = self.machines[n].arbiter.next_action() {
             match action {
-                ClockAction::Say(word) => {
-                    self.words.push(word);
-                    let peers: Vec<usize> = self.machines[n].ends.keys().copied().collect();
-                    for to in peers {
-                        let takes = self.took() * 2;
-                        self.push(takes, Event::Word(n, to, self.words.len() - 1));
-                    }
-                }
+                ClockAction::Say(word) => self.say(n, word),
                 ClockAction::Leads { leader, .. } => {
                     self.machines[n].changes.push((self.now, leader));
                 }
@@ -347,11 +368,12 @@ fn clocks(random: &mut Random, count: usize) -> Vec<Clock> {
 
 fn world(seed: u64, count: usize) -> World {
     let clocks = clocks(&mut Random::new(seed), count);
-    World::new(seed, clocks, Span::from_ms(1), Jitter::Normal(Span::from_ms(2)))
+    World::new(seed, clocks, Span::from_ms(8), Span::from_ms(2))
 }
 
 /// Nothing stepped back, and the claims were true.
 fn check(world: &World, seed: u64, honest_percent: u64) {
+    println!("seed {seed}: honest {:?}", world.honest);
     assert_eq!(world.back, Span::ZERO, "seed {seed}: time ran backwards");
     let (true_ones, all) = world.honest;
     assert!(
@@ -377,8 +399,7 @@ fn eight_clocks_come_together() {
         .collect();
     all.sort_unstable();
     println!("p99 of how far eight clocks are apart, 2 ms of jitter, nine seeds, in us: {all:?}");
-    // Wanted are 100; what decides is how much the first ten seconds can tell.
-    assert!(all[4] <= 120 && all[8] <= 250, "{all:?}");
+    assert!(all[8] <= 100, "{all:?}");
 }
 
 #[test]
@@ -397,6 +418,7 @@ fn a_leader_that_dies_or_is_cut_off_is_followed_by_the_next_within_three_seconds
             }
         }
         let took = world.until_other_than(old);
+        println!("seed {seed}: another leader after {took:?}");
         assert!(took < Span::from_s(3), "seed {seed}: {took:?}");
         world.run(Span::from_s(5));
         world.p99();
@@ -415,12 +437,11 @@ fn a_leader_whose_clock_is_wrong_is_dropped() {
     for seed in 1..=3 {
         let leap = Law::Leap(TrueTime(30_000_000_000), Span::from_s(1));
         for (wrong, within, honest) in
-            [(Law::Linear(500_000), Span::from_s(10), 99), (leap, Span::from_s(3), 98)]
+            [(Law::Linear(500_000), Span::from_s(10), 99), (leap, Span::from_s(3), 99)]
         {
             let mut clocks = clocks(&mut Random::new(seed), 5);
             clocks[2].drifts.push(wrong);
-            let mut world =
-                World::new(seed, clocks, Span::from_ms(1), Jitter::Normal(Span::from_ms(2)));
+            let mut world = World::new(seed, clocks, Span::from_ms(8), Span::from_ms(2));
             world.elder(2);
             world.mesh();
             if let Law::Leap(at, _) = wrong {
@@ -428,6 +449,7 @@ fn a_leader_whose_clock_is_wrong_is_dropped() {
                 assert_eq!(world.agree(), Some(2), "{:?}", world.leaders());
             }
             let took = world.until_other_than(2);
+            println!("seed {seed}, {wrong:?}: dropped after {took:?}");
             assert!(took < within, "seed {seed}, {wrong:?}: {took:?}");
             world.run(Span::from_s(10));
             world.p99();

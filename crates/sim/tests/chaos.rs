@@ -27,10 +27,19 @@ fn what_was_planted_is_found() -> Result<(), String> {
         (Mutant::DropNoteOff, &["was left sounding", "which nobody holds"]),
     ];
     for (mutant, words) in bugs {
-        seeds::exactly(1, |seed| match Chaos::begin(seed, Some(mutant))?.run(OPERATIONS) {
-            Err(what) if words.iter().any(|words| what.contains(words)) => Ok(()),
-            other => Err(format!("{mutant:?} was found as {other:?}")),
-        })?;
+        // What chance does not lead to in one world it does in another.
+        let mut found = vec![];
+        let is_found = (1..=4).any(|seed| {
+            let ended =
+                Chaos::begin(seed, Some(mutant)).and_then(|mut chaos| chaos.run(OPERATIONS));
+            let is_it = |what: &String| words.iter().any(|words| what.contains(words));
+            let is_found = ended.as_ref().err().is_some_and(is_it);
+            found.push(ended);
+            is_found
+        });
+        if !is_found {
+            return Err(format!("{mutant:?} was found as {found:?}"));
+        }
     }
     Ok(())
 }

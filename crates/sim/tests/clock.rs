@@ -165,9 +165,6 @@ impl Follower {
         let mut queue = BinaryHeap::new();
         queue.push(Reverse((0, Event::Asks)));
         queue.push(Reverse((0, Event::Shows)));
-        // An answer echoes the newest question.
-        let mut newest: Option<(i64, i64)> = None;
-        let mut echoed = i64::MIN;
         let mut shown = vec![];
         while let Some(Reverse((at, event))) = queue.pop() {
             if at > lasts.as_ns() {
@@ -185,21 +182,15 @@ impl Follower {
                     }
                 }
                 Event::Asked { t1 } => {
-                    if newest.is_none_or(|(sent, _)| t1 > sent) {
-                        newest = Some((t1, there));
-                    }
-                    if let (Some((t1, t2)), Some(takes)) = (newest, self.takes(self.way.back)) {
-                        let answer = Event::Answered { t1, t2, t3: there };
+                    if let Some(takes) = self.takes(self.way.back) {
+                        let answer = Event::Answered { t1, t2: there, t3: there };
                         queue.push(Reverse((at + takes, answer)));
                     }
                 }
                 Event::Answered { t1, t2, t3 } => {
                     let [t1, t2, t3, t4] = [t1, t2, t3, here].map(LocalTime::from_ns);
-                    if t1.as_ns() > echoed {
-                        echoed = t1.as_ns();
-                        for rival in &mut self.rivals {
-                            rival.exchange(t1, t2, t3, t4);
-                        }
+                    for rival in &mut self.rivals {
+                        rival.exchange(t1, t2, t3, t4);
                     }
                     if let Some(sample) = self.sampler.take(t1, t2, t3, t4) {
                         self.follow(sample, t4);

@@ -12,6 +12,7 @@ mod config;
 mod doctor;
 
 mod browser;
+mod clock;
 mod panic;
 mod peers;
 mod ping;
@@ -84,6 +85,7 @@ enum Verb {
     Ports(ports::PortsArgs),
     Peers(peers::PeersArgs),
     Ping(ping::PingArgs),
+    Clock(clock::ClockArgs),
     Trust(trust::TrustArgs),
     Route(route::RouteArgs),
     Session(session::SessionArgs),
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Ports(args) => ports::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Ping(args) => ping::run(&args),
+        Verb::Clock(args) => clock::run(&args),
         Verb::Trust(args) => trust::run(&args),
         Verb::Route(args) => route::run(&args),
         Verb::Session(args) => session::run(&args),

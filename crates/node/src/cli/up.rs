@@ -122,6 +122,10 @@ pub(super) struct UpArgs {
     /// So many missed, 2 to 20, and a peer counts as gone [default: 3]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=20), help_heading = "Network")]
     heartbeats_missed: Option<u32>,
+    /// How gladly this node leads the clock that all go by, 0 to 255: of those that are there the highest does
+    /// [default: 100]
+    #[arg(long, value_name = "NUMBER", help_heading = "Network")]
+    clock_priority: Option<u8>,
     /// Neither announce this node nor look for others
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), help_heading = "Network")]
     no_discovery: Option<bool>,
@@ -240,6 +244,7 @@ impl UpArgs {
             mirrors: self.mirrors.unwrap_or(defaults.mirrors),
             heartbeat: self.heartbeat.map_or(defaults.heartbeat, |ms| Span::from_ms(ms.into())),
             heartbeats_missed: self.heartbeats_missed.unwrap_or(defaults.heartbeats_missed),
+            clock_priority: self.clock_priority.unwrap_or(defaults.clock_priority),
             discovery: !self.no_discovery.unwrap_or_default(),
             listed: true,
             trust: self.trust.into(),
@@ -579,6 +584,8 @@ mod tests {
             "200",
             "--heartbeats-missed",
             "5",
+            "--clock-priority",
+            "7",
             "--no-discovery",
             "--trust",
             "lan",
@@ -611,6 +618,7 @@ mod tests {
         assert_eq!((options.import.allow, options.import.deny), (strings(&["I"]), strings(&["J"])));
         assert_eq!(options.mirrors, 3);
         assert_eq!((options.heartbeat, options.heartbeats_missed), (Span::from_ms(200), 5));
+        assert_eq!(options.clock_priority, 7);
         assert_eq!((options.discovery, options.alsa, options.jack), (false, false, false));
         assert_eq!((options.trust, options.user_key), (TrustPolicy::Open, Some("/k".into())));
         assert!(options.accept_reset);
@@ -627,6 +635,7 @@ mod tests {
             (["--app-port", " "], "at least one letter"),
             (["--heartbeat", "99"], "100..=10000"),
             (["--heartbeats-missed", "21"], "2..=20"),
+            (["--clock-priority", "256"], "0..=255"),
             (["--log", "midip2p=loud"], "midip2p=loud"),
             (["--panic-on", "{\"type\":\"noteOn\"}"], "JSONMIDI"),
             (["--panic-on", "{\"type\":\"sysex\",\"data\":\"00\"}"], "controller"),

@@ -44,6 +44,7 @@ use crate::options::Options;
 use crate::os::state::State;
 
 mod browser;
+mod clock;
 mod dashboard;
 mod debug;
 mod devices;

@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 use super::metrics::{connection, midi, prometheus};
 use super::problem::{CONTENT_TYPE, Problem};
 use super::{
-    Context, browser, dashboard, debug, devices, events, mesh, node, ping, routes as routing,
-    sessions, trust, ws,
+    Context, browser, clock, dashboard, debug, devices, events, mesh, node, ping,
+    routes as routing, sessions, trust, ws,
 };
 
 /// What every request may be refused for, whatever it asks.
@@ -74,6 +74,7 @@ fn table() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(node::panic))
         .routes(routes!(mesh::mesh))
         .routes(routes!(ping::ping))
+        .routes(routes!(clock::clock))
         .routes(routes!(devices::devices))
         .routes(routes!(ws::open))
         .routes(routes!(events::events))

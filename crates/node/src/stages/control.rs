@@ -17,7 +17,7 @@ use midip2p_proto::control::routing::{RouteCommand, RouteError, RouteId};
 use midip2p_proto::control::session::{SessionCommand, SessionError};
 use midip2p_proto::control::stage::Stage;
 use midip2p_proto::control::trust::{TrustCommand, TrustError};
-use midip2p_proto::control::{Action, Control, Input};
+use midip2p_proto::control::{Action, ClockView, Control, Input};
 use midip2p_proto::data::counters::LinkCounters;
 use midip2p_proto::data::link::Link;
 use midip2p_proto::data::output::Output;
@@ -114,6 +114,8 @@ pub enum ControlInput {
     Panic,
     /// Ask the peer of a link for an answer, at once. Nothing is said when none comes.
     Ping(LinkNo, oneshot::Sender<Probed>),
+    /// The mesh's clock as it is known now.
+    Clock(oneshot::Sender<ClockView>),
     /// Which message of a local source stands for the panic button.
     PanicOn(Option<Ump>),
     /// Show what is there now, with all that was told before this.
@@ -372,6 +374,9 @@ impl ControlStage {
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
             ControlInput::Look(answer) => self.look(answer),
+            ControlInput::Clock(answer) => {
+                let _ = answer.send(self.control.clock(clock::now()));
+            }
             #[cfg(test)]
             ControlInput::PoisonLane => self.command(Command::Poison).await,
             #[cfg(test)]
@@ -648,6 +653,7 @@ impl ControlStage {
                 self.command(Command::Supply(Supply::Output(memory))).await;
             }
             ToData::OutputClose { .. } => self.outputs_closing += 1,
+            ToData::MeshClock(map) => self.hands.shared.mesh_clock.store(map.map(Arc::new)),
             _ => {}
         }
         self.command(Command::Data(data)).await;

@@ -20,6 +20,12 @@ pub(super) fn say(note: &Note, events: &Events) {
             Event::TrustWaiting { node: *node, name: name.clone(), address: *address, here: *here }
         }
         Note::Panicked(by) => Event::Panicked { by: *by },
+        Note::ClockLeader { leader, name, term } => {
+            Event::ClockLeader { node: *leader, name: name.clone(), term: *term }
+        }
+        Note::TimelineChanged { from, to, shift } => {
+            Event::TimelineChanged { from: *from, to: *to, shift: *shift }
+        }
         _ => match failure {
             Some(what) => Event::Error { what, text },
             None => return,
@@ -40,6 +46,7 @@ enum Topic {
     Room,
     Loop,
     Panic,
+    Clock,
 }
 
 const fn topic(note: &Note) -> Topic {
@@ -49,6 +56,7 @@ const fn topic(note: &Note) -> Topic {
         Note::Waits { .. } => Topic::Waits,
         Note::Looped { .. } => Topic::Loop,
         Note::Panicked(_) => Topic::Panic,
+        Note::ClockLeader { .. } | Note::TimelineChanged { .. } => Topic::Clock,
         Note::ClientsFull(_)
         | Note::LinksFull(_)
         | Note::MirrorsFull(_)
@@ -70,7 +78,7 @@ fn write(topic: Topic, is_warning: bool, text: &str) {
             }
         };
     }
-    each!(Link Path Client Stranger Waits Room Loop Panic);
+    each!(Link Path Client Stranger Waits Room Loop Panic Clock);
 }
 
 /// Of links, clients, ports and panics.
@@ -116,6 +124,14 @@ fn words(note: &Note) -> Option<Words> {
             (None, format!("everything silenced, as {} asked", node.short()))
         }
         Note::Panicked(None) => (None, "everything silenced".to_owned()),
+        Note::ClockLeader { name, term, .. } => {
+            (None, format!("{name} leads the clock (term {term})"))
+        }
+        Note::TimelineChanged { shift, .. } => (None, format!(
+            "the clock is that of an older mesh now, {:.3} s {} the one before",
+            shift.abs().as_us() as f64 / 1e6,
+            if shift.as_ns() < 0 { "behind" } else { "ahead of" }
+        )),
         _ => return None,
     })
 }

@@ -17,9 +17,11 @@ mod peers;
 pub mod port;
 pub mod routing;
 pub mod session;
+mod signs;
 mod sound;
 pub mod stage;
 mod strangers;
+mod timekeeping;
 pub mod trust;
 mod views;
 mod waiting;
@@ -39,6 +41,7 @@ use self::port::{BackendNo, Direction, PortIdentity};
 use self::routing::{RouteCommand, RouteError, RouteId, RouteSpec};
 use self::session::{Membership, SessionCommand, SessionError};
 use self::strangers::Strangers;
+use self::timekeeping::Timekeeping;
 use self::trust::{Trust, TrustCommand, TrustError, Whose};
 use self::waiting::Waiting;
 use crate::bridge::{ToControl, ToData};
@@ -51,6 +54,7 @@ use crate::random::Random;
 use crate::time::{LocalTime, Span};
 use crate::wire::{Bye, ByeReason, Message, Panic, hello};
 
+pub use self::timekeeping::{ClockPoint, ClockView, PeerClockView};
 pub use self::views::{PairingView, PeerKind, PeerView};
 
 /// Who this node is, for its hello.
@@ -174,8 +178,8 @@ impl Input<'_> {
         matches!(
             self,
             Self::Heard(_)
-                | Self::Data(ToControl::Alive { .. })
-                | Self::Message(_, Message::Heartbeat(_))
+                | Self::Data(ToControl::Alive { .. } | ToControl::Compared { .. })
+                | Self::Message(_, Message::Heartbeat(_) | Message::Clock(_))
         )
     }
 }
@@ -324,6 +328,24 @@ pub enum Note {
         /// Whether it comes back.
         cut: bool,
     },
+    /// Another node leads the mesh's clock, or the same one under another term: which, display name, its term.
+    ClockLeader {
+        /// Which.
+        leader: NodeId,
+        /// Display name.
+        name: String,
+        /// Its term.
+        term: u32,
+    },
+    /// This node goes by another timeline: what was said in mesh time before means something else.
+    TimelineChanged {
+        /// The one before.
+        from: u64,
+        /// The one that holds.
+        to: u64,
+        /// What the new clock shows, less what the old one showed.
+        shift: Span,
+    },
     /// Everything was silenced: by whom (`None`: here).
     Panicked(Option<NodeId>),
 }
@@ -388,6 +410,7 @@ pub struct Control {
     /// What people were told of nodes that answer and do not become peers.
     said: BTreeSet<(IpAddr, Trouble)>,
     stopping: bool,
+    time: Timekeeping,
     actions: VecDeque<Action>,
 }
 
@@ -396,6 +419,7 @@ impl Control {
     #[must_use]
     pub fn new(identity: Identity, rules: BusRules, config: Config, seed: u64) -> Self {
         Self {
+            time: Timekeeping::new(identity.node, &config, seed),
             bus: Bus::new(rules, &config),
             identity: peers::sayable(identity),
             config,
@@ -622,6 +646,7 @@ impl stage::Stage for Control {
     type Action = Action;
 
     fn handle(&mut self, now: LocalTime, input: Input<'_>) {
+        self.time.begin(now, self.identity.node, &self.config);
         match input {
             Input::Alias(alias, node) => self.unmask(alias, node),
             Input::Found { address, node, via } => {
@@ -646,6 +671,9 @@ impl stage::Stage for Control {
             Input::Message(conn, Message::Heartbeat(beat)) if self.links.contains_key(&conn) => {
                 return self.heartbeat(now, conn, &beat);
             }
+            Input::Message(conn, Message::Clock(word)) if self.links.contains_key(&conn) => {
+                return self.clock_said(now, conn, word);
+            }
             Input::Message(conn, message) => self.message(now, conn, message),
             Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
             Input::BadHello(conn) => self.bad_hello(now, conn),
@@ -655,6 +683,9 @@ impl stage::Stage for Control {
             Input::Data(ToControl::Alive { link, lossy }) => return self.alive(now, link, lossy),
             Input::Data(ToControl::Degraded { link, degraded }) => {
                 self.degraded(now, link, degraded)
+            }
+            Input::Data(ToControl::Compared { link, sample }) => {
+                return self.clock_compared(now, link, sample);
             }
             Input::Data(ToControl::Looped(looped)) => self.bus.looped(looped),
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
@@ -710,7 +741,7 @@ impl stage::Stage for Control {
             .chain(self.silent_wake_at())
             .chain(settling)
             .chain(parked)
-            .chain([self.bus.wake_at(), self.strangers.wake_at()])
+            .chain([self.bus.wake_at(), self.strangers.wake_at(), self.time.wake_at()])
             .chain([if self.stopping { LocalTime::MAX } else { dial }])
             .min()
             .unwrap_or(LocalTime::MAX)

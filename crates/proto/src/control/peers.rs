@@ -16,7 +16,7 @@ use super::{
     Note, SAID_MAX,
 };
 use crate::bridge::ToData;
-use crate::config::{BULK_KEPT_FOR, HEARTBEATS_TOGETHER, LINKS_MAX};
+use crate::config::{BULK_KEPT_FOR, LINKS_MAX};
 use crate::data::bulk::news::End;
 use crate::id::{BootId, LinkId, LinkNo, NodeId};
 use crate::pairing::PairingKeys;
@@ -39,59 +39,6 @@ pub(super) const VERSIONS: (u16, u16) = (MIN_VERSION, PROTOCOL_VERSION);
 impl Control {
     pub(super) fn conn_of(&self, node: NodeId) -> Option<ConnId> {
         self.conns.get(&node).copied()
-    }
-
-    /// Something came by a connection.
-    pub(super) fn heard(&mut self, now: LocalTime, conn: ConnId) {
-        if let Some(linked) = self.links.get_mut(&conn) {
-            linked.heard_by_stream(now);
-        }
-        self.client_heard(now, conn);
-        self.waiting_heard(now, conn);
-    }
-
-    /// A genuine datagram came by a link.
-    pub(super) fn alive(&mut self, now: LocalTime, link: LinkNo, lossy: bool) {
-        let adrift = self.adrift.values_mut().map(|a| &mut a.linked);
-        if let Some(linked) = self.links.values_mut().chain(adrift).find(|l| l.link == link) {
-            linked.heartbeat.heard(now);
-            (linked.datagram_came, linked.lossy) = (true, lossy);
-        }
-    }
-
-    /// Datagrams of a link do not pass, or pass again.
-    pub(super) fn degraded(&mut self, now: LocalTime, link: LinkNo, degraded: bool) {
-        if degraded {
-            self.adrift_in_vain(now, link);
-        }
-        if let Some(linked) = self.links.values_mut().find(|l| l.link == link) {
-            linked.degraded = degraded;
-            let note = Note::Degraded(linked.node, linked.name.clone(), degraded);
-            self.actions.push_back(Action::Note(note));
-        }
-    }
-
-    /// A heartbeat of a peer came.
-    pub(super) fn heartbeat(
-        &mut self,
-        now: LocalTime,
-        conn: ConnId,
-        beat: &crate::wire::Heartbeat,
-    ) {
-        let Some(linked) = self.links.get_mut(&conn) else { return };
-        linked.heard_by_stream(now);
-        linked.beat = Some(beat.sent);
-        let follows = linked.heartbeat.follow(now);
-        self.actions.extend(beat.echo.map(|echo| Action::Proven(conn, echo)));
-        if follows {
-            self.beat(now, conn);
-        }
-    }
-
-    fn beat(&mut self, now: LocalTime, conn: ConnId) {
-        let echo = self.links.get(&conn).and_then(|l| l.beat);
-        let beat = crate::wire::Heartbeat { sent: now, echo };
-        self.actions.push_back(Action::Send(conn, Message::Heartbeat(beat)));
     }
 
     /// Dials whatever is due.
@@ -360,6 +307,7 @@ impl Control {
 
     pub(super) fn timeout(&mut self, now: LocalTime) {
         self.bus.timeout(now);
+        self.clock_poll(now);
         self.give_up_silent_streams(now);
         self.adrift_pulse(now);
         self.give_up_old(now);
@@ -388,23 +336,6 @@ impl Control {
                 }
             }
         }
-    }
-
-    /// What the time asks for of each link. Heartbeats leave several at a time: with a hundred links the node
-    /// would else wake up a hundred times a second.
-    fn pulses(&mut self, now: LocalTime) -> Vec<(ConnId, Pulse)> {
-        let links = self.links.iter_mut();
-        let mut pulses: Vec<_> = links.map(|(c, l)| (*c, l.heartbeat.pulse(now))).collect();
-        if pulses.iter().any(|(_, pulse)| *pulse == Pulse::Beat) {
-            let mut room = HEARTBEATS_TOGETHER;
-            for ((_, pulse), linked) in pulses.iter_mut().zip(self.links.values_mut()) {
-                if room > 0 && *pulse == Pulse::Quiet {
-                    *pulse = linked.heartbeat.pulse_with_others(now);
-                    room -= usize::from(*pulse == Pulse::Beat);
-                }
-            }
-        }
-        pulses
     }
 
     /// Ends a link, if the connection is one.
@@ -444,6 +375,7 @@ impl Control {
         let name = self.bus.display(linked.node).unwrap_or(&linked.name).to_owned();
         let Linked { node, boot, link, .. } = linked;
         self.bus.peer_down(now, node, farewell);
+        self.clock_gone(now, node, link);
         self.actions.push_back(Action::Data(ToData::LinkDown { link, kept: !farewell }));
         if farewell {
             self.actions.push_back(Action::Forgotten(link, End::Stopped));
@@ -651,6 +583,7 @@ impl Control {
             address
         };
         let host = self.identity.domains.first();
+        let same_host = host.is_some_and(|h| hello.domains.contains(h));
         let datagrams = self.config.dual_transport && hello.features & hello::NO_DATAGRAMS == 0;
         self.actions.push_back(Action::Sealed(conn, link));
         self.actions.push_back(Action::Data(ToData::LinkUp {
@@ -658,7 +591,7 @@ impl Control {
             local_id: handshake.local_link,
             remote_id: hello.link,
             address: datagrams.then(|| with_port(hello.udp_port)),
-            same_host: host.is_some_and(|h| hello.domains.contains(h)),
+            same_host,
             plays: rights.send,
         }));
         self.actions.push_back(Action::Linked(conn, link, (node, hello.boot)));
@@ -691,6 +624,7 @@ impl Control {
         self.forgive_trouble(handshake.address);
         self.note_name(node, &hello.name);
         self.bus.peer_up(node, &hello.name, hello.domains, link);
+        self.clock_linked(now, node, same_host);
         let name = self.bus.display(node).unwrap_or(&hello.name).to_owned();
         self.actions.push_back(Action::Note(Note::Up(node, name, handshake.address)));
         self.tell_panics(now, conn);

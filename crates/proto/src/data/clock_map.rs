@@ -73,6 +73,7 @@ pub struct ClockMap {
     /// Windows in a row whose bounds the map contradicts.
     contradicted: u8,
     same_host: bool,
+    leaps: u32,
 }
 
 impl ClockMap {
@@ -87,6 +88,7 @@ impl ClockMap {
             line: None,
             contradicted: 0,
             same_host,
+            leaps: 0,
         }
     }
 
@@ -107,7 +109,7 @@ impl ClockMap {
             && t4 - began >= WINDOW
             && self.has_jumped()
         {
-            *self = Self::new(self.same_host);
+            *self = Self { leaps: self.leaps.wrapping_add(1), ..Self::new(self.same_host) };
         }
         match &mut self.windows[self.newest] {
             Some(w) if t4 - w.began < WINDOW => {
@@ -127,6 +129,14 @@ impl ClockMap {
             _ => target,
         };
         self.line = Some(Line { from: t3, offset, target });
+    }
+
+    /// How often the peer's clock, or ours, was found to have leapt.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub const fn leaps(&self) -> u32 {
+        self.leaps
     }
 
     /// The smallest round trip of late.

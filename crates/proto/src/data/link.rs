@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::bulk::following;
-use super::clock_map::ClockMap;
 use super::counters::LinkCounters;
+use super::peer_clock::PeerClock;
 use super::playout::Playout;
 use super::realtime::came::Came;
+use super::realtime::compare::{Compare, EVERY_AT_LEAST, NOBODY};
 use super::realtime::history::Sent;
 use super::realtime::path::Path;
 use super::realtime::ping::{Pinger, Probed};
@@ -45,9 +46,11 @@ pub struct Link {
     /// What is counted.
     pub counters: Arc<LinkCounters>,
     /// The peer's clock.
-    pub clock: ClockMap,
+    pub clock: PeerClock,
     /// Where the peer's datagram socket is; `None` when the stream carries all datagrams.
     pub address: Option<SocketAddr>,
+    /// What is found out about the peer's clock for the mesh.
+    pub compare: Compare,
     pinger: Pinger,
     sender: Sender,
     snapshots: Snapshots,
@@ -64,6 +67,8 @@ pub struct Link {
     replay: ReplayWindow,
     transit: Transit,
     echo: Option<Echo>,
+    /// The question that is answered next: its answer echoes it, whatever overtook it.
+    answers: Option<Echo>,
     heard: LocalTime,
     /// When the first thing left since then that the peer answers.
     asked: Option<LocalTime>,
@@ -128,8 +133,9 @@ impl Link {
             receiver: Receiver::new(config.order_wait, config.gap_limit, late),
             recovery: Recovery::new(late),
             counters,
-            clock: ClockMap::new(false),
+            clock: PeerClock::new(false),
             address: None,
+            compare: Compare::default(),
             pinger: Pinger::default(),
             sender: Sender::default(),
             snapshots: Snapshots::default(),
@@ -144,6 +150,7 @@ impl Link {
             replay: ReplayWindow::default(),
             transit: Transit::default(),
             echo: None,
+            answers: None,
             heard: LocalTime::ZERO,
             asked: None,
             was_part: false,
@@ -166,7 +173,7 @@ impl Link {
     #[cfg(test)]
     pub(crate) fn capacities(&self) -> Vec<usize> {
         let lanes = [self.playout.capacities(), self.sender.capacities()].concat();
-        [lanes, self.recovery.capacities()].concat()
+        [lanes, self.recovery.capacities(), self.compare.capacities()].concat()
     }
 
     /// Takes the link into use.
@@ -182,7 +189,8 @@ impl Link {
     ) {
         (self.local_id, self.remote_id) = ids;
         self.address = address;
-        self.clock = ClockMap::new(same_host);
+        self.clock = PeerClock::new(same_host);
+        self.compare.clear(now);
         self.playout.set_link(link);
         self.path.open(now, address.is_none());
         self.heard = now;
@@ -326,6 +334,7 @@ impl Link {
         self.receiver.begin();
         let mut sent = None;
         let mut stated = None;
+        let mut answers = false;
         for field in fields(body) {
             match field {
                 Ok(Field::Times(times)) => {
@@ -344,12 +353,21 @@ impl Link {
                     self.counters.loss_out.set(self.rate.loss().share());
                 }
                 Ok(Field::Probe(probe)) => {
+                    answers |= probe.answer && probe.token == NOBODY;
                     if self.pinger.take(now, &probe, stated, from.is_some(), &self.clock) {
                         self.ack_at = now;
+                        // As in `take_times`: an echo says that datagrams pass.
+                        let times = stated.filter(|_| from.is_some() || self.path.is_by_stream());
+                        self.answers = times.map(|times| Echo { sent: times.sent, received: now });
+                        // What is answered now is this end's idle datagram, too: the other end goes on to begin.
+                        self.follows = self.idles;
                     }
                 }
                 Ok(Field::Unknown { .. }) | Err(_) => self.counters.fields_skipped.add_one(),
             }
+        }
+        if let Some(times) = stated.filter(|_| from.is_some() || self.path.is_by_stream()) {
+            self.compare.came(now, &times, answers);
         }
         self.follow(now);
         true
@@ -415,7 +433,7 @@ impl Link {
         let content = self.sender.wake_at().min(snapshot);
         let content =
             if content == LocalTime::MAX { content } else { content.max(self.rate.ready_at()) };
-        content.min(self.ack_at).min(self.probe_at)
+        content.min(self.ack_at).min(self.probe_at).min(self.compare.ask_at())
     }
 
     /// Writes the next datagram that is due, if one is. `settled` is called with the source of each
@@ -444,7 +462,7 @@ impl Link {
             && (!plan.quiet || self.snapshots.is_needed())
             && !(self.was_part && self.sender.has_unsent())
             && self.snapshots.wake_at(&self.sender, self.rate.usual_round_trip()) <= now;
-        if !events && !part && self.ack_at.min(self.probe_at) > now {
+        if !events && !part && self.ack_at.min(self.probe_at).min(self.compare.ask_at()) > now {
             return None;
         }
         let by_stream = self.path.is_by_stream();
@@ -453,6 +471,12 @@ impl Link {
         let header = Header { epoch, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
+        let is_busy = by_stream || plan.tight || plan.quiet || part;
+        let least = if is_busy { EVERY_AT_LEAST } else { self.rate.a_part(QUESTION) };
+        let is_idle = !events && !part && self.probe_at <= now;
+        if self.compare.sends(now, is_idle, least, self.rate.usual_round_trip()) {
+            self.pinger.ask(NOBODY);
+        }
         self.pinger.write(now, &mut datagram);
         if part {
             self.snapshots.write(now, plan.quiet, self.sender.table(), &mut datagram);
@@ -512,7 +536,8 @@ impl Link {
 
     /// What stands in every datagram, and what is due besides events.
     fn write_head(&mut self, now: LocalTime, datagram: &mut DatagramBuilder<'_>) -> Option<()> {
-        datagram.times(&Times { sent: now, echo: self.echo }).ok()?;
+        let echo = self.answers.take().or(self.echo);
+        datagram.times(&Times { sent: now, echo }).ok()?;
         datagram.ack(&self.receiver.ack()).ok()?;
         let due = self.digest_due || now >= self.digest_at;
         if due && self.receiver.is_complete() && self.receiver.contiguous() != SeqNo::NONE {
@@ -571,7 +596,7 @@ impl Link {
         if on_path && round_trip >= Span::ZERO {
             self.rate.round_trip(now, round_trip);
         }
-        if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset()) {
+        if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset(now)) {
             self.counters.round_trip.set(rtt);
             self.counters.clock_offset.set(offset);
         }
@@ -658,6 +683,9 @@ impl Link {
         self.receiver.ack()
     }
 }
+
+/// What a question after the peer's clock and its answer take of a line, in bytes.
+const QUESTION: i64 = 190;
 
 /// Where more than this part is lost, TCP may be silent for half a minute and go on: seven tries in a row fail once in
 /// three hundred times.

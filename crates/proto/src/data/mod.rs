@@ -20,6 +20,7 @@ pub mod link_set;
 pub mod output;
 pub mod outputs;
 mod pace;
+pub mod peer_clock;
 pub mod plane;
 pub mod playout;
 pub mod realtime;

@@ -42,6 +42,7 @@ use crate::bridge::{BulkPiece, Endpoint, Route, ToControl, ToData};
 use crate::config::{
     BULK_PIECES, Config, DIRECT_SINKS_MAX, LINKS_MAX, PORTS_MAX, PROBE_WITH_OTHERS,
 };
+use crate::control::clock::map::TimeMap;
 use crate::id::{LinkNo, PortId};
 use crate::midi::{MessageType, Ump};
 use crate::seq::SeqNo;
@@ -135,6 +136,8 @@ pub struct Plane {
     alive_at: LocalTime,
     /// When idle links send several at a time again.
     probe_at: LocalTime,
+    /// What the mesh's clock shows by ours, while it is locked.
+    mesh_clock: Option<TimeMap>,
     discards: VecDeque<Discard>,
 }
 
@@ -164,6 +167,7 @@ impl Plane {
             alive: LinkSet::EMPTY,
             alive_at: LocalTime::ZERO,
             probe_at: LocalTime::ZERO,
+            mesh_clock: None,
             discards: VecDeque::with_capacity(CONTROL_WAITING),
             config,
             counters,
@@ -299,6 +303,17 @@ impl Plane {
                 }
             }
             ToData::PanicOn(message) => self.panic_on = message.map(|m| m.with_group(0)),
+            ToData::Compare { link, every } => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.compare.set_every(now, every);
+                }
+            }
+            ToData::MeshClock(map) => self.set_mesh_clock(now, map),
+            ToData::PeerClock { link, map } => {
+                if let Some(link) = self.links.get_mut(link) {
+                    link.clock.set_theirs(now, map);
+                }
+            }
         }
     }
 
@@ -440,6 +455,9 @@ impl Plane {
         }
         if let Some(link) = self.next_alive(now) {
             let lossy = self.links.get(link).is_some_and(Link::is_lossy);
+            while let Some(sample) = self.links.get_mut(link).and_then(|l| l.compare.sample()) {
+                self.say(ToControl::Compared { link, sample });
+            }
             return Output::Control(ToControl::Alive { link, lossy });
         }
         if let Some(discard) = self.discards.pop_front() {

@@ -32,8 +32,12 @@
 //! ```
 
 use super::{Reader, WireError, Writer};
+use crate::control::clock::map::TimeMap;
 use crate::id::NodeId;
 use crate::time::{LocalTime, MeshTime};
+
+/// Parts of one in a rate.
+const PARTS: f64 = (1u64 << 40) as f64;
 
 const FLAG_LOCKED: u8 = 1 << 0;
 const FLAG_DOUBTS: u8 = 1 << 1;
@@ -75,6 +79,27 @@ pub struct ClockWord {
 impl ClockWord {
     /// Bytes of the payload.
     pub const LEN: usize = 80;
+
+    /// From the sender's clock to the mesh's.
+    #[must_use]
+    pub fn map(&self) -> TimeMap {
+        let rate = f64::from(self.rate) / PARTS;
+        TimeMap { local: self.local, mesh: self.mesh, rate }
+    }
+
+    /// A rate as it is sent: what is beyond ±1,953 ppm is cut to that.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // saturates
+    pub fn parts_of(rate: f64) -> i32 {
+        (rate * PARTS).round() as i32
+    }
+
+    /// How uneven a clock is, as it is sent: below 0 is 0, above 3,906 ppm is that.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
+    pub fn parts_of_stability(deviation: f64) -> u32 {
+        (deviation * PARTS).round() as u32
+    }
 
     /// Appends the payload.
     ///

@@ -59,6 +59,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("no_discovery", "network", "discovery", Kind::Opposite, "true"),
     row("heartbeat", "link", "heartbeat", Kind::Number, "1000"),
     row("heartbeats_missed", "link", "heartbeats_missed", Kind::Number, "3"),
+    row("clock_priority", "clock", "priority", Kind::Number, "100"),
     row("trust", "trust", "policy", Kind::Text, r#""paired""#),
     row("passphrase_file", "trust", "passphrase_file", Kind::Path, r#""session.passphrase""#),
     row("user_key", "trust", "user_key", Kind::Path, r#""user-key""#),

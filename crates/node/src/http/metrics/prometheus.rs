@@ -10,16 +10,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use midip2p_proto::control::PeerView;
 use midip2p_proto::control::bus::Reach;
+use midip2p_proto::control::{ClockView, PeerView};
 use midip2p_proto::data::counters::{Distribution, LinkCounters, PlaneCounters};
 use midip2p_proto::time::Span;
 
 use super::bounds;
 use super::midi::latency_max;
-use crate::http::Context;
+use crate::http::{Context, inbox};
 use crate::metrics::{BulkCounters, TunnelCounters};
 use crate::os::memory;
+use crate::stages::control::ControlInput;
 use crate::view::View;
 
 /// How Prometheus knows the format.
@@ -148,7 +149,37 @@ const MEASURED: [Measured; 3] = [
      content_type = "text/plain; version=0.0.4; charset=utf-8"),
 ))]
 pub(in crate::http) async fn prometheus(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text(&context))
+    let mut text = text(&context);
+    // A node that is too busy to say how late it is has all its other numbers.
+    if let Ok(view) = inbox::ask(&context.shared.control, ControlInput::Clock).await {
+        text.push_str(&clock(&view));
+    }
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text)
+}
+
+/// The mesh's clock.
+fn clock(view: &ClockView) -> String {
+    let mut page = Page::default();
+    let locked = "midip2p_clock_locked";
+    page.family(locked, "gauge", "Whether the mesh's clock is locked here.");
+    page.sample(locked, &[], u8::from(view.state.is_some_and(|state| state.locked)));
+    let Some(state) = view.state else { return page.0 };
+    let leads = "midip2p_clock_leads";
+    page.family(leads, "gauge", "Whether this node leads the mesh's clock.");
+    page.sample(leads, &[], u8::from(state.leader == view.node));
+    let term = "midip2p_clock_term";
+    page.family(term, "gauge", "How often the timeline had another leader before.");
+    page.sample(term, &[], state.term);
+    let deviation = "midip2p_clock_deviation_seconds";
+    page.family(deviation, "gauge", "The standard deviation of the mesh's time here.");
+    page.sample(deviation, &[], Seconds(state.deviation));
+    let bound = "midip2p_clock_bound_seconds";
+    page.family(bound, "gauge", "What the mesh's time here is wrong by at most.");
+    page.sample(bound, &[], Seconds(state.bound));
+    let drift = "midip2p_clock_drift_ratio";
+    page.family(drift, "gauge", "How much faster the mesh's clock runs than this machine's.");
+    page.sample(drift, &[], state.map.rate);
+    page.0
 }
 
 fn text(context: &Context) -> String {

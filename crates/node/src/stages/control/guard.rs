@@ -121,7 +121,7 @@ impl ControlInput {
             Self::Route(..) => "a route",
             Self::Session(..) => "a session",
             Self::Panic | Self::PanicOn(_) => "the panic button",
-            Self::Ping(..) | Self::Look(_) => "a question",
+            Self::Ping(..) | Self::Look(_) | Self::Clock(_) => "a question",
             Self::Stop(_) => "its end",
             #[cfg(test)]
             Self::Poison(..) | Self::PoisonLane => "poison",

@@ -57,7 +57,7 @@ pub enum Wish {
 }
 
 /// What the bus wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum BusAction {
     /// Tell the data plane.
     Data(ToData),

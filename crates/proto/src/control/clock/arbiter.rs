@@ -18,8 +18,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::drift::{Drift, Reading};
-use super::map::TimeMap;
+use super::drift::{Drift, Reading, WANDER};
+use super::map::{TimeMap, scaled};
 use super::sample::Sample;
 use super::steer::Steering;
 use crate::id::NodeId;
@@ -27,23 +27,28 @@ use crate::random::Random;
 use crate::time::{LocalTime, MeshTime, Span};
 use crate::wire::{ClockWord, HOPS_MAX};
 
-/// How often a node says whose time it goes by; at once when that changes.
-pub const WORD_EVERY: Span = Span::from_ms(500);
-/// How often clocks are compared that do not lead one another: often enough for a wrong one to be found.
-const EVERY_SELDOM: Span = Span::from_ms(100);
+/// How often a node says whose time it goes by, at least; at once when that changes.
+pub const WORD_EVERY: Span = Span::from_ms(1_000);
+/// How often all that was heard is looked through.
+const POLL_EVERY: Span = Span::from_ms(250);
+/// How often clocks are compared that do not lead one another, while a clock is new, or one is taken for wrong: often enough
+/// to bear witness.
+const EVERY_WITNESS: Span = Span::from_ms(100);
+/// And when all is well: what a link that idles tells for nothing.
+const EVERY_SELDOM: Span = Span::from_ms(1_000);
 /// How often a clock is compared with the leader's, by how well that is known: the better, the more seldom.
 const EVERY: [(Span, Span); 3] = [
     (Span::from_us(5), Span::from_ms(500)),
     (Span::from_us(10), Span::from_ms(100)),
     (Span::from_us(20), Span::from_ms(10)),
 ];
-/// When it is known less than that: a path that jitters by 2 ms needs two hundred a second.
-const EVERY_LESS: Span = Span::from_ms(5);
+/// When it is known less than that: a path that jitters by 2 ms needs five hundred a second.
+const EVERY_LESS: Span = Span::from_ms(2);
 /// And in the first moments with a leader, [`FAST_FOR`]: who has just come wants to know soon.
 const EVERY_FAST: Span = Span::from_ms(1);
 /// See [`EVERY_FAST`].
 const FAST_FOR: Span = Span::from_s(15);
-/// A leader that said nothing for so long is gone.
+/// A leader of which nothing was heard for so long is gone.
 const SILENT: Span = Span::from_ms(1_500);
 /// The second in order waits so long for the first to lead, the third twice as long.
 const TURN: Span = Span::from_ms(250);
@@ -54,20 +59,24 @@ const BARRED: Span = Span::from_s(60);
 /// How long a node leads before it looks whether anybody follows: their words take a moment.
 const STEPS_DOWN_AFTER: Span = Span::from_s(2);
 /// How long two timelines that are as old as each other stay so before the one with the smaller number is the older.
-const EVEN_FOR: Span = Span::from_s(5);
+const EVEN_FOR: Span = Span::from_s(1);
 /// Two crystals part by 200 ppm at most, and somebody's daemon may slew one besides: more is a wrong clock.
 const WRONG_RATE: f64 = 250e-6;
 /// A rate that is not known better than this accuses nobody.
 const RATE_KNOWN: f64 = 40e-6;
 /// How long a jump is held against a clock, and how long others have to be steady to bear witness.
 const WITNESS: Span = Span::from_s(2);
+/// A clock that was steered well goes on so, as long as a leader that is known less well is not so many deviations away.
+const HELD_WITHIN: i64 = 3;
+/// How much two crystals usually part.
+const CRYSTAL: f64 = 50e-6;
 /// A stability is so much better that it is worth another leader.
 const STEADIER: u32 = 8;
 
 /// What the arbiter wants done or known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClockAction {
-    /// All linked peers are to hear this.
+    /// All linked peers are to hear this at once.
     Say(ClockWord),
     /// Another node leads, or the same one under another term.
     Leads {
@@ -115,6 +124,9 @@ struct Peer {
     drift: Drift,
     word: Option<(LocalTime, ClockWord)>,
     same_host: bool,
+    linked: LocalTime,
+    /// When anything was last heard of it.
+    alive: LocalTime,
 }
 
 /// Decides whose time this node goes by, and steers its clock.
@@ -127,16 +139,26 @@ pub struct Arbiter {
     term: u32,
     leader: NodeId,
     led_since: LocalTime,
+    /// By whom it steers.
+    reference: Option<NodeId>,
     steering: Steering,
     sure: (Span, Span),
     /// Of the reference's clock, without what is not worked off.
     deviation: Span,
+    /// When the clock was last steered, and how sure the reference's was then.
+    held: (LocalTime, Span),
     hops: u8,
     doubts: bool,
     barred: BTreeMap<NodeId, LocalTime>,
     even_since: Option<LocalTime>,
     lost_since: Option<LocalTime>,
-    say_at: LocalTime,
+    poll_at: LocalTime,
+    /// A word that is older than this holds no longer, though its sender lives.
+    word_old: Span,
+    /// What others do not know yet.
+    changed: bool,
+    /// A clock may be wrong: all bear witness.
+    suspicious: bool,
     actions: VecDeque<ClockAction>,
 }
 
@@ -152,23 +174,42 @@ impl Arbiter {
             term: 0,
             leader: me,
             led_since: now,
+            reference: None,
             steering: Steering::from(TimeMap::new(now, MeshTime::ZERO)),
             sure: (Span::ZERO, Span::ZERO),
             deviation: Span::ZERO,
+            held: (now, Span::ZERO),
             hops: 0,
             doubts: false,
             barred: BTreeMap::new(),
             even_since: None,
             lost_since: None,
-            say_at: now,
+            poll_at: now,
+            word_old: WORD_EVERY * 7 / 2,
+            changed: false,
+            suspicious: false,
             actions: VecDeque::new(),
         }
     }
 
-    /// A peer is linked, maybe on this very machine, whose clock is ours.
+    /// Words come this often, if that is more seldom than [`WORD_EVERY`].
+    #[must_use]
+    pub fn with_words_every(self, every: Span) -> Self {
+        Self { word_old: every.max(WORD_EVERY) * 7 / 2, ..self }
+    }
+
+    /// A peer is linked, maybe on this very machine, whose clock is ours. It is to hear [`Arbiter::word`] at once.
     pub fn linked(&mut self, node: NodeId, same_host: bool, now: LocalTime) {
-        self.peers.insert(node, Peer { same_host, ..Peer::default() });
-        self.say_at = now;
+        let peer = Peer { same_host, linked: now, alive: now, ..Peer::default() };
+        self.peers.insert(node, peer);
+        self.poll_at = self.poll_at.min(now + POLL_EVERY);
+    }
+
+    /// Something came of a peer at that moment, whatever it was.
+    pub fn alive(&mut self, node: NodeId, at: LocalTime) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.alive = peer.alive.max(at);
+        }
     }
 
     /// A peer is gone.
@@ -179,7 +220,9 @@ impl Arbiter {
     /// What the datagrams of a peer say of its clock.
     pub fn sample(&mut self, node: NodeId, sample: Sample, now: LocalTime) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.alive = now;
         peer.drift.take(sample, now);
+        self.suspicious |= peer.drift.is_contradicted();
         if self.reference(now).is_some_and(|(reference, _)| reference == node) {
             self.steer(now);
         }
@@ -188,16 +231,22 @@ impl Arbiter {
     /// A peer says whose time it goes by.
     pub fn heard(&mut self, node: NodeId, word: ClockWord, now: LocalTime) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.word = Some((now, word));
-        self.poll(now);
+        peer.alive = now;
+        let before = peer.word.replace((now, word)).map(|(_, word)| word);
+        let means = |w: ClockWord| (w.timeline, w.leader, w.term, w.doubts, w.locked, w.hops);
+        if before.map(means) != Some(means(word)) {
+            self.poll(now);
+        }
     }
 
     /// How often a peer's clock is to be compared with ours: the leader's often, the others' so often that a wrong one is
     /// found.
     #[must_use]
     pub fn compare_every(&self, node: NodeId, now: LocalTime) -> Span {
-        if self.leader != node {
-            return EVERY_SELDOM;
+        if self.reference != Some(node) {
+            let is_new = |peer: &Peer| now - peer.linked < FAST_FOR;
+            let watched = self.suspicious || self.peers.get(&node).is_some_and(is_new);
+            return if watched { EVERY_WITNESS } else { EVERY_SELDOM };
         }
         let known = EVERY.iter().find(|(deviation, _)| self.deviation <= *deviation);
         match known.filter(|_| self.steering.is_locked()) {
@@ -210,12 +259,22 @@ impl Arbiter {
     /// When there is something to do without anything heard.
     #[must_use]
     pub fn next_deadline(&self) -> LocalTime {
-        self.say_at
+        if self.peers.is_empty() { LocalTime::MAX } else { self.poll_at }
     }
 
     /// What is to be done, in order.
     pub fn next_action(&mut self) -> Option<ClockAction> {
         self.actions.pop_front()
+    }
+
+    /// What is known of the clock of each peer now, and what it last said.
+    pub fn peers(
+        &self,
+        now: LocalTime,
+    ) -> impl Iterator<Item = (NodeId, Option<Reading>, Option<ClockWord>)> {
+        self.peers.iter().map(move |(node, peer)| {
+            (*node, self.reading(*node, now), peer.word.map(|(_, word)| word))
+        })
     }
 
     /// What is known at this moment.
@@ -236,6 +295,7 @@ impl Arbiter {
 
     /// The time passes.
     pub fn poll(&mut self, now: LocalTime) {
+        self.poll_at = now + POLL_EVERY;
         self.barred.retain(|_, until| *until > now);
         self.adopt_older(now);
         self.follow_words(now);
@@ -243,20 +303,20 @@ impl Arbiter {
         self.judge(now);
         self.elect(now);
         self.prefer(now);
-        if now >= self.say_at {
-            self.say(now);
+        self.reference = self.reference(now).map(|(reference, _)| reference);
+        if core::mem::take(&mut self.changed)
+            && let Some(word) = self.word(now)
+        {
+            self.actions.push_back(ClockAction::Say(word));
         }
-    }
-
-    fn is_fresh(heard: LocalTime, now: LocalTime) -> bool {
-        now - heard < SILENT
     }
 
     /// Peers that were heard of late, with their words.
     fn words(&self, now: LocalTime) -> impl Iterator<Item = (NodeId, &ClockWord)> {
         self.peers.iter().filter_map(move |(node, peer)| {
             let (heard, word) = peer.word.as_ref()?;
-            Self::is_fresh(*heard, now).then_some((*node, word))
+            let speaks = now - peer.alive < SILENT && now - *heard < self.word_old;
+            speaks.then_some((*node, word))
         })
     }
 
@@ -283,14 +343,16 @@ impl Arbiter {
     fn derived(&self, node: NodeId, now: LocalTime) -> Option<Derived> {
         let (_, word) = self.peers.get(&node)?.word?;
         let reading = self.reading(node, now)?;
+        // If it leapt just now, or this clock did, the reading is wrong by that much.
+        let leapt = self.peers.get(&node)?.drift.contradicted_by().abs();
         let theirs = now + reading.offset;
-        let rate = f64::from(word.rate) / PARTS;
-        let map = TimeMap { local: word.local, mesh: word.mesh, rate };
+        let map = word.map();
+        let rate = map.rate;
         Some(Derived {
             mesh: map.to_mesh(theirs),
-            rate: (1.0 + reading.rate) * (1.0 + rate) - 1.0,
+            rate: (1.0 + likely_rate(&reading)) * (1.0 + rate) - 1.0,
             deviation: reading.deviation + Span::from_ns(i64::from(word.deviation_ns)),
-            bound: reading.bound + Span::from_ns(i64::from(word.bound_ns)),
+            bound: reading.bound + Span::from_ns(i64::from(word.bound_ns)) + leapt,
         })
     }
 
@@ -314,11 +376,26 @@ impl Arbiter {
         let Some((reference, hops)) = self.reference(now) else { return };
         let Some(derived) = self.derived(reference, now) else { return };
         self.hops = hops;
-        self.deviation = derived.deviation;
-        let map = self.steering.towards(now, derived.mesh, derived.rate, derived.deviation);
+        // One reading that seems good by chance is not taken for better than those before it.
+        self.deviation = derived.deviation.max(self.deviation * 9 / 10);
+        let deviation = self.deviation;
+        if let Some(map) = self.steering.map().filter(|_| self.steering.is_locked()) {
+            // A leader that is not known well yet is not followed: this clock goes on as it was steered last.
+            let held = self.held.1 + scaled(now - self.held.0, WANDER);
+            let owed = (derived.mesh - map.to_mesh(now)).abs();
+            if deviation > held && owed <= (deviation + held) * HELD_WITHIN {
+                self.steering.goes_on(now);
+                self.sure = (held, derived.bound + owed);
+                return;
+            }
+        }
+        let was_locked = self.steering.is_locked();
+        let map = self.steering.towards(now, derived.mesh, derived.rate, deviation);
+        self.changed |= was_locked != self.steering.is_locked();
+        self.held = (now, deviation);
         // What is not worked off yet is wrong by as much.
         let owed = (derived.mesh - map.to_mesh(now)).abs();
-        self.sure = (derived.deviation + owed, derived.bound + owed);
+        self.sure = (deviation + owed, derived.bound + owed);
     }
 
     /// Where timelines meet, the older one holds.
@@ -393,19 +470,30 @@ impl Arbiter {
 
     fn follow(&mut self, leader: NodeId, term: u32, now: LocalTime) {
         (self.leader, self.term, self.led_since) = (leader, term, now);
-        (self.lost_since, self.say_at) = (None, now);
+        (self.lost_since, self.changed) = (None, true);
+        self.reference = None;
+        self.deviation = Span::ZERO;
         self.actions.push_back(ClockAction::Leads { leader, term });
         if leader == self.me {
             self.hops = 0;
             // It goes on as it was steered; from now on that is the mesh's time.
             self.sure = (Span::ZERO, Span::ZERO);
+            self.held = (now, Span::ZERO);
         }
         self.steer(now);
     }
 
     /// Whether the leader's clock is wrong, by what three or more can see.
     fn judge(&mut self, now: LocalTime) {
-        self.doubts = self.leader != self.me && self.takes_for_wrong(self.leader, now);
+        let doubts = self.leader != self.me && self.takes_for_wrong(self.leader, now);
+        self.changed |= doubts != core::mem::replace(&mut self.doubts, doubts);
+        let odd = |peer: &Peer| {
+            let leapt = peer.drift.jumped().is_some_and(|jump| now - jump.at < WITNESS * 2);
+            leapt || peer.drift.is_contradicted()
+        };
+        self.suspicious = doubts
+            || self.peers.values().any(odd)
+            || self.words(now).any(|(_, word)| word.doubts && word.timeline == self.timeline);
         if self.leader == self.me && self.have_leapt(now) {
             self.barred.insert(self.me, now + BARRED);
         }
@@ -508,10 +596,9 @@ impl Arbiter {
 
     fn lead(&mut self, now: LocalTime) {
         // The rate that was found, without what was being worked off: from now on it is the mesh's.
-        let rate =
-            self.reference(now).and_then(|(node, _)| self.derived(node, now)).map(|d| d.rate);
+        self.steering.goes_on(now);
         if let Some(map) = self.steering.map() {
-            self.steering = Steering::from(map.turned(now, rate.unwrap_or(map.rate)));
+            self.steering = Steering::from(map);
         }
         let me = self.me;
         self.follow(me, self.term.saturating_add(1), now);
@@ -532,15 +619,28 @@ impl Arbiter {
             .map(|reading| reading.rate_deviation)
             .collect();
         all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).map_or(0, |middle| parts_u32(*middle))
+        all.get(all.len() / 2).map_or(0, |middle| ClockWord::parts_of_stability(*middle))
     }
 
-    fn say(&mut self, now: LocalTime) {
-        self.say_at = now + WORD_EVERY;
-        let Some(state) = self.state() else { return };
+    /// What a peer last said.
+    #[must_use]
+    pub fn heard_of(&self, node: NodeId) -> Option<ClockWord> {
+        self.peers.get(&node)?.word.map(|(_, word)| word)
+    }
+
+    /// Since when the leader leads.
+    #[must_use]
+    pub const fn led_since(&self) -> LocalTime {
+        self.led_since
+    }
+
+    /// What all peers are to hear every [`WORD_EVERY`]; `None` as long as there is no mesh time.
+    #[must_use]
+    pub fn word(&self, now: LocalTime) -> Option<ClockWord> {
+        let state = self.state()?;
         let map = state.map.turned(now, state.map.rate);
         let short = |span: Span| u32::try_from(span.as_ns()).unwrap_or(u32::MAX);
-        self.actions.push_back(ClockAction::Say(ClockWord {
+        Some(ClockWord {
             locked: state.locked,
             doubts: state.doubts,
             priority: self.priority,
@@ -549,13 +649,19 @@ impl Arbiter {
             timeline: self.timeline,
             leader: self.leader,
             stability: self.stability(now),
-            rate: parts_i32(map.rate),
+            rate: ClockWord::parts_of(map.rate),
             local: map.local,
             mesh: map.mesh,
             deviation_ns: short(self.sure.0),
             bound_ns: short(self.sure.1),
-        }));
+        })
     }
+}
+
+/// A rate that is hardly known is most likely small: that of a crystal.
+fn likely_rate(reading: &Reading) -> f64 {
+    let unknown = reading.rate_deviation / CRYSTAL;
+    reading.rate / (1.0 + unknown * unknown)
 }
 
 /// The mesh's clock as a peer has it.
@@ -564,17 +670,4 @@ struct Derived {
     rate: f64,
     deviation: Span,
     bound: Span,
-}
-
-/// Parts of one in a word's rate.
-const PARTS: f64 = (1u64 << 40) as f64;
-
-#[allow(clippy::cast_possible_truncation)] // saturates
-fn parts_i32(rate: f64) -> i32 {
-    (rate * PARTS).round() as i32
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
-fn parts_u32(rate: f64) -> u32 {
-    (rate * PARTS).round() as u32
 }

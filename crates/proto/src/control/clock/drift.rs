@@ -31,7 +31,7 @@ const SAMPLES_MAX: usize = 640;
 /// Of how many deviations of both two lines may be apart and still agree.
 const AGREES: f64 = 3.0;
 /// What quartz may do meanwhile that the past does not tell, a second: while nothing comes, the error grows by it.
-const WANDER: f64 = 1e-6;
+pub(super) const WANDER: f64 = 1e-6;
 /// What half of the channel is said to be wider than it looks, in deviations: the edges were not touched yet.
 const BOUND_SIGMAS: f64 = 5.0;
 
@@ -58,6 +58,7 @@ pub struct Drift {
     samples: VecDeque<Sample>,
     reading: Option<Reading>,
     contradicted: u8,
+    contradicted_by: Span,
     jumped: Option<Jump>,
 }
 
@@ -75,11 +76,12 @@ impl Drift {
     pub fn take(&mut self, sample: Sample, now: LocalTime) -> Option<Reading> {
         if let Some(by) = self.contradiction(&sample) {
             self.contradicted += 1;
+            self.contradicted_by = by;
             if self.contradicted >= JUMPED {
                 *self = Self { jumped: Some(Jump { at: now, by }), ..Self::default() };
             }
         } else {
-            self.contradicted = 0;
+            (self.contradicted, self.contradicted_by) = (0, Span::ZERO);
         }
         if self.samples.len() >= SAMPLES_MAX {
             self.samples.pop_front();
@@ -109,6 +111,18 @@ impl Drift {
             bound: last.bound + grown,
             ..last
         })
+    }
+
+    /// Whether the last sample could not be, by what was known before.
+    #[must_use]
+    pub const fn is_contradicted(&self) -> bool {
+        self.contradicted > 0
+    }
+
+    /// By how much the last sample could not be: the other clock is further ahead by about that; zero if it could be.
+    #[must_use]
+    pub const fn contradicted_by(&self) -> Span {
+        self.contradicted_by
     }
 
     /// The last time that one of the two clocks leapt.

@@ -82,14 +82,12 @@ pub struct Sample {
 
 /// Makes samples of the questions that one link answered at once.
 ///
-/// Which datagrams are looked at must not depend on how long they took, or the quicker ones of one way are held against
-/// all of the other. So only whole exchanges count, each once. A question that was overtaken has no answer of its own, since
-/// an answer echoes the newest datagram; then an answer that was overtaken does not count, either.
+/// Which exchanges are looked at must not depend on how long they took, or the quicker ones of one way are held against
+/// all of the other. So each is to be of one question and the answer to that very one, whatever overtook it, and each
+/// is to be taken once.
 #[derive(Clone, Debug, Default)]
 pub struct Sampler {
     current: Option<Sample>,
-    /// When the newest question left that was answered, and when the newest answer did.
-    newest: Option<(LocalTime, LocalTime)>,
 }
 
 impl Sampler {
@@ -107,16 +105,21 @@ impl Sampler {
         t4: LocalTime,
     ) -> Option<Sample> {
         let round_trip = (t4 - t1) - (t3 - t2);
-        let overtaken = self.newest.is_some_and(|(asked, answered)| t1 <= asked || t3 <= answered);
-        if overtaken || round_trip < Span::ZERO || round_trip > ROUND_TRIP_MAX {
+        if round_trip < Span::ZERO || round_trip > ROUND_TRIP_MAX {
             return None;
         }
-        self.newest = Some((t1, t3));
         let ended = self.current.take_if(|sample| t4 - sample.began >= SAMPLE_TAKES);
         let sample = self.current.get_or_insert(Sample { began: t4, ..Sample::default() });
         sample.there.take(t1, t2 - t1);
         sample.back.take(t4, t4 - t3);
         ended
+    }
+
+    /// The sample that is being collected, as far as it is.
+    ///
+    /// Realtime-safe: yes
+    pub const fn finish(&mut self) -> Option<Sample> {
+        self.current.take()
     }
 }
 

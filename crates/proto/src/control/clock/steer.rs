@@ -16,8 +16,8 @@ const LOST: Span = Span::from_ms(20);
 const FOUND: Span = Span::from_ms(1);
 /// A clock that is lost and ahead goes this much slower at most, over this time: it is never set back.
 const CRAWL: (f64, f64) = (0.5, 2e8);
-/// How fast an error is worked off at most: two notes half a second apart are 0.1 ms nearer than they were played.
-pub const SLEW_MAX: f64 = 200e-6;
+/// How fast an error is worked off at most: two notes half a second apart are 0.25 ms nearer than they were played.
+pub const SLEW_MAX: f64 = 500e-6;
 
 /// Steers one clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Steering {
     map: Option<TimeMap>,
     first: Option<LocalTime>,
     locked: bool,
+    /// How much faster the mesh's clock was last found to run, without what is worked off.
+    found: f64,
     /// Somebody has gone by it: from then on it is not set back.
     used: bool,
 }
@@ -33,7 +35,7 @@ impl Steering {
     /// A clock that goes on from where it is.
     #[must_use]
     pub const fn from(map: TimeMap) -> Self {
-        Self { map: Some(map), first: None, locked: true, used: true }
+        Self { map: Some(map), first: None, locked: true, found: map.rate, used: true }
     }
 
     /// The map, once there is one.
@@ -48,6 +50,11 @@ impl Steering {
         self.locked
     }
 
+    /// Nothing new is known: the clock goes on at the rate that was found, and what was being worked off is so.
+    pub fn goes_on(&mut self, now: LocalTime) {
+        self.map = self.map.map(|map| map.turned(now, self.found));
+    }
+
     /// The mesh's clock shows `mesh` now, to `deviation`, and runs faster than ours by `rate`.
     pub fn towards(
         &mut self,
@@ -60,11 +67,13 @@ impl Steering {
         let Some(before) = self.map.filter(|_| self.used) else {
             self.locked = deviation <= SURE || now - first >= SET_FOR;
             self.used = self.locked;
+            self.found = rate;
             return *self.map.insert(TimeMap::new(now, mesh).turned(now, rate));
         };
         let error = mesh - before.to_mesh(now);
         self.locked = error.abs() <= if self.locked { LOST } else { FOUND };
         let map = if self.locked {
+            self.found = rate;
             let worked_off = (super::sample::ns(error) / OVER).clamp(-SLEW_MAX, SLEW_MAX);
             before.turned(now, rate + worked_off)
         } else if error > Span::ZERO {
@@ -98,11 +107,11 @@ mod tests {
             let map = steering.towards(at(ms), ahead(ms), 0.0, sure);
             let now = map.to_mesh(at(ms));
             let passed = (now - shown).as_us();
-            assert!((99_980..=100_020).contains(&passed), "{ms}: {passed}");
+            assert!((99_950..=100_050).contains(&passed), "{ms}: {passed}");
             shown = now;
         }
-        // By 200 ppm for 28 s.
-        assert_eq!((shown - mesh(29_800_000)).as_us(), 5_580);
+        // By 500 ppm for 19 s, and the last half millisecond over a second.
+        assert!((9_990..=10_000).contains(&(shown - mesh(29_800_000)).as_us()), "{shown:?}");
         assert!(steering.is_locked());
     }
 

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use super::table::Links;
 use super::{Discard, Plane, settle};
+use crate::control::clock::map::TimeMap;
 use crate::id::{LinkId, LinkNo};
 use crate::time::LocalTime;
 
@@ -18,6 +20,7 @@ impl Plane {
         self.link_down(now, number, true);
         let Some(mut link) = self.spare_links.pop() else { return };
         link.open(now, number, ids, address, same_host);
+        link.clock.set_ours(now, self.mesh_clock);
         if let Some(mut old) = self.parked.get_mut(usize::from(number.0)).and_then(Option::take) {
             link.go_on_from(&mut old);
             self.discards.push_back(Discard::Link(old));
@@ -58,6 +61,16 @@ impl Plane {
         if let Some(link) = self.parked.get_mut(usize::from(number.0)).and_then(Option::take) {
             self.routes_forget(now, number);
             self.discards.push_back(Discard::Link(link));
+        }
+    }
+
+    /// What the mesh's clock shows from now on.
+    pub(super) fn set_mesh_clock(&mut self, now: LocalTime, map: Option<TimeMap>) {
+        self.mesh_clock = map;
+        for number in Links::numbers() {
+            if let Some(link) = self.links.get_mut(number) {
+                link.clock.set_ours(now, map);
+            }
         }
     }
 

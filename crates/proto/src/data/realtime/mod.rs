@@ -7,6 +7,7 @@
 //! receiver.rs  datagram ▸ window ▸ in order by strand ▸ jitter.rs ▸ playout
 //!   recovery.rs  what the peer holds; a snapshot taken in
 //! transit.rs, ping.rs  how long it takes, measured by the way and when somebody asks
+//! compare.rs   what the peer's clock shows, for the arbiter
 //! ```
 
 pub mod claim;
@@ -20,6 +21,7 @@ pub mod sender;
 pub mod snapshot;
 
 pub mod came;
+pub mod compare;
 pub mod loss;
 pub mod path;
 pub mod ping;

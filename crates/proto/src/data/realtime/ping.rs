@@ -10,7 +10,8 @@
 //! probed ◂─ now − sent[token] − hold ◂─ Probe{answer, token, asked 5} ─┘ at once
 //! ```
 
-use crate::data::clock_map::ClockMap;
+use super::compare::NOBODY;
+use crate::data::peer_clock::PeerClock;
 use crate::time::{LocalTime, Span};
 use crate::wire::{DatagramBuilder, Probe, Times};
 
@@ -50,6 +51,8 @@ pub struct Pinger {
     sent: Box<[Sent]>,
     ask: Option<u32>,
     answer: Option<u32>,
+    /// Where in `sent` the next one goes.
+    next: usize,
     asked: u32,
     heard: u32,
     probed: Option<Probed>,
@@ -61,6 +64,7 @@ impl Default for Pinger {
             sent: vec![Sent::default(); ASKED_MAX].into_boxed_slice(),
             ask: None,
             answer: None,
+            next: 0,
             asked: 0,
             heard: 0,
             probed: None,
@@ -69,12 +73,12 @@ impl Default for Pinger {
 }
 
 impl Pinger {
-    /// A question is to leave with the next datagram, which should be now. One with token 0, whose answer nobody waits
-    /// for, takes no other's place.
+    /// A question is to leave with the next datagram, which should be now. [`NOBODY`] waits for one's answer: it takes no
+    /// other's place, and is not remembered.
     ///
     /// Realtime-safe: yes
     pub const fn ask(&mut self, token: u32) {
-        if token != 0 || self.ask.is_none() {
+        if token != NOBODY || self.ask.is_none() {
             self.ask = Some(token);
         }
     }
@@ -93,9 +97,11 @@ impl Pinger {
             let asked = self.asked.wrapping_add(1);
             if datagram.probe(&Probe { answer: false, token, asked }).is_ok() {
                 self.ask = None;
-                self.sent[asked as usize % ASKED_MAX] =
-                    Sent { token, number: asked, at: Some(now) };
                 self.asked = asked;
+                if token != NOBODY {
+                    self.sent[self.next] = Sent { token, number: asked, at: Some(now) };
+                    self.next = (self.next + 1) % ASKED_MAX;
+                }
             }
         }
     }
@@ -110,7 +116,7 @@ impl Pinger {
         probe: &Probe,
         times: Option<Times>,
         by_datagram: bool,
-        clock: &ClockMap,
+        clock: &PeerClock,
     ) -> bool {
         if !probe.answer {
             self.heard = self.heard.wrapping_add(1);
@@ -180,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_answer_tells_the_round_trip_without_the_time_it_was_kept() {
-        let (mut a, mut b, clock) = (Pinger::default(), Pinger::default(), ClockMap::new(true));
+        let (mut a, mut b, clock) = (Pinger::default(), Pinger::default(), PeerClock::new(true));
         a.ask(77);
         let asks = written(&mut a, at(100));
         assert_eq!((asks.len(), written(&mut a, at(101)).len()), (1, 0));
@@ -199,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_counts_tell_which_way_lost_a_probe() {
-        let (mut a, mut b, clock) = (Pinger::default(), Pinger::default(), ClockMap::new(true));
+        let (mut a, mut b, clock) = (Pinger::default(), Pinger::default(), PeerClock::new(true));
         let mut last = None;
         for n in 0..10_u32 {
             a.ask(n);
@@ -227,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_nothing_is_ignored() {
-        let (mut a, clock) = (Pinger::default(), ClockMap::new(true));
+        let (mut a, clock) = (Pinger::default(), PeerClock::new(true));
         a.take(at(1), &Probe { answer: true, token: 0, asked: 3 }, None, true, &clock);
         assert_eq!(a.probed(), None);
         // So is one that has been waited for too long.

@@ -207,6 +207,14 @@ impl Rate {
         self.limit
     }
 
+    /// How often something of so many bytes may leave and be a twentieth of what the line carries.
+    ///
+    /// Realtime-safe: yes
+    #[must_use]
+    pub fn a_part(&self, bytes: i64) -> Span {
+        Span::from_us(bytes * 20 * 1_000_000 / self.limit)
+    }
+
     /// What the fastest of a window took beyond what the path takes at best.
     fn judge(&mut self, now: LocalTime, queue: Span, limit: Span) {
         if queue > limit {
