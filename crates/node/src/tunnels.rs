@@ -366,6 +366,7 @@ fn owned(message: Message<'_>) -> Option<Message<'static>> {
         Message::Panic(m) => Message::Panic(m),
         Message::Pairing(m) => Message::Pairing(m),
         Message::Sessions(m) => Message::Sessions(m),
+        Message::Clock(m) => Message::Clock(m),
         _ => return None,
     })
 }

@@ -334,7 +334,7 @@ impl Link {
         self.receiver.begin();
         let mut sent = None;
         let mut stated = None;
-        let mut answers = false;
+        let (mut asks, mut answers) = (false, false);
         for field in fields(body) {
             match field {
                 Ok(Field::Times(times)) => {
@@ -353,6 +353,7 @@ impl Link {
                     self.counters.loss_out.set(self.rate.loss().share());
                 }
                 Ok(Field::Probe(probe)) => {
+                    asks |= !probe.answer && probe.token == NOBODY;
                     answers |= probe.answer && probe.token == NOBODY;
                     if self.pinger.take(now, &probe, stated, from.is_some(), &self.clock) {
                         self.ack_at = now;
@@ -366,8 +367,10 @@ impl Link {
                 Ok(Field::Unknown { .. }) | Err(_) => self.counters.fields_skipped.add_one(),
             }
         }
+        // What a stream held up says nothing of the path that the rate and the clock are for, unless it is that path.
         if let Some(times) = stated.filter(|_| from.is_some() || self.path.is_by_stream()) {
             self.compare.came(now, &times, answers);
+            self.take_round_trip(now, &times, asks || answers);
         }
         self.follow(now);
         true
@@ -433,7 +436,16 @@ impl Link {
         let content = self.sender.wake_at().min(snapshot);
         let content =
             if content == LocalTime::MAX { content } else { content.max(self.rate.ready_at()) };
-        content.min(self.ack_at).min(self.probe_at).min(self.compare.ask_at())
+        content.min(self.ack_at).min(self.probe_at).min(self.asks_at(now))
+    }
+
+    /// When the peer is asked what its clock shows: not while there is more to send than the line takes.
+    fn asks_at(&self, now: LocalTime) -> LocalTime {
+        let is_busy = self.snapshots.is_writing()
+            || self.snapshots.is_needed()
+            || self.rate.is_tight(now)
+            || self.is_quiet(now);
+        if is_busy { LocalTime::MAX } else { self.compare.ask_at() }
     }
 
     /// Writes the next datagram that is due, if one is. `settled` is called with the source of each
@@ -462,7 +474,7 @@ impl Link {
             && (!plan.quiet || self.snapshots.is_needed())
             && !(self.was_part && self.sender.has_unsent())
             && self.snapshots.wake_at(&self.sender, self.rate.usual_round_trip()) <= now;
-        if !events && !part && self.ack_at.min(self.probe_at).min(self.compare.ask_at()) > now {
+        if !events && !part && self.ack_at.min(self.probe_at).min(self.asks_at(now)) > now {
             return None;
         }
         let by_stream = self.path.is_by_stream();
@@ -471,7 +483,7 @@ impl Link {
         let header = Header { epoch, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
-        let is_busy = by_stream || plan.tight || plan.quiet || part;
+        let is_busy = by_stream || self.asks_at(now) == LocalTime::MAX;
         let least = if is_busy { EVERY_AT_LEAST } else { self.rate.a_part(QUESTION) };
         let is_idle = !events && !part && self.probe_at <= now;
         if self.compare.sends(now, is_idle, least, self.rate.usual_round_trip()) {
@@ -591,14 +603,22 @@ impl Link {
         let Some(echo) = times.echo else { return };
         self.path.echoed(echo.sent);
         self.clock.sample(echo.sent, echo.received, times.sent, now);
-        let round_trip = (now - echo.sent) - (times.sent - echo.received);
-        // What a stream held up says nothing of the path that the rate is for, unless it is that path.
-        if on_path && round_trip >= Span::ZERO {
-            self.rate.round_trip(now, round_trip);
-        }
         if let (Some(rtt), Some(offset)) = (self.clock.round_trip(), self.clock.offset(now)) {
             self.counters.round_trip.set(rtt);
             self.counters.clock_offset.set(offset);
+        }
+    }
+
+    fn take_round_trip(&mut self, now: LocalTime, times: &Times, asked: bool) {
+        let Some(echo) = times.echo else { return };
+        let round_trip = (now - echo.sent) - (times.sent - echo.received);
+        if round_trip < Span::ZERO {
+            return;
+        }
+        if asked {
+            self.rate.asked(round_trip);
+        } else {
+            self.rate.round_trip(now, round_trip);
         }
     }
 

@@ -200,9 +200,11 @@ impl Arbiter {
 
     /// A peer is linked, maybe on this very machine, whose clock is ours. It is to hear [`Arbiter::word`] at once.
     pub fn linked(&mut self, node: NodeId, same_host: bool, now: LocalTime) {
+        if self.peers.is_empty() {
+            self.poll_at = now + POLL_EVERY;
+        }
         let peer = Peer { same_host, linked: now, alive: now, ..Peer::default() };
         self.peers.insert(node, peer);
-        self.poll_at = self.poll_at.min(now + POLL_EVERY);
     }
 
     /// Something came of a peer at that moment, whatever it was.

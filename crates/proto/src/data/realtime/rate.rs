@@ -99,6 +99,14 @@ impl Default for Rate {
 }
 
 impl Rate {
+    /// A round trip of a question after the peer's clock was measured. That it takes no longer says nothing of what the
+    /// path carries: such questions leave when there is nothing else.
+    ///
+    /// Realtime-safe: yes
+    pub fn asked(&mut self, rtt: Span) {
+        self.smooth = Some(self.smooth.map_or(rtt, |smooth| smooth + (rtt - smooth) / 8));
+    }
+
     /// A round trip was measured.
     ///
     /// Realtime-safe: yes
