@@ -6,6 +6,8 @@
     traffic.py sweeps RATE SECONDS -- COMMAND...
         RATE events a second: ten of them are notes, the others move eight controllers and the pitch
         bend, on one channel; the last values are 1 to 8, and the bend ends in its centre
+    traffic.py ticks BPM SECONDS -- COMMAND...
+        a sequencer's clock: 24 ticks a beat
 
 COMMAND gets the lines on standard input as their time comes; its exit status is this one's. One line of
 JSON in the end says how many were sent, in how many seconds.
@@ -29,6 +31,13 @@ def notes(rate, seconds, channels=4):
     # An even number, so that nothing is left.
     for number in range(int(rate * seconds) // 2 * 2):
         yield number / rate, note(number // 2, number % 2 == 0, channels)
+
+
+def ticks(bpm, seconds):
+    """(offset in s, record): clocks, 24 a beat."""
+    rate = bpm * 24 / 60
+    for number in range(int(rate * seconds)):
+        yield number / rate, {"type": "clock"}
 
 
 def controller(number, value):
@@ -80,6 +89,8 @@ def main(arguments):
             return play(notes(float(rate), float(seconds), *map(int, channels)), command)
         case ["sweeps", rate, seconds] if command:
             return play(sweeps(float(rate), float(seconds)), command)
+        case ["ticks", bpm, seconds] if command:
+            return play(ticks(float(bpm), float(seconds)), command)
     sys.exit(__doc__)
 
 

@@ -374,9 +374,7 @@ impl ControlStage {
             ControlInput::Ping(link, answer) => self.ping(link, answer).await,
             ControlInput::PanicOn(message) => self.tell(Input::PanicOn(message)).await,
             ControlInput::Look(answer) => self.look(answer),
-            ControlInput::Clock(answer) => {
-                let _ = answer.send(self.control.clock(clock::now()));
-            }
+            ControlInput::Clock(answer) => self.show_clock(answer),
             #[cfg(test)]
             ControlInput::PoisonLane => self.command(Command::Poison).await,
             #[cfg(test)]
@@ -421,6 +419,10 @@ impl ControlStage {
         self.changed = false;
         self.publish();
         let _ = answer.send(self.hands.view.load_full());
+    }
+
+    fn show_clock(&self, answer: oneshot::Sender<ClockView>) {
+        let _ = answer.send(self.control.clock(clock::now()));
     }
 
     async fn ping(&mut self, link: LinkNo, answer: oneshot::Sender<Probed>) {

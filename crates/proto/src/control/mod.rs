@@ -647,6 +647,7 @@ impl stage::Stage for Control {
 
     fn handle(&mut self, now: LocalTime, input: Input<'_>) {
         self.time.begin(now, self.identity.node, &self.config);
+        let Some(input) = self.take_sign(now, input) else { return };
         match input {
             Input::Alias(alias, node) => self.unmask(alias, node),
             Input::Found { address, node, via } => {
@@ -667,25 +668,12 @@ impl stage::Stage for Control {
             }
             Input::DialFailed(address, answered) => self.not_opened(now, address, answered),
             Input::Closed(conn) => self.closed(now, conn),
-            // As Heard, below.
-            Input::Message(conn, Message::Heartbeat(beat)) if self.links.contains_key(&conn) => {
-                return self.heartbeat(now, conn, &beat);
-            }
-            Input::Message(conn, Message::Clock(word)) if self.links.contains_key(&conn) => {
-                return self.clock_said(now, conn, word);
-            }
             Input::Message(conn, message) => self.message(now, conn, message),
             Input::Incompatible { conn, theirs } => self.incompatible(now, conn, theirs),
             Input::BadHello(conn) => self.bad_hello(now, conn),
             Input::Misbehaved(conn, why) => self.misbehaved(conn, why),
-            // A sign of life changes nothing else; a hundred peers give some hundred a second.
-            Input::Heard(conn) => return self.heard(now, conn),
-            Input::Data(ToControl::Alive { link, lossy }) => return self.alive(now, link, lossy),
             Input::Data(ToControl::Degraded { link, degraded }) => {
                 self.degraded(now, link, degraded)
-            }
-            Input::Data(ToControl::Compared { link, sample }) => {
-                return self.clock_compared(now, link, sample);
             }
             Input::Data(ToControl::Looped(looped)) => self.bus.looped(looped),
             Input::Data(ToControl::PanicPressed) | Input::Panic => self.panic(now),
@@ -693,8 +681,11 @@ impl stage::Stage for Control {
             Input::Data(
                 ToControl::BulkPlayed { .. }
                 | ToControl::OutputClosed { .. }
-                | ToControl::Probed { .. },
-            ) => {}
+                | ToControl::Probed { .. }
+                | ToControl::Alive { .. }
+                | ToControl::Compared { .. },
+            )
+            | Input::Heard(_) => {}
             Input::PortAppeared(backend, identity, direction, name) => {
                 self.port_appeared(backend, identity, direction, name);
             }

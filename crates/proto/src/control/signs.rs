@@ -2,13 +2,34 @@
 //! times a second in a large mesh, and changes little.
 
 use super::heartbeat::Pulse;
-use super::{Action, ConnId, Control, Note};
+use super::{Action, ConnId, Control, Input, Note};
+use crate::bridge::ToControl;
 use crate::config::HEARTBEATS_TOGETHER;
 use crate::id::LinkNo;
 use crate::time::LocalTime;
 use crate::wire::Message;
 
 impl Control {
+    /// Takes what changes nothing but what is known of a peer's life and clock; anything else is given back. A hundred
+    /// peers give some hundred of these a second.
+    pub(super) fn take_sign<'a>(&mut self, now: LocalTime, input: Input<'a>) -> Option<Input<'a>> {
+        match input {
+            Input::Message(conn, Message::Heartbeat(beat)) if self.links.contains_key(&conn) => {
+                self.heartbeat(now, conn, &beat);
+            }
+            Input::Message(conn, Message::Clock(word)) if self.links.contains_key(&conn) => {
+                self.clock_said(now, conn, word);
+            }
+            Input::Heard(conn) => self.heard(now, conn),
+            Input::Data(ToControl::Alive { link, lossy }) => self.alive(now, link, lossy),
+            Input::Data(ToControl::Compared { link, sample }) => {
+                self.clock_compared(now, link, sample);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
     /// Something came by a connection.
     pub(super) fn heard(&mut self, now: LocalTime, conn: ConnId) {
         if let Some(linked) = self.links.get_mut(&conn) {

@@ -483,12 +483,7 @@ impl Link {
         let header = Header { epoch, link: self.remote_id, counter: self.counter + 1 };
         let mut datagram = DatagramBuilder::new(buf, header).ok()?;
         self.write_head(now, &mut datagram)?;
-        let is_busy = by_stream || self.asks_at(now) == LocalTime::MAX;
-        let least = if is_busy { EVERY_AT_LEAST } else { self.rate.a_part(QUESTION) };
-        let is_idle = !events && !part && self.probe_at <= now;
-        if self.compare.sends(now, is_idle, least, self.rate.usual_round_trip()) {
-            self.pinger.ask(NOBODY);
-        }
+        self.ask_the_time(now, !events && !part && self.probe_at <= now);
         self.pinger.write(now, &mut datagram);
         if part {
             self.snapshots.write(now, plan.quiet, self.sender.table(), &mut datagram);
@@ -523,10 +518,19 @@ impl Link {
         let pause = if self.probes < PROBE_FIRST { PROBE_FAST } else { PROBE_EVERY / often };
         self.idles = pause == PROBE_EVERY;
         let leads = self.idles && !core::mem::take(&mut self.follows);
-        let pause = if leads { pause - PROBE_LEADS_BY } else { pause };
-        self.probe_at = now + pause;
+        self.probe_at = now + if leads { pause - PROBE_LEADS_BY } else { pause };
         self.counters.datagrams_sent.add_one();
         Some(Outgoing { length, carried, idle })
+    }
+
+    /// A datagram leaves now, `is_idle` if it would anyway and says nothing else; it asks what the peer's clock shows, if
+    /// that is due.
+    fn ask_the_time(&mut self, now: LocalTime, is_idle: bool) {
+        let is_busy = self.path.is_by_stream() || self.asks_at(now) == LocalTime::MAX;
+        let least = if is_busy { EVERY_AT_LEAST } else { self.rate.a_part(QUESTION) };
+        if self.compare.sends(now, is_idle, least, self.rate.usual_round_trip()) {
+            self.pinger.ask(NOBODY);
+        }
     }
 
     /// Whether the stream takes a copy of the datagram that leaves now: of what is new, of what left before
