@@ -68,6 +68,10 @@ const RATE_KNOWN: f64 = 40e-6;
 const WITNESS: Span = Span::from_s(2);
 /// A clock that was steered well goes on so, as long as a leader that is known less well is not so many deviations away.
 const HELD_WITHIN: i64 = 3;
+/// What a timeline may show: a day before it began, for clocks that are not sure, to a hundred years. Who says anything
+/// else is not heard.
+const AGES: core::ops::RangeInclusive<MeshTime> =
+    MeshTime::from_ns(-86_400_000_000_000)..=MeshTime::from_ns(3_155_760_000_000_000_000);
 /// How much two crystals usually part.
 const CRYSTAL: f64 = 50e-6;
 /// A stability is so much better that it is worth another leader.
@@ -234,6 +238,9 @@ impl Arbiter {
     pub fn heard(&mut self, node: NodeId, word: ClockWord, now: LocalTime) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.alive = now;
+        if !AGES.contains(&word.mesh) {
+            return;
+        }
         let before = peer.word.replace((now, word)).map(|(_, word)| word);
         let means = |w: ClockWord| (w.timeline, w.leader, w.term, w.doubts, w.locked, w.hops);
         if before.map(means) != Some(means(word)) {
@@ -475,6 +482,8 @@ impl Arbiter {
         (self.lost_since, self.changed) = (None, true);
         self.reference = None;
         self.deviation = Span::ZERO;
+        // Until it is steered it is nobody's way to the leader.
+        self.hops = HOPS_MAX;
         self.actions.push_back(ClockAction::Leads { leader, term });
         if leader == self.me {
             self.hops = 0;
@@ -672,4 +681,81 @@ struct Derived {
     rate: f64,
     deviation: Span,
     bound: Span,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::sample::Sampler;
+    use super::*;
+
+    prop_compose! {
+        fn words()(
+            flags in any::<(bool, bool)>(),
+            small in (any::<u8>(), 0..=HOPS_MAX, 0u32..4, 0u64..3, 0u8..4),
+            numbers in any::<(u32, i32, i64, i64)>(),
+            sure in any::<(u32, u32)>(),
+        ) -> ClockWord {
+            let (priority, hops, term, timeline, leader) = small;
+            let (stability, rate, local, mesh) = numbers;
+            ClockWord {
+                locked: flags.0,
+                doubts: flags.1,
+                priority,
+                hops,
+                term: if term == 3 { u32::MAX } else { term },
+                timeline,
+                leader: NodeId([leader; 32]),
+                stability,
+                rate,
+                local: LocalTime::from_ns(local),
+                mesh: MeshTime::from_ns(mesh),
+                deviation_ns: sure.0,
+                bound_ns: sure.1,
+            }
+        }
+    }
+
+    proptest! {
+        /// Three peers say whatever they like, of their clocks and of whose they go by.
+        #[test]
+        fn whatever_is_said_there_is_a_leader_and_time_runs_forward(
+            said in prop::collection::vec((1u8..4, words(), any::<[i64; 2]>(), any::<bool>()), 1..200),
+        ) {
+            let mut now = LocalTime::from_ns(1_000_000_000_000);
+            let mut arbiter = Arbiter::new(NodeId([0; 32]), 100, now, &mut Random::new(1));
+            let mut samplers = [const { None }; 4];
+            (1..4).for_each(|n| arbiter.linked(NodeId([n; 32]), n == 3, now));
+            let mut shown: Option<(u64, MeshTime)> = None;
+            for (peer, word, moments, wild) in said {
+                now += Span::from_ms(40);
+                let sampler: &mut Sampler =
+                    samplers[usize::from(peer)].get_or_insert_with(Sampler::default);
+                let t1 = now - Span::from_ms(2);
+                // Half of them read a clock, if an odd one.
+                let theirs = |n: i64| {
+                    if wild { LocalTime::from_ns(n) } else { t1 + Span::from_ns(n % 1_000_000_000) }
+                };
+                let _ = sampler.take(t1, theirs(moments[0]), theirs(moments[0]), now);
+                if let Some(sample) = sampler.finish() {
+                    arbiter.sample(NodeId([peer; 32]), sample, now);
+                }
+                arbiter.heard(NodeId([peer; 32]), word, now);
+                arbiter.poll(now);
+                while arbiter.next_action().is_some() {}
+                let _ = arbiter.word(now);
+                let _ = arbiter.compare_every(NodeId([peer; 32]), now);
+                if let Some(state) = arbiter.state() {
+                    let mesh = state.map.to_mesh(now);
+                    if let Some((timeline, before)) = shown.filter(|_| state.locked)
+                        && timeline == state.timeline
+                    {
+                        prop_assert!(mesh >= before, "{mesh:?} after {before:?}");
+                    }
+                    shown = state.locked.then_some((state.timeline, mesh));
+                }
+            }
+        }
+    }
 }

@@ -34,6 +34,8 @@ const STEP: (u32, Span) = (8, Span::from_ms(300));
 /// If they took longer by so much, or by a quarter, and by more than chance explains, they leave four times as slowly, and
 /// are not tried faster for a while.
 const LONGER: Span = Span::from_ms(5);
+/// A round trip above this is nonsense.
+const SENSE: Span = Span::from_s(60);
 /// See [`LONGER`].
 const HOLD: Span = Span::from_s(10);
 /// A peer that said nothing for so long does not come back sooner for being asked.
@@ -215,6 +217,10 @@ impl Pace {
     }
 
     fn took(&mut self, now: LocalTime, round_trip: Span) {
+        // What the peer says of its own clock may be anything.
+        if round_trip < Span::ZERO || round_trip > SENSE {
+            return;
+        }
         let since = *self.since.get_or_insert(now);
         self.count += 1;
         self.sum = self.sum + round_trip;
@@ -354,5 +360,26 @@ mod tests {
         // From forty on each one waits for the others.
         let all = ask(&mut compare, 0..5_000_000, Span::ZERO, |n| 20_000 + (n - 40).max(0) * 2_000);
         assert!(all < 160, "{all}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_peer_says_of_its_clock_harms_nothing(
+            moments in proptest::collection::vec(proptest::num::i64::ANY, 3 * 40),
+            answers in proptest::collection::vec(proptest::bool::ANY, 40),
+        ) {
+            let mut compare = Compare::default();
+            compare.clear(at(0));
+            compare.set_every(at(0), Span::from_ms(1));
+            for (n, (said, answers)) in moments.chunks(3).zip(answers).enumerate() {
+                let now = at(i64::try_from(n).unwrap() * 50_000);
+                compare.sends(now, true, Span::ZERO, Span::from_ns(said[0]));
+                let sent = if said[0] % 2 == 0 { now } else { LocalTime::from_ns(said[0]) };
+                let echo = Some(Echo { sent, received: LocalTime::from_ns(said[1]) });
+                let times = Times { sent: LocalTime::from_ns(said[2]), echo };
+                compare.came(now + Span::from_us(90), &times, answers);
+                let _ = compare.sample();
+            }
+        }
     }
 }
