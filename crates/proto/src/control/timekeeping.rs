@@ -163,7 +163,11 @@ impl Control {
     pub(super) fn clock_gone(&mut self, now: LocalTime, node: NodeId, link: LinkNo) {
         self.time.arbiter.gone(node);
         self.time.lines.remove(&link);
-        self.clock_follow(now);
+        // Whoever is left alone leads; one that stops says no more of it.
+        if !self.stopping {
+            self.time.arbiter.poll(now);
+            self.clock_follow(now);
+        }
     }
 
     /// What datagrams say of a peer's clock.
