@@ -225,11 +225,16 @@ impl Arbiter {
 
     /// What the datagrams of a peer say of its clock.
     pub fn sample(&mut self, node: NodeId, sample: Sample, now: LocalTime) {
+        let is_reference = self.reference(now).is_some_and(|(reference, _)| reference == node);
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.alive = now;
-        peer.drift.take(sample, now);
+        if is_reference {
+            peer.drift.take(sample, now);
+        } else {
+            peer.drift.take_seldom(sample, now);
+        }
         self.suspicious |= peer.drift.is_contradicted();
-        if self.reference(now).is_some_and(|(reference, _)| reference == node) {
+        if is_reference || self.reference(now).is_some_and(|(reference, _)| reference == node) {
             self.steer(now);
         }
     }
@@ -357,8 +362,10 @@ impl Arbiter {
         let theirs = now + reading.offset;
         let map = word.map();
         let rate = map.rate;
+        // A line from far away leads anywhere.
+        let mesh = Some(map.to_mesh(theirs)).filter(|mesh| AGES.contains(mesh))?;
         Some(Derived {
-            mesh: map.to_mesh(theirs),
+            mesh,
             rate: (1.0 + likely_rate(&reading)) * (1.0 + rate) - 1.0,
             deviation: reading.deviation + Span::from_ns(i64::from(word.deviation_ns)),
             bound: reading.bound + Span::from_ns(i64::from(word.bound_ns)) + leapt,

@@ -26,6 +26,8 @@ const HORIZONS: [Span; 6] = [
     Span::from_s(32),
     Span::from_s(64),
 ];
+/// How often the lines of a clock that nobody goes by are laid.
+const LAID_EVERY: Span = Span::from_ms(500);
 /// Samples that are kept: ten a second for the longest horizon.
 const SAMPLES_MAX: usize = 640;
 /// Of how many deviations of both two lines may be apart and still agree.
@@ -74,6 +76,21 @@ pub struct Jump {
 impl Drift {
     /// One more sample, of the last moments; what is known then.
     pub fn take(&mut self, sample: Sample, now: LocalTime) -> Option<Reading> {
+        self.keep(sample, now);
+        self.reading = self.lay(now).or(self.reading);
+        self.reading
+    }
+
+    /// The same of a clock that nobody goes by: to lay the lines costs what a hundred samples do, so they are laid twice a
+    /// second. That a clock leapt is seen at once all the same.
+    pub fn take_seldom(&mut self, sample: Sample, now: LocalTime) {
+        self.keep(sample, now);
+        if self.reading.is_none_or(|reading| now - reading.at >= LAID_EVERY) {
+            self.reading = self.lay(now).or(self.reading);
+        }
+    }
+
+    fn keep(&mut self, sample: Sample, now: LocalTime) {
         if let Some(by) = self.contradiction(&sample) {
             self.contradicted += 1;
             self.contradicted_by = by;
@@ -94,8 +111,6 @@ impl Drift {
         while self.samples.front().is_some_and(|s| s.began < old) {
             self.samples.pop_front();
         }
-        self.reading = self.lay(now).or(self.reading);
-        self.reading
     }
 
     /// What is known at a moment: the newest line, less sure with each second since.

@@ -104,7 +104,8 @@ pub fn fastest(points: &Points) -> Option<Fit> {
     if !points.are_enough() {
         return None;
     }
-    let edges = |slope: f64| (lowest(&points.there, slope), lowest(&points.back, -slope));
+    let hulls = (hull(&points.there), hull(&points.back));
+    let edges = |slope: f64| (lowest(&hulls.0, slope), lowest(&hulls.1, -slope));
     let width = |slope: f64| {
         let (there, back) = edges(slope);
         there + back
@@ -156,6 +157,25 @@ pub fn means(points: &Points) -> Option<Fit> {
         rate_deviation: rate_variance.sqrt(),
         width: width.max(0.0),
     })
+}
+
+/// Those points of one direction, in the order of their moments, that are the lowest for some slope: a handful of hundreds.
+fn hull(side: &[Point]) -> Vec<Point> {
+    let mut side = side.to_vec();
+    side.sort_by(|a, b| a.least_at.total_cmp(&b.least_at));
+    let mut hull: Vec<Point> = Vec::new();
+    for point in side {
+        while let [.., before, last] = hull[..] {
+            let (dx, dy) = (last.least_at - before.least_at, last.least - before.least);
+            let (ex, ey) = (point.least_at - before.least_at, point.least - before.least);
+            if dx * ey > dy * ex {
+                break;
+            }
+            hull.pop();
+        }
+        hull.push(point);
+    }
+    hull
 }
 
 /// What the fastest of one direction says at the moment of the fit, once the slope is taken out.
@@ -234,4 +254,34 @@ fn edge(holds: impl Fn(f64) -> bool, inside: f64, outside: f64) -> f64 {
         if holds(middle) { inside = middle } else { outside = middle }
     }
     inside
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A few points stand for all of them, whatever the slope.
+        #[test]
+        fn the_hull_has_the_lowest_for_each_slope(
+            all in prop::collection::vec((-60_000i32..0, -3_000_000i32..3_000_000), 1..200),
+            ppm in -2_000i32..=2_000,
+        ) {
+            let point = |(ms, ns): (i32, i32)| Point {
+                least: f64::from(ns),
+                least_at: f64::from(ms) * 1e6,
+                mean: 0.0,
+                mean_at: 0.0,
+                count: 1.0,
+                scatter: 0.0,
+            };
+            let all: Vec<Point> = all.into_iter().map(point).collect();
+            let few = hull(&all);
+            let slope = f64::from(ppm) / 1e6;
+            prop_assert!((lowest(&few, slope) - lowest(&all, slope)).abs() < 0.01);
+            prop_assert!(few.len() <= all.len());
+        }
+    }
 }
