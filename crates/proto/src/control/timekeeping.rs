@@ -156,7 +156,7 @@ impl Control {
         if let Some(conn) = self.conn_of(node) {
             self.say_clock(now, conn);
         }
-        self.clock_follow(now);
+        self.clock_follow(now, None);
     }
 
     /// A peer's link has ended.
@@ -166,7 +166,7 @@ impl Control {
         // Whoever is left alone leads; one that stops says no more of it.
         if !self.stopping {
             self.time.arbiter.poll(now);
-            self.clock_follow(now);
+            self.clock_follow(now, None);
         }
     }
 
@@ -174,7 +174,7 @@ impl Control {
     pub(super) fn clock_compared(&mut self, now: LocalTime, link: LinkNo, sample: Sample) {
         if let Some(node) = self.node_of(link) {
             self.time.arbiter.sample(node, sample, now);
-            self.clock_follow(now);
+            self.clock_follow(now, Some(node));
         }
     }
 
@@ -182,8 +182,9 @@ impl Control {
     pub(super) fn clock_said(&mut self, now: LocalTime, conn: ConnId, word: ClockWord) {
         let Some(linked) = self.links.get_mut(&conn) else { return };
         linked.heard_by_stream(now);
-        self.time.arbiter.heard(linked.node, word, now);
-        self.clock_follow(now);
+        let node = linked.node;
+        self.time.arbiter.heard(node, word, now);
+        self.clock_follow(now, Some(node));
     }
 
     /// The time passes.
@@ -196,7 +197,7 @@ impl Control {
             self.time.arbiter.alive(linked.node, linked.heartbeat.last_heard());
         }
         self.time.arbiter.poll(now);
-        self.clock_follow(now);
+        self.clock_follow(now, None);
         self.clock_note(now);
     }
 
@@ -213,9 +214,11 @@ impl Control {
         all.find(|linked| linked.link == link).map(|linked| linked.node)
     }
 
-    /// Carries out what the arbiter wants, and tells the data plane what has changed.
-    fn clock_follow(&mut self, now: LocalTime) {
+    /// Carries out what the arbiter wants, and tells the data plane what has changed: of one peer, if nothing else has.
+    fn clock_follow(&mut self, now: LocalTime, only: Option<NodeId>) {
+        let mut only = only;
         while let Some(action) = self.time.arbiter.next_action() {
+            only = None;
             match action {
                 ClockAction::Say(word) => {
                     let conns = self.links.keys();
@@ -238,10 +241,12 @@ impl Control {
         let locked = state.filter(|state| state.locked && state.deviation <= SURE);
         let ours = locked.map(|state| state.map);
         if ours != time.told {
+            only = only.filter(|_| ours.is_some() == time.told.is_some());
             time.told = ours;
             actions.push_back(Action::Data(ToData::MeshClock(ours)));
         }
-        for linked in links.values().chain(adrift.values().map(|a| &a.linked)) {
+        let all = links.values().chain(adrift.values().map(|a| &a.linked));
+        for linked in all.filter(|linked| only.is_none_or(|only| only == linked.node)) {
             let word = time.arbiter.heard_of(linked.node).filter(|word| {
                 word.locked
                     && Span::from_ns(i64::from(word.deviation_ns)) <= SURE

@@ -72,6 +72,8 @@ const HELD_WITHIN: i64 = 3;
 /// else is not heard.
 const AGES: core::ops::RangeInclusive<MeshTime> =
     MeshTime::from_ns(-86_400_000_000_000)..=MeshTime::from_ns(3_155_760_000_000_000_000);
+/// How often the lines of a clock that nobody goes by are laid while it is new or one is taken for wrong; else an eighth.
+const LAID_EVERY: Span = Span::from_ms(500);
 /// How much two crystals usually part.
 const CRYSTAL: f64 = 50e-6;
 /// A stability is so much better that it is worth another leader.
@@ -231,7 +233,9 @@ impl Arbiter {
         if is_reference {
             peer.drift.take(sample, now);
         } else {
-            peer.drift.take_seldom(sample, now);
+            let watched = self.suspicious || now - peer.linked < FAST_FOR;
+            let every = if watched { LAID_EVERY } else { LAID_EVERY * 8 };
+            peer.drift.take_seldom(sample, now, every);
         }
         self.suspicious |= peer.drift.is_contradicted();
         if is_reference || self.reference(now).is_some_and(|(reference, _)| reference == node) {

@@ -26,8 +26,6 @@ const HORIZONS: [Span; 6] = [
     Span::from_s(32),
     Span::from_s(64),
 ];
-/// How often the lines of a clock that nobody goes by are laid.
-const LAID_EVERY: Span = Span::from_ms(500);
 /// Samples that are kept: ten a second for the longest horizon.
 const SAMPLES_MAX: usize = 640;
 /// Of how many deviations of both two lines may be apart and still agree.
@@ -81,11 +79,11 @@ impl Drift {
         self.reading
     }
 
-    /// The same of a clock that nobody goes by: to lay the lines costs what a hundred samples do, so they are laid twice a
-    /// second. That a clock leapt is seen at once all the same.
-    pub fn take_seldom(&mut self, sample: Sample, now: LocalTime) {
+    /// The same of a clock that nobody goes by: to lay the lines costs what a hundred samples do, so they are laid this
+    /// often. That a clock leapt is seen at once all the same.
+    pub fn take_seldom(&mut self, sample: Sample, now: LocalTime, every: Span) {
         self.keep(sample, now);
-        if self.reading.is_none_or(|reading| now - reading.at >= LAID_EVERY) {
+        if self.reading.is_none_or(|reading| now - reading.at >= every) {
             self.reading = self.lay(now).or(self.reading);
         }
     }

@@ -26,6 +26,8 @@ const ASKED_MAX: usize = 256;
 const WAITING: usize = 4;
 /// While nothing comes, or there is little room, questions leave no faster than this.
 pub(in crate::data) const EVERY_AT_LEAST: Span = Span::from_ms(500);
+/// Where an exchange is wanted no more often than this, the free ones come first: an idle link has one in half a second.
+const SELDOM: Span = Span::from_ms(400);
 /// At first there is one in five round trips, within these bounds: on a line so slow that nothing but the exchange itself
 /// took so long, that is a tenth of it.
 const AT_FIRST: (i64, Span, Span) = (5, Span::from_ms(2), Span::from_ms(500));
@@ -126,7 +128,8 @@ impl Compare {
         // Nine to eleven tenths: nothing that happens regularly is hit or missed each time.
         self.questions = self.questions.wrapping_add(1);
         let spread = i64::from(self.questions.wrapping_mul(0x9E37_79B9) >> 22);
-        self.ask_at = now + every * 9 / 10 + every / 5 * spread / 1024;
+        let next = every * 9 / 10 + every / 5 * spread / 1024;
+        self.ask_at = now + if every >= SELDOM { every + every / 4 } else { next };
         true
     }
 
@@ -155,7 +158,7 @@ impl Compare {
             }
             self.waiting.push_back(sample);
         }
-        if is_free && self.every.is_some() {
+        if (is_free || every >= SELDOM) && self.every.is_some() {
             // A little more than that, so that the next free one comes first.
             self.ask_at = self.ask_at.max(now + every + every / 4);
         }
