@@ -34,6 +34,9 @@ const POLL_EVERY: Span = Span::from_ms(250);
 /// How often clocks are compared that do not lead one another, while a clock is new, or one is taken for wrong: often enough
 /// to bear witness.
 const EVERY_WITNESS: Span = Span::from_ms(100);
+/// All of them together are asked no more often than this, so that with a hundred peers nothing is asked that does not
+/// leave anyway.
+const WITNESSES_TOGETHER: Span = Span::from_us(12_500);
 /// And when all is well: what a link that idles tells for nothing.
 const EVERY_SELDOM: Span = Span::from_ms(1_000);
 /// How often a clock is compared with the leader's, by how well that is known: the better, the more seldom.
@@ -264,7 +267,10 @@ impl Arbiter {
         if self.reference != Some(node) {
             let is_new = |peer: &Peer| now - peer.linked < FAST_FOR;
             let watched = self.suspicious || self.peers.get(&node).is_some_and(is_new);
-            return if watched { EVERY_WITNESS } else { EVERY_SELDOM };
+            // Of a hundred witnesses each needs to say little.
+            let all = i64::try_from(self.peers.len()).unwrap_or(i64::MAX);
+            let witness = EVERY_WITNESS.max(WITNESSES_TOGETHER * all).min(EVERY_SELDOM);
+            return if watched { witness } else { EVERY_SELDOM };
         }
         let known = EVERY.iter().find(|(deviation, _)| self.deviation <= *deviation);
         match known.filter(|_| self.steering.is_locked()) {
