@@ -360,8 +360,6 @@ impl Link {
                         // As in `take_times`: an echo says that datagrams pass.
                         let times = stated.filter(|_| from.is_some() || self.path.is_by_stream());
                         self.answers = times.map(|times| Echo { sent: times.sent, received: now });
-                        // What is answered now is this end's idle datagram, too: the other end goes on to begin.
-                        self.follows = self.idles;
                     }
                 }
                 Ok(Field::Unknown { .. }) | Err(_) => self.counters.fields_skipped.add_one(),

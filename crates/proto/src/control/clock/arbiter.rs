@@ -77,6 +77,9 @@ const AGES: core::ops::RangeInclusive<MeshTime> =
     MeshTime::from_ns(-86_400_000_000_000)..=MeshTime::from_ns(3_155_760_000_000_000_000);
 /// How often the lines of a clock that nobody goes by are laid while it is new or one is taken for wrong; else an eighth.
 const LAID_EVERY: Span = Span::from_ms(500);
+/// Two nodes of one machine read one clock, unless they seem to be further apart than this: a time namespace has whole
+/// seconds, and a machine that is busy some microseconds.
+const SAME_CLOCK: Span = Span::from_ms(2);
 /// How much two crystals usually part.
 const CRYSTAL: f64 = 50e-6;
 /// A stability is so much better that it is worth another leader.
@@ -162,6 +165,8 @@ pub struct Arbiter {
     even_since: Option<LocalTime>,
     lost_since: Option<LocalTime>,
     poll_at: LocalTime,
+    /// How uneven this clock is, as of the last poll.
+    stable: u32,
     /// A word that is older than this holds no longer, though its sender lives.
     word_old: Span,
     /// What others do not know yet.
@@ -194,6 +199,7 @@ impl Arbiter {
             even_since: None,
             lost_since: None,
             poll_at: now,
+            stable: 0,
             word_old: WORD_EVERY * 7 / 2,
             changed: false,
             suspicious: false,
@@ -320,6 +326,7 @@ impl Arbiter {
     /// The time passes.
     pub fn poll(&mut self, now: LocalTime) {
         self.poll_at = now + POLL_EVERY;
+        self.stable = self.stability(now);
         self.barred.retain(|_, until| *until > now);
         self.adopt_older(now);
         self.follow_words(now);
@@ -348,7 +355,7 @@ impl Arbiter {
     fn reading(&self, node: NodeId, now: LocalTime) -> Option<Reading> {
         let peer = self.peers.get(&node)?;
         let reading = peer.drift.at(now)?;
-        if peer.same_host && reading.offset.abs() <= reading.bound {
+        if peer.same_host && reading.offset.abs() <= reading.bound + SAME_CLOCK {
             let sure = Span::from_ns(100);
             let (offset, rate, rate_deviation) = (Span::ZERO, 0.0, 0.0);
             return Some(Reading {
@@ -586,7 +593,7 @@ impl Arbiter {
             return;
         }
         let since = *self.lost_since.get_or_insert(now);
-        let mine = self.rank(self.me, self.priority, self.stability(now));
+        let mine = self.rank(self.me, self.priority, self.stable);
         let before = self
             .words(now)
             .filter(|(node, word)| {
@@ -616,7 +623,7 @@ impl Arbiter {
             return;
         };
         let steadier = leader.priority == self.priority
-            && leader.stability > self.stability(now).saturating_mul(STEADIER);
+            && leader.stability > self.stable.saturating_mul(STEADIER);
         if self.priority > leader.priority || steadier {
             self.lead(now);
         }
@@ -676,7 +683,7 @@ impl Arbiter {
             term: self.term,
             timeline: self.timeline,
             leader: self.leader,
-            stability: self.stability(now),
+            stability: self.stable,
             rate: ClockWord::parts_of(map.rate),
             local: map.local,
             mesh: map.mesh,

@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use crate::config::PROBE_EVERY;
 use crate::control::clock::sample::{SAMPLE_TAKES, Sample, Sampler};
 use crate::time::{LocalTime, Span};
 use crate::wire::Times;
@@ -129,7 +130,7 @@ impl Compare {
         self.questions = self.questions.wrapping_add(1);
         let spread = i64::from(self.questions.wrapping_mul(0x9E37_79B9) >> 22);
         let next = every * 9 / 10 + every / 5 * spread / 1024;
-        self.ask_at = now + if every >= SELDOM { every + every / 4 } else { next };
+        self.ask_at = now + if every >= SELDOM { seldom(every) } else { next };
         true
     }
 
@@ -160,7 +161,7 @@ impl Compare {
         }
         if (is_free || every >= SELDOM) && self.every.is_some() {
             // A little more than that, so that the next free one comes first.
-            self.ask_at = self.ask_at.max(now + every + every / 4);
+            self.ask_at = self.ask_at.max(now + seldom(every));
         }
     }
 
@@ -175,6 +176,12 @@ impl Compare {
     pub(crate) fn capacities(&self) -> Vec<usize> {
         vec![self.asked.capacity(), self.waiting.capacity()]
     }
+}
+
+/// How long to wait for a free exchange where that is often enough. What the end says that does not begin is echoed when
+/// the other begins again: two pauses of an idle link after the last one.
+fn seldom(every: Span) -> Span {
+    (every + every / 4).max(PROBE_EVERY * 2 + PROBE_EVERY / 4)
 }
 
 /// How fast questions may leave without taking longer for it.
@@ -286,6 +293,28 @@ mod tests {
             }
         }
         assert_eq!(samples, 19);
+    }
+
+    #[test]
+    fn after_an_answer_the_end_that_follows_waits_for_what_is_free() {
+        let mut compare = Compare::default();
+        compare.clear(at(0));
+        compare.set_every(at(0), Span::from_ms(500));
+        assert!(compare.sends(at(500_000), true, Span::ZERO, Span::from_ms(1)));
+        compare.came(at(500_300), &answer(500_000, 500_100, 500_200), true);
+        assert!(compare.sample().is_some());
+        // The other end begins 450 ms later, is answered, and speaks of that answer when it begins again.
+        for n in 1..20 {
+            let now = 500_000 + n * 450_000;
+            assert!(compare.ask_at() > at(now), "{n}");
+            if n > 1 {
+                let last = now - 450_000;
+                compare.came(at(now), &answer(last, last + 100, now - 100), false);
+                assert!(compare.sample().is_some(), "{n}");
+            }
+            assert!(!compare.sends(at(now + 100), true, Span::ZERO, Span::from_ms(1)), "{n}");
+            compare.idle = Some(at(now));
+        }
     }
 
     #[test]

@@ -130,8 +130,10 @@ impl Rate {
             // Where the round trips of one window differ by much, its fastest may be late by chance.
             let spread = self.sum / i64::from(self.seen) - self.fastest;
             let queue = self.fastest - self.floor[0].min(self.floor[1]);
-            // On a narrow path a datagram and its answer take long without any queue.
-            let own = Span::from_us(2 * self.longest * 1_000_000 / self.carried.max(RATE_MIN));
+            // On a narrow path a datagram and its answer take long without any queue. One that is believed to have become
+            // wider is not narrow any more: else nobody would notice that it has not.
+            let carried = self.carried.max(self.limit).max(RATE_MIN);
+            let own = Span::from_us(2 * self.longest * 1_000_000 / carried);
             self.judge(now, queue, QUEUE_LIMIT.max(spread * 2) + own);
             (self.fastest, self.sum, self.seen, self.longest) = (NONE, Span::ZERO, 0, 0);
         }
